@@ -1,0 +1,1 @@
+"""Recipes that produce policies; run them from a checkout."""

@@ -1,0 +1,1 @@
+"""One program per published number, with its results beside it."""

@@ -1,0 +1,21 @@
+"""From images to tensors and back: the one place where bytes become floats on the device."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def images_to_tensor(
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], device: str | torch.device = "cpu"
+) -> Tensor:
+    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [0, 1], laid out channels last."""
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(list(images)))).to(device)
+    return (stacked.float() / 255).permute(0, 3, 1, 2)  # permuted, it is channels last already
+
+
+def tensor_to_images(images: Tensor) -> Tensor:
+    """Float (n, 3, h, w) to uint8 (n, h, w, 3) on the same device, clipped and rounded."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

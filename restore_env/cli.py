@@ -1,0 +1,252 @@
+"""The command `restore-env`.
+
+Results go to standard output, messages to standard error, one line each. Exit code 0: done; 1: some input failed, the
+others are done; 2: wrong usage.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+import restore_env
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, SEVERITIES
+from restore_env.errors import FormatError, ImageError, ToolError
+from restore_env.files import replacing
+
+if TYPE_CHECKING:
+    from restore_env.evaluation import Evaluation
+
+_TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, show_default=True, help="Name or folder of a toolbox.")
+_POLICY = click.option("--policy", default=DEFAULT_POLICY, show_default=True, help="Name or folder of a policy.")
+_DEVICE = click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu or cuda.")
+_STEPS = click.option(
+    "--max-steps", type=click.IntRange(1), default=MAX_STEPS, show_default=True, help="Tools applied at most."
+)
+_SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is drawn.")
+_FILE = click.Path(path_type=Path)
+
+
+def main() -> None:
+    """Run the command line; errors end in one line and an exit code."""
+    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+    try:
+        result = commands.main(standalone_mode=False)
+    except click.ClickException as error:
+        _say(f"{error.format_message()} (restore-env --help shows what there is)")
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        sys.exit(130)
+    except (ImageError, ToolError, OSError) as error:
+        _say(error)
+        sys.exit(1)
+    except (FormatError, ValueError, TypeError) as error:
+        _say(error)
+        sys.exit(2)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(restore_env.__version__, prog_name="restore-env")
+def commands() -> None:
+    """Restore images that are blurred, noisy and compressed, one small tool after another."""
+
+
+@commands.command()
+@click.option("-o", "--output", type=_FILE, default=Path("demo.png"), show_default=True, help="The picture to write.")
+@click.option("--severity", type=click.Choice(list(SEVERITIES)), default="moderate", show_default=True)
+@_SEED
+def demo(output: Path, severity: str, seed: int) -> None:
+    """Distort photos, restore them with every baseline, print a table, write a picture."""
+    from restore_env.demo import demo_picture, demo_table
+    from restore_env.images import write_image
+
+    with _progress("trying toolchains") as progress:
+        table = demo_table(severity, seed, progress)
+    _print(table)
+    write_image(output, demo_picture(severity, seed))
+    _print(f"The picture is {output}.")
+
+
+@commands.command()
+@click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
+@click.option("-o", "--output", type=_FILE, help="File to write, or folder for several; by default NAME-restored.")
+@click.option("--steps", type=_FILE, help="JSON file for the steps taken, with the votes of the patches.")
+@_POLICY
+@_TOOLBOX
+@_STEPS
+@_DEVICE
+def restore(
+    inputs: tuple[Path, ...],
+    output: Path | None,
+    steps: Path | None,
+    policy: str,
+    toolbox: str,
+    max_steps: int,
+    device: str,
+) -> int:
+    """Restore photos, or all photos of a folder; no reference is needed."""
+    from restore_env.images import check_writable, read_image, write_image
+    from restore_env.policies import load_policy
+    from restore_env.restoring import restore as restore_image
+    from restore_env.toolbox import load_toolbox
+
+    tools = load_toolbox(toolbox, device)
+    chooser = load_policy(policy, tools, device)
+    taken: dict[str, Any] = {}
+
+    def one(source: Path, target: Path) -> None:
+        photo = read_image(source)
+        check_writable(target, photo)
+        restored = restore_image(photo, chooser, tools, max_steps=max_steps, device=device)
+        write_image(target, restored.image)
+        taken[str(source)] = restored.steps
+        _print(f"{source} -> {target}: {', '.join(step['action'] for step in restored.steps)}")
+
+    failed = _each(_targets(inputs, output, "restored"), one)
+    if steps is not None:
+        _write_text(steps, json.dumps(taken, indent=1))
+    return failed
+
+
+@commands.command()
+@click.argument("pairs", type=_FILE, metavar="PAIRS")
+@click.option("--json", "json_file", type=_FILE, help="JSON file for the results, those of each image among them.")
+@click.option(
+    "--oracle", type=click.IntRange(1), metavar="N", help="Also find the best toolchains of the first N pairs."
+)
+@_POLICY
+@_TOOLBOX
+@_STEPS
+@_DEVICE
+def evaluate(
+    pairs: Path, json_file: Path | None, oracle: int | None, policy: str, toolbox: str, max_steps: int, device: str
+) -> None:
+    """Measure a policy on a pairs file or folder."""
+    from restore_env.evaluation import evaluate as evaluate_pairs
+    from restore_env.evaluation import share_of_best
+    from restore_env.pairs import load_pairs
+    from restore_env.policies import Oracle
+    from restore_env.toolbox import load_toolbox
+
+    tools, known = load_toolbox(toolbox, device), load_pairs(pairs)
+    with _progress(f"evaluating {policy}") as progress:
+        result = evaluate_pairs(known, policy, tools, max_steps=max_steps, device=device, progress=progress)
+    content = result.to_json()
+    _print_evaluation(result)
+    if oracle is not None:
+        with _progress("trying toolchains") as progress:
+            best = evaluate_pairs(known.first(oracle), Oracle(progress), tools, max_steps=max_steps, device=device)
+        content["oracle"] = {"n": best.n, "gain": best.gain, "share": share_of_best(result, best)}
+        _print(f"oracle on {best.n} pairs: {best.gain:+.2f} dB; share reached there: {content['oracle']['share']:.0%}")
+    if json_file is not None:
+        _write_text(json_file, json.dumps(content, indent=1))
+
+
+@commands.command()
+@click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
+@click.option("-o", "--output", type=_FILE, help="File to write, or folder for several; by default NAME-distorted.png.")
+@click.option("--severity", type=click.Choice(list(SEVERITIES)), default="moderate", show_default=True)
+@_SEED
+def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: int) -> int:
+    """Blur photos, add noise and compress them, as the environment does."""
+    from restore_env.distortions import as_distortion
+    from restore_env.images import as_rgb_bytes, read_image, write_image
+
+    model = as_distortion(severity)
+    numbers = iter(range(2**31))
+
+    def one(source: Path, target: Path) -> None:
+        distorted, drawn = model(as_rgb_bytes(read_image(source)), np.random.default_rng([seed, next(numbers)]))
+        write_image(target, distorted)
+        _print(f"{source} -> {target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
+
+    return _each(_targets(inputs, output, "distorted", ".png"), one)
+
+
+@commands.command()
+@click.argument("name", required=False)
+def toolbox(name: str | None) -> None:
+    """List the toolboxes, or the tools of the one called NAME."""
+    from restore_env.toolbox import available_toolboxes, load_toolbox
+
+    if name is None:
+        _print("\n".join(available_toolboxes()))
+        return
+    for number, tool in enumerate(load_toolbox(name)):
+        made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
+        _print(f"{number:3}  {tool.name:18} {made_for}".rstrip())
+
+
+def _each(jobs: Iterator[tuple[Path, Path]], one: Callable[[Path, Path], None]) -> int:
+    """Do every job; return 1 if one failed, after a line that says why, else 0."""
+    failed = 0
+    for source, target in jobs:
+        try:
+            one(source, target)
+        except (ImageError, ToolError, OSError, ValueError) as error:
+            _say(error)
+            failed = 1
+    return failed
+
+
+def _targets(
+    inputs: tuple[Path, ...], output: Path | None, what: str, suffix: str | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """Pairs of a file to read and one to write; folders among the inputs stand for the images in them."""
+    from restore_env.images import image_files
+
+    sources = [file for path in inputs for file in (image_files(path) if path.is_dir() else [path])]
+    if not sources:
+        raise ImageError(f"{inputs[0]}: no image in this folder")
+    many = len(inputs) > 1 or inputs[0].is_dir()
+    if output is not None and (many or output.is_dir()):
+        output.mkdir(parents=True, exist_ok=True)
+        return iter([(source, output / f"{source.stem}{suffix or source.suffix}") for source in sources])
+    if output is not None:
+        return iter([(sources[0], output)])
+    return iter([(file, file.with_name(f"{file.stem}-{what}{suffix or file.suffix}")) for file in sources])
+
+
+def _print_evaluation(result: "Evaluation") -> None:
+    _print(f"{result.policy} with {result.toolbox} on {result.n} pairs, {result.seconds:.1f} s")
+    _print(f"PSNR {result.psnr_in:.2f} -> {result.psnr_out:.2f} dB ({result.gain:+.2f})")
+    _print(f"SSIM {result.ssim_in:.4f} -> {result.ssim_out:.4f}")
+    _print(f"tools applied to an image: {result.steps:.2f}")
+    for step, ratios in enumerate(result.tool_ratio, start=1):
+        shares = sorted(ratios.items(), key=lambda item: -item[1])
+        _print(f"step {step}: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= 0.005)}")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar on standard error, where that is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _print(what: Any) -> None:
+    Console(highlight=False, soft_wrap=True).print(what, markup=False) if isinstance(what, str) else Console().print(
+        what
+    )
+
+
+def _say(message: object) -> None:
+    click.echo(f"restore-env: {' '.join(str(message).split())}", err=True)

@@ -1,0 +1,68 @@
+"""What `restore-env demo` shows: a table of every baseline on a few patches, a picture of the default policy."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from rich.table import Table
+
+from restore_env.arrays import images_to_tensor
+from restore_env.constants import DEFAULT_POLICY, PATCH_SIZE
+from restore_env.distortions import ByteImage, as_distortion
+from restore_env.evaluation import Evaluation, evaluate
+from restore_env.images import embedded_photos
+from restore_env.pairs import PatchSampler, draw_pairs
+from restore_env.policies import Oracle, Policy, Yardstick, load_policy, play
+from restore_env.rendering import draw_panels, episode_panels
+from restore_env.restoration import RestorationBatch
+from restore_env.toolbox import Toolbox, load_toolbox
+
+TABLE_PATCHES: Final = 4
+"""So few because the oracle tries 1,885 toolchains on each."""
+
+CROP_SIZE: Final = 3 * PATCH_SIZE
+"""Height and width in pixels of the crops in the picture: nine patches that vote."""
+
+POLICIES: Final = {
+    "stop": "leaves the image as it is",
+    "random": "any action",
+    "best-single": "the same tool for every image",
+    "best-fixed": "the same toolchain for every image",
+    "greedy": "knows the reference: best next tool",
+    "oracle": "knows the reference: best of all toolchains",
+}
+
+
+def demo_table(severity: str, seed: int, progress: Callable[[float], None]) -> Table:
+    """Every baseline with the shipped toolbox, on the same distorted patches."""
+    tools = load_toolbox()
+    pairs = draw_pairs(PatchSampler(embedded_photos(), as_distortion(severity)), TABLE_PATCHES, seed)
+    title = f"{len(pairs)} patches of {PATCH_SIZE}x{PATCH_SIZE} pixels, {severity} distortion, toolbox {tools.name}"
+    table = Table("policy", "", title=title)
+    for heading in ("PSNR before", "after", "gain", "SSIM before", "after", "tools", "seconds"):
+        table.add_column(heading, justify="right")
+    for name, note in POLICIES.items():
+        table.add_row(name, note, *_cells(evaluate(pairs, _policy(name, tools, progress), tools)))
+    return table
+
+
+def demo_picture(severity: str, seed: int) -> ByteImage:
+    """A crop of each embedded photo: distorted, after each step of the default policy, and the reference."""
+    tools = load_toolbox()
+    samplers = [PatchSampler([photo], as_distortion(severity), CROP_SIZE) for photo in embedded_photos()]
+    pairs = [sampler.sample(np.random.default_rng([seed, row])) for row, sampler in enumerate(samplers)]
+    batch = RestorationBatch(tools, record=True)
+    distorted = images_to_tensor([pair.distorted for pair in pairs])
+    batch.start(distorted, images_to_tensor([pair.reference for pair in pairs]))
+    play(load_policy(DEFAULT_POLICY, tools), batch)
+    return draw_panels([episode_panels(batch, row) for row in range(len(batch))])
+
+
+def _policy(name: str, tools: Toolbox, progress: Callable[[float], None]) -> Policy | Yardstick:
+    return Oracle(progress) if name == "oracle" else load_policy(name, tools)
+
+
+def _cells(result: Evaluation) -> list[str]:
+    """The numbers of a table row."""
+    psnr = [f"{result.psnr_in:.2f}", f"{result.psnr_out:.2f}", f"{result.gain:+.2f}"]
+    return psnr + [f"{result.ssim_in:.4f}", f"{result.ssim_out:.4f}", f"{result.steps:.2f}", f"{result.seconds:.1f}"]

@@ -1,0 +1,138 @@
+"""What the single and the vector environment share: arguments, spaces, starting states, observations, infos."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from restore_env.arrays import images_to_tensor
+from restore_env.distortions import DistortionModel
+from restore_env.images import check_bytes
+from restore_env.metrics import SSIM_RADIUS
+from restore_env.pairs import Pair, as_source, check_same_size
+from restore_env.restoration import RestorationBatch
+from restore_env.rewards import Reward
+from restore_env.toolbox import Toolbox, load_toolbox
+
+ObservationDict = dict[str, Any]
+Info = dict[str, Any]
+Options = dict[str, Any]
+
+RENDER_MODES = (None, "rgb_array")
+SMALLEST_PATCH = 2 * SSIM_RADIUS + 1
+
+
+class Episodes:
+    """n episodes on n pairs of one source; see `ImageRestoreEnv` for the arguments."""
+
+    def __init__(
+        self,
+        *,
+        images: Any,
+        severity: str | DistortionModel,
+        toolbox: Any,
+        reward: str | Reward,
+        patch_size: int,
+        max_steps: int,
+        stop_action: bool,
+        time_limit: str,
+        stop_if_worse: bool,
+        include_step: bool,
+        device: str,
+        render_mode: str | None,
+    ) -> None:
+        if not isinstance(patch_size, int) or patch_size < SMALLEST_PATCH:
+            raise ValueError(f"patch_size={patch_size!r} is not a whole number of at least {SMALLEST_PATCH} pixels")
+        if render_mode not in RENDER_MODES:
+            raise ValueError(f"render_mode={render_mode!r} is not one of {', '.join(map(repr, RENDER_MODES))}")
+        self.device = check_device(device)
+        self.toolbox: Toolbox = load_toolbox(toolbox, self.device)
+        self.patch_size = patch_size
+        self.include_step = include_step
+        self.source = as_source(images, severity, patch_size)
+        self.batch = RestorationBatch(
+            self.toolbox,
+            max_steps=max_steps,
+            stop_action=stop_action,
+            time_limit=time_limit,
+            stop_if_worse=stop_if_worse,
+            reward=reward,
+            record=render_mode is not None,
+        )
+        self.observation_space = self._observation_space()
+        self.action_space = spaces.Discrete(len(self.toolbox) + stop_action)
+
+    def draw(self, rng: np.random.Generator, options: Options | None) -> Pair:
+        """The pair of a new episode: that of `options`, or one drawn from the source."""
+        pair = self._given(options or {}) or self.source.sample(rng)
+        size = (self.patch_size, self.patch_size, 3)
+        if pair.distorted.shape != size or pair.reference.shape != size:
+            raise ValueError(
+                f"a pair of the shape {pair.distorted.shape}; the patch_size of this environment needs {size}"
+            )
+        return pair
+
+    def start(self, pairs: Sequence[Pair]) -> None:
+        """Begin all episodes."""
+        self.batch.start(*self._tensors(pairs))
+
+    def restart(self, rows: NDArray[np.int64], pairs: Sequence[Pair]) -> None:
+        """Begin the episodes of some rows anew."""
+        self.batch.restart(torch.from_numpy(rows).to(self.device), *self._tensors(pairs))
+
+    def observations(self) -> ObservationDict:
+        """New arrays with the observations of all episodes."""
+        observed = self.batch.observe()
+        result = {"image": observed.image.cpu().numpy(), "previous_action": observed.previous_action.cpu().numpy()}
+        return result | ({"step": observed.step.cpu().numpy()} if self.include_step else {})
+
+    def info(self, row: int, pair: Pair | None = None) -> Info:
+        """A new info of one episode; with the parameters of the distortion if it starts with `pair`."""
+        info: Info = {
+            "psnr": float(self.batch.psnr[row]),
+            "step": int(self.batch.steps[row]),
+            "toolchain": self.batch.toolchain(row),
+        }
+        if pair is not None and pair.distortion is not None:
+            info["distortion"] = dict(pair.distortion)
+        return info
+
+    def _observation_space(self) -> spaces.Dict:
+        parts: dict[str, spaces.Space[Any]] = {
+            "image": spaces.Box(0, 255, (self.patch_size, self.patch_size, 3), np.uint8),
+            "previous_action": spaces.Discrete(len(self.toolbox) + 1),
+        }
+        if self.include_step:
+            parts["step"] = spaces.Discrete(self.batch.max_steps + 1)
+        return spaces.Dict(parts)
+
+    def _tensors(self, pairs: Sequence[Pair]) -> tuple[torch.Tensor, torch.Tensor]:
+        distorted = images_to_tensor([pair.distorted for pair in pairs], self.device)
+        return distorted, images_to_tensor([pair.reference for pair in pairs], self.device)
+
+    def _given(self, options: Options) -> Pair | None:
+        unknown = options.keys() - {"distorted", "reference", "reset_mask"}
+        if unknown:
+            raise ValueError(f"options has the key {min(unknown)!r}; 'distorted' and 'reference' are known")
+        if ("distorted" in options) != ("reference" in options):
+            raise ValueError("options holds one of 'distorted' and 'reference'; both are needed")
+        if "distorted" not in options:
+            return None
+        distorted = check_bytes("options['distorted']", options["distorted"])
+        reference = check_bytes("options['reference']", options["reference"])
+        check_same_size(distorted, reference)
+        return Pair(distorted, reference)
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Return the device, or raise a `ValueError` if this machine does not have it."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={device!r} is not a device such as 'cpu' or 'cuda'") from error
+    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(f"device={str(device)!r} is not available here; 'cpu' is")
+    return found

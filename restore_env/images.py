@@ -1,0 +1,215 @@
+"""Reading and writing images, and where clean photos come from."""
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from restore_env.distortions import ByteImage
+from restore_env.errors import ImageError
+from restore_env.files import replacing
+
+AnyImage = NDArray[Any]
+
+EXTENSIONS: Final = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".gif", ".jp2", ".avif")
+)
+"""Endings of the files that count as images in a folder."""
+
+_WRITTEN_16_BIT: Final = frozenset((".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2"))
+_WRITTEN_ALPHA: Final = frozenset((".png", ".tif", ".tiff", ".webp"))
+
+# For each EXIF orientation: quarter turns counter-clockwise, then whether to mirror left to right.
+_ORIENTATIONS: Final = {
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
+    8: (1, False),
+}
+_ORIENTATION_TAG: Final = 0x0112
+
+
+def read_image(path: str | os.PathLike[str]) -> AnyImage:
+    """Read an image upright, with all it has.
+
+    Args:
+        path: a file in any usual format.
+
+    Returns:
+        uint8 or uint16, (h, w) grey, (h, w, 2) grey and alpha, (h, w, 3) RGB or (h, w, 4) RGB and alpha.
+
+    Raises:
+        ImageError: if the file is missing, empty, truncated, or no image.
+    """
+    try:
+        data = Path(path).read_bytes()
+        orientation = _verify(Path(path))
+    except OSError as error:
+        raise ImageError(f"{path}: {_reason(error, Path(path))}") from error
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
+        raise ImageError(f"{path}: not an image of 8 or 16 bits a channel")
+    return np.ascontiguousarray(_upright(_rgb(np.asarray(image)), orientation))
+
+
+def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
+    """Write an image, complete or not at all.
+
+    Args:
+        path: where to; the ending chooses the format. JPEG is written at quality 95, WebP without loss.
+        image: uint8 or uint16, in one of the shapes that `read_image` returns.
+
+    Raises:
+        ValueError: if the format cannot hold the image.
+        OSError: if the file cannot be written.
+    """
+    check_writable(path, image)
+    suffix = Path(path).suffix.lower()
+    options = {".webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}.get(suffix, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if image.ndim == 3 and image.shape[2] == 2:
+        image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
+    bgr = image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image
+    done, data = cv2.imencode(
+        suffix, np.ascontiguousarray(bgr), options if suffix in (".webp", ".jpg", ".jpeg") else []
+    )
+    if not done:
+        raise ValueError(f"path={str(path)!r}: the image cannot be written as {suffix}")
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
+    """Raise a `ValueError` if `write_image` could not keep all of `image` in the format that `path` asks for."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in EXTENSIONS - {".gif"}:
+        raise ValueError(f"path={str(path)!r} does not end in an image format such as .png, .jpg, .webp or .tif")
+    if image.dtype == np.uint16 and suffix not in _WRITTEN_16_BIT:
+        raise ValueError(f"path={str(path)!r}: {suffix} does not hold 16 bits a channel; .png and .tif do")
+    if image.ndim == 3 and image.shape[2] in (2, 4) and suffix not in _WRITTEN_ALPHA:
+        raise ValueError(f"path={str(path)!r}: {suffix} does not hold transparency; .png, .webp and .tif do")
+
+
+def as_rgb_bytes(image: AnyImage) -> ByteImage:
+    """Drop alpha, repeat grey, reduce 16 bits to 8: anything that `read_image` returns as uint8 (h, w, 3)."""
+    colour = image[..., None] if image.ndim == 2 else image[..., : 1 if image.shape[2] == 2 else 3]
+    if colour.dtype == np.uint16:
+        colour = np.rint(colour / 257)
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)), dtype=np.uint8)
+
+
+def image_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The image files directly in a folder, sorted by name.
+
+    Raises:
+        ImageError: if `folder` is not a folder.
+    """
+    if not Path(folder).is_dir():
+        raise ImageError(f"{folder}: no such folder")
+    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+
+
+class FolderPhotos(Sequence[ByteImage]):
+    """The photos of a folder as uint8 (h, w, 3) RGB arrays, read when asked for.
+
+    Args:
+        folder: a folder with images of any usual format. A file that is no image is named in a warning and skipped.
+
+    Raises:
+        ImageError: if no file in the folder can be used.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.paths = [path for path in image_files(folder) if _is_readable(path)]
+        if not self.paths:
+            raise ImageError(f"{folder}: no usable image in this folder; put .png, .jpg, .webp or .tif photos there")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return as_rgb_bytes(read_image(self.paths[index]))
+
+    def __repr__(self) -> str:
+        return f"FolderPhotos({str(self.folder)!r}): {len(self)} photos"
+
+
+def embedded_photos() -> list[ByteImage]:
+    """The colour photos that scikit-image ships: an astronaut, a cat, a cup of coffee, a rocket, a motorcycle."""
+    names = ("astronaut", "chelsea", "coffee", "rocket")
+    photos = [getattr(skimage.data, name)() for name in names] + [skimage.data.stereo_motorcycle()[0]]
+    return [np.ascontiguousarray(photo[..., :3], dtype=np.uint8) for photo in photos]
+
+
+def warn_skipped(reason: object) -> None:
+    """Warn, in one line, that an image is left out."""
+    warnings.warn(f"skipped {reason}", stacklevel=3)
+
+
+def check_bytes(name: str, image: object) -> ByteImage:
+    """Return `image` if it is a uint8 (h, w, 3) array, else raise a `TypeError` or `ValueError` that names it."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"{name} is {kind}; a uint8 array (h, w, 3) in RGB order is needed")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"{name} has the shape {image.shape}; (h, w, 3) in RGB order is needed")
+    return image
+
+
+def check_all_bytes(name: str, images: Iterable[object]) -> None:
+    """`check_bytes` for each image of a sequence."""
+    for index, image in enumerate(images):
+        check_bytes(f"{name}[{index}]", image)
+
+
+def _verify(path: Path) -> int:
+    """Decode with Pillow, which unlike OpenCV refuses a truncated file; return the EXIF orientation."""
+    with Image.open(path) as image:
+        image.load()
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    except OSError as error:
+        warn_skipped(f"{path}: {_reason(error, path)}")
+        return False
+
+
+def _reason(error: OSError, path: Path) -> str:
+    if not path.exists():
+        return "no such file"
+    if path.is_dir():
+        return "is a folder, not an image"
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or in a format that is not supported"
+    return f"cannot be read ({error.strerror or error})"
+
+
+def _rgb(image: AnyImage) -> AnyImage:
+    """OpenCV's channel order to RGB; an alpha channel stays last."""
+    if image.ndim == 2:
+        return image
+    return image[..., [2, 1, 0, 3][: image.shape[2]]] if image.shape[2] > 2 else image
+
+
+def _upright(image: AnyImage, orientation: int) -> AnyImage:
+    turns, mirrored = _ORIENTATIONS.get(orientation, (0, False))
+    turned = np.rot90(image, turns)
+    return turned[:, ::-1] if mirrored else turned

@@ -1,0 +1,70 @@
+"""PSNR and SSIM of batches of images, on their device."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from restore_env.constants import MSE_FLOOR
+
+SSIM_SIGMA: Final = 1.5
+SSIM_RADIUS: Final = 5
+SSIM_C1: Final = 0.01**2
+SSIM_C2: Final = 0.03**2
+
+
+def mse(images: Tensor, reference: Tensor) -> Tensor:
+    """Mean squared error of each image.
+
+    Args:
+        images: float (n, 3, h, w), peak value 1.
+        reference: the same shape.
+
+    Returns:
+        float64 (n,).
+    """
+    return (images - reference).square().flatten(1).mean(1).double()
+
+
+def psnr(images: Tensor, reference: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image in dB; 100 dB where both are identical.
+
+    Args:
+        images: float (n, 3, h, w), peak value 1.
+        reference: the same shape.
+
+    Returns:
+        float64 (n,).
+    """
+    return -10 * torch.log10(mse(images, reference) + MSE_FLOOR)
+
+
+def ssim(images: Tensor, reference: Tensor) -> Tensor:
+    """Structural similarity of each image (Wang et al., 2004), averaged over the three channels.
+
+    The window is a Gaussian of standard deviation 1.5 cut to 11x11 pixels, as in the original definition and in
+    scikit-image with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`.
+
+    Args:
+        images: float (n, 3, h, w), peak value 1, at least 11 pixels high and wide.
+        reference: the same shape.
+
+    Returns:
+        float64 (n,).
+    """
+    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float32, device=images.device)
+    line = torch.exp(-offsets.square() / (2 * SSIM_SIGMA**2))
+    line = line / line.sum()
+    x, y = images.float(), reference.float()
+    maps = torch.cat([x, y, x * x, y * y, x * y], dim=1)  # (n, 15, h, w)
+    count = maps.shape[1]
+    maps = conv2d(maps, line.view(1, 1, 1, -1).expand(count, 1, 1, -1), groups=count)
+    maps = conv2d(maps, line.view(1, 1, -1, 1).expand(count, 1, -1, 1), groups=count)
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = maps.split(3, dim=1)
+    covariance = mean_xy - mean_x * mean_y
+    variances = mean_xx - mean_x.square() + mean_yy - mean_y.square()
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x.square() + mean_y.square() + SSIM_C1)
+    structure = (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
+    similarity: Tensor = luminance * structure
+    return similarity.flatten(1).mean(1).double()

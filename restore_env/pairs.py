@@ -1,0 +1,344 @@
+"""Distorted and reference images: drawn from clean photos, or fixed in a file or folder."""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from cachetools import LRUCache
+
+from restore_env.constants import MAX_INPUT_PSNR, MSE_FLOOR, PATCH_SIZE
+from restore_env.distortions import ByteImage, DistortionModel, Parameters, SeverityDistortion, as_distortion
+from restore_env.errors import ImageError
+from restore_env.files import replacing
+from restore_env.images import (
+    FolderPhotos,
+    as_rgb_bytes,
+    check_all_bytes,
+    check_bytes,
+    embedded_photos,
+    image_files,
+    read_image,
+    warn_skipped,
+)
+
+SHRINK_FACTORS: Final = (1, 2, 3, 4)
+SHRUNK_SIDE: Final = (320, 1080)
+"""A photo is shrunk by any of the factors that leaves its shorter side within these bounds, in pixels. The authors
+shrank DIV2K by 2, 3 and 4, to shorter sides of about 340 to 700."""
+
+JPEG_GRID: Final = 16
+"""Side in pixels of the blocks of a JPEG with 4:2:0 chroma."""
+
+WINDOW_MARGIN: Final = 32
+"""Pixels around a patch that its blur and its JPEG blocks can depend on: 10 for the kernel, 17 for the blocks."""
+
+CACHE_BYTES: Final = 512 * 2**20
+MAX_DRAWS: Final = 1000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A distorted image and what it was.
+
+    Args:
+        distorted: uint8 (h, w, 3) RGB.
+        reference: uint8 (h, w, 3) RGB.
+        distortion: parameters of the distortion, where they are known.
+    """
+
+    distorted: ByteImage
+    reference: ByteImage
+    distortion: Parameters | None = None
+
+
+@runtime_checkable
+class PairSource(Protocol):
+    """Where an environment's episodes come from."""
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        """Draw a pair; all randomness comes from `rng`."""
+
+
+@dataclass
+class PatchSampler:
+    """Cuts patches from clean photos and distorts them.
+
+    The window around a patch is distorted with it, so that a patch has real neighbours and lies anywhere on the JPEG
+    grid, exactly as if the whole photo had been distorted. Patches whose PSNR exceeds 50 dB are drawn again.
+
+    Args:
+        photos: clean photos, uint8 (h, w, 3) each. One that cannot be read is named in a warning and left out.
+        distortion: how to distort; by default the paper's moderate mixture.
+        patch_size: height and width of a patch in pixels.
+        augment: mirror and transpose windows at random before they are distorted.
+
+    Raises:
+        ImageError: when no photo can be used.
+    """
+
+    photos: Sequence[ByteImage]
+    distortion: DistortionModel = field(default_factory=lambda: SeverityDistortion("moderate"))
+    patch_size: int = PATCH_SIZE
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        self._usable = list(range(len(self.photos)))
+        self._shrunk: LRUCache[tuple[int, int], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=lambda photo: photo.nbytes)
+        self._sides: dict[int, int] = {}
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        """Draw a photo, a scale, a place and a distortion."""
+        for _ in range(MAX_DRAWS):
+            pair = self._draw(rng)
+            if input_psnr(pair) <= MAX_INPUT_PSNR:
+                return pair
+        raise ImageError(
+            f"the distortion left {MAX_DRAWS} patches in a row above {MAX_INPUT_PSNR:g} dB; use photos that are not "
+            f"plain areas, or a stronger severity"
+        )
+
+    def window(self, rng: np.random.Generator, margin: int = WINDOW_MARGIN) -> tuple[ByteImage, int, int]:
+        """Draw a clean window: the pixels, and where in it the patch starts (top, left).
+
+        Windows start on the JPEG grid of their photo.
+        """
+        photo = self._draw_photo(rng)
+        top, left = (int(rng.integers(side - self.patch_size + 1)) for side in photo.shape[:2])
+        first_row, first_column = (max(0, place - margin) // JPEG_GRID * JPEG_GRID for place in (top, left))
+        end = self.patch_size + margin
+        return photo[first_row : top + end, first_column : left + end], top - first_row, left - first_column
+
+    def _draw(self, rng: np.random.Generator) -> Pair:
+        window, top, left = self.window(rng)
+        if self.augment:
+            window, top, left = self._turned(window, top, left, rng)
+        distorted, parameters = self.distortion(window, rng)
+        patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
+        return Pair(distorted[patch].copy(), window[patch].copy(), parameters)
+
+    def _turned(self, window: ByteImage, top: int, left: int, rng: np.random.Generator) -> tuple[ByteImage, int, int]:
+        """Mirror and transpose a window at random; the patch keeps its pixels, not its place."""
+        mirror_rows, mirror_columns, transpose = rng.integers(2, size=3)
+        if mirror_rows:
+            window, top = window[::-1], window.shape[0] - top - self.patch_size
+        if mirror_columns:
+            window, left = window[:, ::-1], window.shape[1] - left - self.patch_size
+        return (window.transpose(1, 0, 2), left, top) if transpose else (window, top, left)
+
+    def _draw_photo(self, rng: np.random.Generator) -> ByteImage:
+        while self._usable:
+            index = self._usable[rng.integers(len(self._usable))]
+            try:
+                if index not in self._sides:
+                    self._sides[index] = self._measure(index)
+                return self._scaled(index, int(rng.choice(shrink_factors(self._sides[index], self.patch_size))))
+            except ImageError as error:
+                warn_skipped(error)
+                self._usable.remove(index)
+        raise ImageError(f"{self.photos!r}: no usable image of at least {self.patch_size}x{self.patch_size} pixels")
+
+    def _measure(self, index: int) -> int:
+        photo = check_bytes(f"photos[{index}]", self.photos[index])
+        side = int(min(photo.shape[:2]))
+        if side < self.patch_size:
+            size = self.patch_size
+            raise ImageError(f"photo {index} of {photo.shape[1]}x{photo.shape[0]} pixels, less than {size}x{size}")
+        if 1 in shrink_factors(side, self.patch_size):  # saves reading the file again
+            self._keep(index, 1, photo)
+        return side
+
+    def _scaled(self, index: int, factor: int) -> ByteImage:
+        if (index, factor) not in self._shrunk:
+            self._keep(index, factor, shrink(self.photos[index], factor))
+        return self._shrunk[index, factor]
+
+    def _keep(self, index: int, factor: int, photo: ByteImage) -> None:
+        self._shrunk[index, factor] = photo
+
+
+def shrink_factors(side: int, patch_size: int = PATCH_SIZE) -> list[int]:
+    """The factors by which a photo whose shorter side has `side` pixels may be shrunk before a patch is cut."""
+    smallest, largest = SHRUNK_SIDE
+    factors = [factor for factor in SHRINK_FACTORS if max(smallest, patch_size) <= side // factor <= largest]
+    too_large = side // max(SHRINK_FACTORS) > max(largest, patch_size)
+    return factors or [max(SHRINK_FACTORS) if too_large else 1]
+
+
+def shrink(photo: ByteImage, factor: int) -> ByteImage:
+    """Shrink a uint8 (h, w, 3) photo by a whole factor, averaging the pixels that fall together."""
+    if factor == 1:
+        return photo
+    height, width = photo.shape[:2]
+    size = (width // factor, height // factor)
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+class Pairs:
+    """A fixed set of pairs, in order; as a source, a patch of a pair drawn at random.
+
+    Args:
+        distorted: n uint8 (h, w, 3) images, of equal or different sizes.
+        reference: n images, each of the size of its distorted one.
+        names: what to call the pairs, by default their numbers.
+        patch_size: side of what `sample` cuts from larger pairs.
+
+    Raises:
+        ValueError, TypeError: if there are none, or they are not uint8 (h, w, 3), or sizes differ.
+    """
+
+    def __init__(
+        self,
+        distorted: Sequence[ByteImage],
+        reference: Sequence[ByteImage],
+        names: Sequence[str] | None = None,
+        patch_size: int = PATCH_SIZE,
+    ) -> None:
+        check_all_bytes("distorted", distorted)
+        check_all_bytes("reference", reference)
+        if len(distorted) != len(reference) or not len(distorted):
+            raise ValueError(
+                f"{len(distorted)} distorted and {len(reference)} reference images; as many of each are needed"
+            )
+        self.distorted, self.reference = distorted, reference
+        self.names = list(names) if names is not None else [str(index) for index in range(len(distorted))]
+        self.patch_size = patch_size
+        for name, pair in zip(self.names, self, strict=True):
+            check_same_size(pair.distorted, pair.reference, name)
+
+    def __len__(self) -> int:
+        return len(self.distorted)
+
+    def __getitem__(self, index: int) -> Pair:
+        return Pair(self.distorted[index], self.reference[index])
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (Pair(*images) for images in zip(self.distorted, self.reference, strict=True))
+
+    def first(self, n: int) -> "Pairs":
+        """The first n pairs, or all if there are fewer."""
+        return Pairs(self.distorted[:n], self.reference[:n], self.names[:n], self.patch_size)
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        """Draw a pair, and from a larger one a patch."""
+        index = int(rng.integers(len(self)))
+        distorted, reference = self.distorted[index], self.reference[index]
+        if min(distorted.shape[:2]) < self.patch_size:
+            raise ImageError(f"pair {self.names[index]} is smaller than the patch size of {self.patch_size} pixels")
+        top, left = (int(rng.integers(side - self.patch_size + 1)) for side in distorted.shape[:2])
+        patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
+        return Pair(distorted[patch].copy(), reference[patch].copy())
+
+
+def check_same_size(distorted: ByteImage, reference: ByteImage, name: str = "") -> None:
+    """Raise a `ValueError` if two images differ in size."""
+    if distorted.shape != reference.shape:
+        sizes = f"distorted is {distorted.shape}, reference is {reference.shape}"
+        raise ValueError(f"pair {name}: {sizes}; both need one size" if name else f"{sizes}; both need one size")
+
+
+def draw_pairs(source: PairSource, n: int, seed: int) -> Pairs:
+    """Draw n pairs, each from a generator of its own seeded by (seed, its number): the first k never depend on n."""
+    pairs = [source.sample(np.random.default_rng([seed, index])) for index in range(n)]
+    return Pairs(np.stack([pair.distorted for pair in pairs]), np.stack([pair.reference for pair in pairs]))  # type: ignore[arg-type]
+
+
+def save_pairs(path: str | os.PathLike[str], pairs: Pairs) -> None:
+    """Write a pairs file: `.npz` with `distorted` and `reference`, uint8 (n, h, w, 3).
+
+    Raises:
+        ValueError: if the images have different sizes (a pairs folder holds those) or `path` does not end in .npz.
+    """
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"path={str(path)!r} does not end in .npz")
+    if len({image.shape for image in pairs.distorted}) > 1:
+        raise ValueError("a pairs file holds images of one size; save these as a folder with distorted/ and reference/")
+    with replacing(path) as temporary:
+        np.savez(temporary, distorted=np.stack(pairs.distorted), reference=np.stack(pairs.reference))
+
+
+def load_pairs(path: str | os.PathLike[str], patch_size: int = PATCH_SIZE) -> Pairs:
+    """Read a pairs file, or a folder with `distorted/` and `reference/` whose files are matched by name.
+
+    Raises:
+        ImageError: if it is missing or cannot be used; the message says why.
+    """
+    load: Callable[[Path, int], Pairs] = _load_folder if Path(path).is_dir() else _load_file
+    try:
+        return load(Path(path), patch_size)
+    except ImageError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def as_source(images: object, severity: str | DistortionModel, patch_size: int) -> PairSource:
+    """Return the source that an environment's `images` argument stands for.
+
+    Args:
+        images: "embedded", a folder of photos, a pairs file or folder, a sequence of photos, or a source itself.
+        severity: how to distort clean photos; pairs are used as they are.
+        patch_size: side of a patch in pixels.
+    """
+    distortion = as_distortion(severity)
+    if isinstance(images, PairSource):
+        return images
+    if isinstance(images, str) and images == "embedded":
+        return PatchSampler(embedded_photos(), distortion, patch_size)
+    if isinstance(images, str | os.PathLike):
+        return _source_from_path(Path(images), distortion, patch_size)
+    if isinstance(images, Sequence) and len(images):
+        check_all_bytes("images", images)
+        return PatchSampler(images, distortion, patch_size)
+    raise TypeError(f"images={images!r} is not 'embedded', a folder, a pairs file, a sequence of arrays or a source")
+
+
+def input_psnr(pair: Pair) -> float:
+    """PSNR in dB of a pair's distorted image."""
+    difference = pair.distorted.astype(np.float32) - pair.reference.astype(np.float32)
+    return float(-10 * np.log10(np.mean(np.square(difference)) / 255**2 + MSE_FLOOR))
+
+
+def _source_from_path(path: Path, distortion: DistortionModel, patch_size: int) -> PairSource:
+    if not path.exists():
+        raise ImageError(f"images={str(path)!r}: no such file or folder; 'embedded' uses the photos of scikit-image")
+    if path.is_dir() and not is_pairs_folder(path):
+        return PatchSampler(FolderPhotos(path), distortion, patch_size)
+    return load_pairs(path, patch_size)
+
+
+def is_pairs_folder(path: Path) -> bool:
+    """Whether `path` is a folder with `distorted/` and `reference/`."""
+    return (path / "distorted").is_dir() and (path / "reference").is_dir()
+
+
+def _load_file(path: Path, patch_size: int) -> Pairs:
+    if not path.exists():
+        raise ImageError(f"{path}: no such file or folder")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("distorted", "reference") if name in file}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ImageError(
+            f"{path}: not a pairs file, or damaged; .npz with distorted and reference is needed"
+        ) from error
+    missing = {"distorted", "reference"} - arrays.keys()
+    if missing:
+        raise ImageError(f"{path}: the array {' and '.join(sorted(missing))} is missing")
+    return Pairs(arrays["distorted"], arrays["reference"], patch_size=patch_size)
+
+
+def _load_folder(path: Path, patch_size: int) -> Pairs:
+    if not is_pairs_folder(path):
+        raise ImageError(f"{path}: no pairs; a folder with distorted/ and reference/ is needed")
+    files = [{file.stem: file for file in image_files(path / side)} for side in ("distorted", "reference")]
+    unmatched = sorted(files[0].keys() ^ files[1].keys())
+    if unmatched:
+        raise ImageError(f"{path}: {unmatched[0]!r} is not in both distorted/ and reference/")
+    names = sorted(files[0])
+    images = [[as_rgb_bytes(read_image(side[name])) for name in names] for side in files]
+    return Pairs(images[0], images[1], names, patch_size)

@@ -1,0 +1,147 @@
+"""The paper's agent: convolutions, an LSTM, and a Q-value for every action (section 3.2)."""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, pad, relu
+
+from restore_env.constants import PATCH_SIZE
+from restore_env.policies.policy import Policy, State
+from restore_env.restoration import Observation
+
+KERNELS: Final = (9, 5, 5, 5)
+STRIDE: Final = 2
+CHUNK: Final = 64
+"""Patches whose features are computed at once, to bound memory when a large photo is looked at."""
+
+
+class LSTMState(NamedTuple):
+    """The memory of n episodes: float32 (n, hidden) each."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class RecurrentQNetwork(nn.Module):
+    """Q-values from images, the previous action and what was seen before; 87,863 parameters for 12 tools.
+
+    Args:
+        n_tools: tools of the toolbox; there is one action more.
+        channels: feature maps of the four convolutions.
+        features: size of the image's description.
+        hidden: size of the LSTM.
+        patch_size: height and width of the images in pixels.
+    """
+
+    def __init__(
+        self,
+        n_tools: int,
+        channels: tuple[int, ...] = (32, 24, 24, 24),
+        features: int = 32,
+        hidden: int = 50,
+        patch_size: int = PATCH_SIZE,
+    ) -> None:
+        super().__init__()
+        self.n_tools, self.hidden, self.patch_size = n_tools, hidden, patch_size
+        self.arguments = {
+            "n_tools": n_tools,
+            "channels": list(channels),
+            "features": features,
+            "hidden": hidden,
+            "patch_size": patch_size,
+        }
+        inputs = (3, *channels[:-1])
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, STRIDE)
+            for before, after, kernel in zip(inputs, channels, KERNELS, strict=True)
+        )
+        side = patch_size
+        for _ in channels:
+            side = -(-side // STRIDE)
+        self.describe = nn.Linear(side * side * channels[-1], features)
+        # One matrix for input and hidden state, and one bias, as in TensorFlow's BasicLSTMCell; nn.LSTMCell has two.
+        self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)
+        self.values = nn.Linear(hidden, n_tools + 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Describe images: float32 (n, 3, h, w), about [0, 1] -> float32 (n, features)."""
+        maps = images
+        for convolution, kernel in zip(self.convolutions, KERNELS, strict=True):
+            maps = relu(convolution(pad(maps, _same_padding(maps.shape[-1], kernel))))
+        return relu(self.describe(maps.permute(0, 2, 3, 1).flatten(1)))  # (n, c, h, w) -> (n, h * w * c)
+
+    def remember(self, features: Tensor, previous_action: Tensor, state: LSTMState) -> LSTMState:
+        """One step of the LSTM.
+
+        Args:
+            features: float32 (n, features).
+            previous_action: int64 (n,), `n_tools` where there was none: a zero vector instead of a one-hot.
+            state: of the step before.
+        """
+        action = one_hot(previous_action, self.n_tools + 1)[:, :-1].to(features)
+        gates = self.gates(torch.cat([features, action, state.hidden], dim=1))
+        enter, candidate, forget, leave = gates.chunk(4, dim=1)
+        cell = state.cell * forget.sigmoid() + enter.sigmoid() * candidate.tanh()
+        return LSTMState(leave.sigmoid() * cell.tanh(), cell)
+
+    def initial_state(self, n: int) -> LSTMState:
+        """Zeros."""
+        zeros = self.gates.weight.new_zeros(n, self.hidden)
+        return LSTMState(zeros, zeros)
+
+    def forward(self, images: Tensor, previous_action: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """Q-values float32 (n, n_tools + 1) and the next state."""
+        state = self.remember(self.features(images), previous_action, state)
+        return self.values(state.hidden), state
+
+
+class RecurrentQPolicy(Policy):
+    """Takes the action with the highest Q-value.
+
+    Args:
+        network: the Q-values.
+        action_names: the actions of the toolbox it was trained with, stop last.
+        name: what to call the policy.
+
+    Raises:
+        ValueError: if there are not as many actions as Q-values.
+    """
+
+    def __init__(self, network: RecurrentQNetwork, action_names: tuple[str, ...], name: str = "recurrent-q") -> None:
+        if len(action_names) != network.n_tools + 1:
+            raise ValueError(f"{len(action_names)} action names for a network of {network.n_tools + 1} Q-values")
+        self.network = network.eval()
+        self.action_names: tuple[str, ...] = tuple(action_names)
+        self.name = name
+        self.patch_size = network.patch_size
+
+    def initial_state(self, n: int) -> State:
+        """An empty memory for n episodes."""
+        return self.network.initial_state(n)
+
+    def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
+        """Choose greedily."""
+        values, state = self.q_values(observation, state)
+        return values.argmax(1), state
+
+    @torch.no_grad()
+    def q_values(self, observation: Observation, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """Explain the choice: the Q-values float32 (n, actions), in units of the reward, and the next state."""
+        chunks = observation.image.split(CHUNK)
+        features = torch.cat([self.network.features(chunk.permute(0, 3, 1, 2).float() / 255) for chunk in chunks])
+        state = self.network.remember(features, observation.previous_action, state)
+        values: Tensor = self.network.values(state.hidden)
+        return values, state
+
+    def to(self, device: str | torch.device) -> "RecurrentQPolicy":
+        """Move the network to a device."""
+        self.network.to(device)
+        return self
+
+
+def _same_padding(side: int, kernel: int) -> tuple[int, int, int, int]:
+    """TensorFlow's "SAME": left, right, top, bottom; the odd pixel goes right and below."""
+    total = max(0, (-(-side // STRIDE) - 1) * STRIDE + kernel - side)
+    before = total // 2
+    return before, total - before, before, total - before

@@ -1,0 +1,131 @@
+"""Policy folders, and the policies that have a name."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from restore_env.constants import DEFAULT_POLICY
+from restore_env.errors import FormatError
+from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
+from restore_env.policies.policy import Policy, Yardstick, check_actions_fit
+from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
+from restore_env.toolbox import STOP, Toolbox
+from restore_env.toolbox.storage import (
+    FORMAT_VERSION,
+    PRETRAINED,
+    load_weights,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+
+DESCRIPTION: Final = "policy.json"
+WEIGHTS: Final = "policy.safetensors"
+FIXED: Final = "fixed:"
+
+_NAMED: Final[Mapping[str, Callable[[Toolbox], Policy | Yardstick]]] = {
+    STOP: lambda toolbox: FixedToolchain((), toolbox.action_names),
+    "random": RandomPolicy,
+    "greedy": lambda toolbox: GreedyWithReference(),
+    "oracle": lambda toolbox: Oracle(),
+}
+
+
+def available_policies() -> list[str]:
+    """The names that `load_policy` knows, besides "fixed:" and a list of tools."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}")) + list(_NAMED)
+
+
+def load_policy(
+    name: str | os.PathLike[str] | Policy | Yardstick = DEFAULT_POLICY,
+    toolbox: Toolbox | None = None,
+    device: str | torch.device = "cpu",
+) -> Policy | Yardstick:
+    """Load a policy by name or from its folder.
+
+    Args:
+        name: a shipped policy; "random", "stop", "greedy" or "oracle" (the last two need references);
+            "fixed:noise-3,blur-2" for a toolchain; a policy folder; or a policy.
+        toolbox: what it shall act on; needed unless `name` is a folder.
+        device: where it computes.
+
+    Raises:
+        ValueError: if there is no such policy, or it was made for other actions than the toolbox has.
+        FormatError: if the folder's files are damaged or do not fit each other.
+    """
+    policy = _find(name, toolbox)
+    if toolbox is not None:
+        check_actions_fit(policy, toolbox)
+    return policy.to(device) if isinstance(policy, Policy) else policy
+
+
+def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: str) -> None:
+    """Write a recurrent Q-policy or a fixed toolchain as a folder.
+
+    Args:
+        policy: what to save.
+        folder: where to; it is made.
+        toolbox_name: the toolbox it was trained with, for the record.
+
+    Raises:
+        ValueError: if it is of another kind.
+    """
+    description = {"format": FORMAT_VERSION, "name": policy.name, "toolbox": toolbox_name}
+    description["actions"] = list(policy.action_names or ())
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    if isinstance(policy, RecurrentQPolicy):
+        description |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
+        weights = {key: value.detach().float().cpu().contiguous() for key, value in policy.network.state_dict().items()}
+        write_tensors(Path(folder) / WEIGHTS, weights)
+    elif isinstance(policy, FixedToolchain):
+        description |= {"kind": "fixed-toolchain", "arguments": {"tools": list(policy.tools)}}
+    else:
+        raise ValueError(f"policy {policy.name!r} cannot be saved: only recurrent Q-policies and fixed toolchains can")
+    write_json(Path(folder) / DESCRIPTION, description)
+
+
+def _find(name: str | os.PathLike[str] | Policy | Yardstick, toolbox: Toolbox | None) -> Policy | Yardstick:
+    if isinstance(name, Policy | Yardstick):
+        return name
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(f"policy={name!r} is not a name, a folder or a policy")
+    folder = PRETRAINED / name if (PRETRAINED / name / DESCRIPTION).is_file() else Path(name)
+    if (folder / DESCRIPTION).is_file():
+        return _load_folder(folder)
+    text = str(name)
+    if (text in _NAMED or text.startswith(FIXED)) and toolbox is None:
+        raise ValueError(f"policy={text!r} needs a toolbox to act on")
+    if text in _NAMED and toolbox is not None:
+        return _NAMED[text](toolbox)
+    if text.startswith(FIXED) and toolbox is not None:
+        return FixedToolchain([tool for tool in text.removeprefix(FIXED).split(",") if tool], toolbox.action_names)
+    known = ", ".join(map(repr, available_policies()))
+    raise ValueError(
+        f"policy={text!r} is neither one of {known}, nor 'fixed:TOOL,TOOL', nor a folder with a {DESCRIPTION}"
+    )
+
+
+def _load_folder(folder: Path) -> Policy:
+    path = folder / DESCRIPTION
+    content = read_json(path)
+    try:
+        return _build(content, folder)
+    except FormatError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise FormatError(f"{path}: {type(error).__name__}: {error}") from error
+
+
+def _build(content: Mapping[str, Any], folder: Path) -> Policy:
+    actions, name, arguments = tuple(content["actions"]), str(content["name"]), content["arguments"]
+    if content["kind"] == "fixed-toolchain":
+        return FixedToolchain(arguments["tools"], actions, name)
+    if content["kind"] == "recurrent-q":
+        network = RecurrentQNetwork(**arguments)
+        load_weights(network, read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
+        return RecurrentQPolicy(network, actions, name)
+    raise FormatError(f"{folder / DESCRIPTION}: kind {content['kind']!r} is not 'recurrent-q' or 'fixed-toolchain'")

@@ -1,0 +1,117 @@
+"""Restoring a photo: any size, no reference needed."""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.images import AnyImage
+from restore_env.policies import Policy, load_policy, play
+from restore_env.restoration import RestorationBatch
+from restore_env.toolbox import Toolbox, load_toolbox
+
+_CHANNELS: Final = (1, 2, 3, 4)
+
+
+class Restored(NamedTuple):
+    """A restored photo and how it came about.
+
+    Attributes:
+        image: of the shape and dtype of the photo given.
+        steps: for each step taken its number from 1, its `action`, and how many patches voted for which action.
+    """
+
+    image: AnyImage
+    steps: list[dict[str, Any]]
+
+
+def restore(
+    image: AnyImage,
+    policy: Any = DEFAULT_POLICY,
+    toolbox: Any = DEFAULT_TOOLBOX,
+    *,
+    max_steps: int = MAX_STEPS,
+    device: str = "cpu",
+) -> Restored:
+    """Restore a photo.
+
+    The policy looks at all whole patches that do not overlap; each votes, and the whole photo gets the winning tool, as
+    in the authors' program. A photo smaller than a patch is continued by reflection first.
+
+    Args:
+        image: uint8 or uint16, (h, w) grey, (h, w, 1), (h, w, 2) grey and alpha, (h, w, 3) RGB or (h, w, 4) RGB and
+            alpha. Alpha is kept as it is.
+        policy: a name, a folder or a policy; none that needs a reference.
+        toolbox: a name, a folder or a toolbox.
+        max_steps: tools applied at most.
+        device: where to compute, "cpu" or "cuda".
+
+    Raises:
+        TypeError, ValueError: for an argument that is none of these.
+        ToolError: if a tool fails.
+    """
+    check_photo(image)
+    tools: Toolbox = load_toolbox(toolbox, device)
+    chooser = load_policy(policy, tools, device)
+    if not isinstance(chooser, Policy):
+        raise ValueError(f"policy={chooser.name!r} needs a reference; a photo that is to be restored has none")
+    colour = _colour(image)
+    height, width = colour.shape[:2]
+    batch = RestorationBatch(tools, max_steps=max_steps)
+    batch.start(_to_tensor(_enlarged(colour, chooser.patch_size)).to(device))
+    steps: list[dict[str, Any]] = []
+    play(chooser, batch, _keep_votes(steps, tools))
+    restored = batch.images[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()
+    return Restored(_like(restored, image), steps)
+
+
+def check_photo(image: object) -> None:
+    """Raise a `TypeError` or `ValueError` if `image` is nothing that `restore` takes."""
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
+        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"image is {kind}; a uint8 or uint16 array is needed")
+    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in _CHANNELS):
+        raise ValueError(f"image has the shape {image.shape}; (h, w) or (h, w, channels) of 1 to 4 channels is needed")
+
+
+def _keep_votes(steps: list[dict[str, Any]], toolbox: Toolbox) -> Callable[[Tensor, Tensor], None]:
+    def keep(actions: Tensor, votes: Tensor) -> None:
+        names = toolbox.action_names
+        counts = {name: count for name, count in zip(names, votes[0].tolist(), strict=True) if count}
+        steps.append({"step": len(steps) + 1, "action": names[int(actions[0])], "votes": counts})
+
+    return keep
+
+
+def _colour(image: AnyImage) -> AnyImage:
+    """The colour channels of a photo, three of them."""
+    if image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=2)
+    return image[..., :3] if image.shape[2] > 2 else np.repeat(image[..., :1], 3, axis=2)
+
+
+def _enlarged(image: AnyImage, side: int) -> AnyImage:
+    """Continue an image below and to the right by reflection until it is as large as a patch."""
+    missing = [max(0, side - length) for length in image.shape[:2]]
+    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+
+
+def _to_tensor(image: AnyImage) -> Tensor:
+    """uint8 or uint16 (h, w, 3) -> float32 (1, 3, h, w) in [0, 1]."""
+    floats = np.divide(image, np.iinfo(image.dtype).max, dtype=np.float32)
+    return torch.from_numpy(floats).permute(2, 0, 1).unsqueeze(0)
+
+
+def _like(restored: NDArray[np.float32], image: AnyImage) -> AnyImage:
+    """Give restored colours the dtype, the channels and the alpha of the photo."""
+    peak = np.iinfo(image.dtype).max
+    grey = image.ndim == 2 or image.shape[2] < 3
+    colour = restored.mean(axis=2, keepdims=True) if grey else restored
+    colour = np.rint(np.clip(colour, 0, 1) * peak).astype(image.dtype)
+    if image.ndim == 2:
+        return colour[..., 0]
+    return np.concatenate([colour, image[..., colour.shape[2] :]], axis=2)

@@ -1,0 +1,67 @@
+"""A second toolbox, without any training: well-known filters of OpenCV and scikit-image."""
+
+from collections.abc import Callable
+from typing import Final
+
+import cv2
+import numpy as np
+from skimage.restoration import denoise_tv_chambolle, richardson_lucy
+
+from restore_env.distortions import ByteImage, FloatImage
+from restore_env.toolbox.tool import Tool
+from restore_env.toolbox.toolbox import Toolbox
+
+
+def classical_toolbox() -> Toolbox:
+    """Nine filters: non-local means, bilateral, median, total variation, unsharp mask, Richardson-Lucy.
+
+    The strengths are for noise of about 10 to 40 levels and blur of about 1 to 2 pixels.
+    """
+    bytes_tools = {
+        "median-3": lambda image: cv2.medianBlur(image, 3),
+        "bilateral": lambda image: cv2.bilateralFilter(image, 7, sigmaColor=40, sigmaSpace=3),
+        "nl-means-mild": _non_local_means(6),
+        "nl-means-strong": _non_local_means(15),
+        "unsharp-mild": _unsharp_mask(sigma=1.0, amount=0.5),
+        "unsharp-strong": _unsharp_mask(sigma=2.0, amount=1.0),
+    }
+    float_tools = {
+        "tv-mild": lambda image: _total_variation(image, 0.05),
+        "tv-strong": lambda image: _total_variation(image, 0.12),
+        "deblur": _richardson_lucy,
+    }
+    tools = [Tool.from_function(name, function) for name, function in bytes_tools.items()]
+    tools += [Tool.from_function(name, function, dtype="float32") for name, function in float_tools.items()]
+    return Toolbox(tools, "classical")
+
+
+def _non_local_means(strength: float) -> Callable[[ByteImage], ByteImage]:
+    def apply(image: ByteImage) -> ByteImage:
+        return np.asarray(cv2.fastNlMeansDenoisingColored(image, None, strength, strength, 5, 15), dtype=np.uint8)
+
+    return apply
+
+
+def _unsharp_mask(sigma: float, amount: float) -> Callable[[ByteImage], ByteImage]:
+    def apply(image: ByteImage) -> ByteImage:
+        soft = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), dtype=np.uint8)
+
+    return apply
+
+
+def _total_variation(image: FloatImage, weight: float) -> FloatImage:
+    return np.asarray(denoise_tv_chambolle(image, weight=weight, channel_axis=2), dtype=np.float32)
+
+
+_BLUR_SIGMA: Final = 1.5
+_RADIUS: Final = 5
+
+
+def _richardson_lucy(image: FloatImage) -> FloatImage:
+    """Ten rounds of Richardson-Lucy with a Gaussian of 1.5 pixels, edges mirrored so that they do not darken."""
+    line = cv2.getGaussianKernel(2 * _RADIUS + 1, _BLUR_SIGMA)
+    kernel = line @ line.T
+    padded = np.pad(image, ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0)), mode="reflect")
+    channels = [richardson_lucy(padded[..., channel], kernel, num_iter=10) for channel in range(3)]
+    return np.stack(channels, axis=2).astype(np.float32)[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]

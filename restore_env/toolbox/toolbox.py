@@ -1,0 +1,151 @@
+"""An ordered, immutable set of tools that acts on a batch of images."""
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any, Final, overload
+
+import torch
+from torch import Tensor
+
+from restore_env.toolbox.tool import Tool
+
+STOP: Final = "stop"
+"""Name of the last action."""
+
+CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
+"""Pixels that a tool gets at once on a device: on a CPU the feature maps then stay in its cache."""
+
+TILE: Final = 256
+"""Side in pixels of the tiles in which images larger than a chunk are worked on."""
+
+
+class Toolbox(Sequence[Tool]):
+    """The tools of an environment, in the order of their actions; the action after the last tool is *stop*.
+
+    Args:
+        tools: the tools; names are unique.
+        name: what to call the toolbox in reports and saved policies.
+
+    Raises:
+        TypeError: if something in `tools` is no `Tool`.
+        ValueError: if there is none, two share a name, or one is called "stop".
+    """
+
+    def __init__(self, tools: Iterable[Tool], name: str = "custom") -> None:
+        self._tools = tuple(tools)
+        self.name = name
+        wrong = [tool for tool in self._tools if not isinstance(tool, Tool)]
+        if wrong:
+            raise TypeError(f"tools: {wrong[0]!r} is not a Tool; Tool.from_function and Tool.from_module make one")
+        if not self._tools:
+            raise ValueError("tools is empty; a toolbox needs at least one tool")
+        names = self.names
+        twice = [name for name in names if names.count(name) > 1 or name == STOP]
+        if twice:
+            raise ValueError(f"tools: the name {twice[0]!r} is {'reserved' if twice[0] == STOP else 'taken twice'}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools' names, in order."""
+        return tuple(tool.name for tool in self._tools)
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """The names of all actions: the tools', then "stop"."""
+        return (*self.names, STOP)
+
+    @property
+    def stop(self) -> int:
+        """The action that leaves an image as it is and ends its episode."""
+        return len(self._tools)
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    @overload
+    def __getitem__(self, index: int) -> Tool: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Tool, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self._tools[index]
+
+    def __repr__(self) -> str:
+        return f"Toolbox({self.name!r}: {', '.join(self.names)})"
+
+    def to(self, device: str | torch.device) -> "Toolbox":
+        """The toolbox on a device."""
+        return Toolbox([tool.to(device) for tool in self._tools], self.name)
+
+    def index(self, name: Any, *_: Any) -> int:
+        """The action of the tool called `name`, or of "stop".
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if name not in self.action_names:
+            raise ValueError(f"{name!r} is not an action of the toolbox {self.name!r}: {', '.join(self.action_names)}")
+        return self.action_names.index(name)
+
+    def apply(self, images: Tensor, actions: Tensor | Sequence[int]) -> Tensor:
+        """Apply to each image the tool of its action; *stop* leaves it as it is.
+
+        Args:
+            images: float (n, 3, h, w), RGB, about [0, 1].
+            actions: n integers from 0 to `len(toolbox)`.
+
+        Returns:
+            A new tensor of the same shape, not clipped.
+
+        Raises:
+            ValueError: if an action is out of range or there are not n of them.
+            ToolError: if a tool fails; `images` is unchanged in any case.
+        """
+        chosen = self.check_actions(actions, len(images))
+        result = images.clone(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            for action in chosen.unique().tolist():
+                if action == self.stop:
+                    continue
+                rows = (chosen == action).nonzero().flatten().to(images.device)
+                for chunk in rows.split(_chunk_length(images)):
+                    result[chunk] = apply_tool(self[action], images[chunk])
+        return result
+
+    def check_actions(self, actions: Tensor | Sequence[int], n: int) -> Tensor:
+        """Return `actions` as an int64 tensor (n,) on the CPU, or raise a `ValueError`."""
+        chosen = torch.as_tensor(actions).cpu()
+        if chosen.shape != (n,) or chosen.is_floating_point() or chosen.is_complex():
+            raise ValueError(f"actions of the shape {tuple(chosen.shape)} and {chosen.dtype}; {n} integers are needed")
+        wrong = chosen[(chosen < 0) | (chosen > self.stop)]
+        if len(wrong):
+            raise ValueError(f"action {int(wrong[0])} is not one of 0 to {self.stop} ({', '.join(self.action_names)})")
+        return chosen.long()
+
+
+def apply_tool(tool: Tool, images: Tensor) -> Tensor:
+    """Apply a tool to images (n, 3, h, w) of any size, in tiles where they are large and the tool's radius is known.
+
+    Tiles overlap by the radius, so the result is that of the whole image.
+    """
+    height, width = images.shape[2:]
+    if tool.radius is None or height * width <= CHUNK_PIXELS[images.device.type]:
+        return tool(images)
+    result = torch.empty_like(images)
+    for top, left in product(range(0, height, TILE), range(0, width, TILE)):
+        rows, inner_rows = _overlapping(top, height, tool.radius)
+        columns, inner_columns = _overlapping(left, width, tool.radius)
+        tile = tool(images[:, :, rows, columns].contiguous(memory_format=torch.channels_last))
+        result[:, :, top : top + TILE, left : left + TILE] = tile[:, :, inner_rows, inner_columns]
+    return result
+
+
+def _overlapping(start: int, side: int, radius: int) -> tuple[slice, slice]:
+    """The slice of a tile with its overlap, and inside that the slice of the tile alone."""
+    end = min(start + TILE, side)
+    first = max(0, start - radius)
+    return slice(first, min(end + radius, side)), slice(start - first, end - first)
+
+
+def _chunk_length(images: Tensor) -> int:
+    height, width = images.shape[2:]
+    return max(1, CHUNK_PIXELS[images.device.type] // (height * width))
