@@ -7,6 +7,7 @@ others are done; 2: wrong usage.
 import json
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def main() -> None:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(restore_env.__version__, prog_name="restore-env")
 def commands() -> None:
     """Restore images that are blurred, noisy and compressed, one small tool after another."""
@@ -95,13 +96,15 @@ def restore(
     device: str,
 ) -> int:
     """Restore photos, or all photos of a folder; no reference is needed."""
+    from restore_env.episodes import check_device
     from restore_env.images import check_writable, read_image, write_image
     from restore_env.policies import load_policy
+    from restore_env.restoring import check_policy
     from restore_env.restoring import restore as restore_image
     from restore_env.toolbox import load_toolbox
 
-    tools = load_toolbox(toolbox, device)
-    chooser = load_policy(policy, tools, device)
+    tools = load_toolbox(toolbox, check_device(device))
+    chooser = check_policy(load_policy(policy, tools, device))
     taken: dict[str, Any] = {}
 
     def one(source: Path, target: Path) -> None:
@@ -132,13 +135,14 @@ def evaluate(
     pairs: Path, json_file: Path | None, oracle: int | None, policy: str, toolbox: str, max_steps: int, device: str
 ) -> None:
     """Measure a policy on a pairs file or folder."""
+    from restore_env.episodes import check_device
     from restore_env.evaluation import evaluate as evaluate_pairs
     from restore_env.evaluation import share_of_best
     from restore_env.pairs import load_pairs
     from restore_env.policies import Oracle
     from restore_env.toolbox import load_toolbox
 
-    tools, known = load_toolbox(toolbox, device), load_pairs(pairs)
+    tools, known = load_toolbox(toolbox, check_device(device)), load_pairs(pairs)
     with _progress(f"evaluating {policy}") as progress:
         result = evaluate_pairs(known, policy, tools, max_steps=max_steps, device=device, progress=progress)
     content = result.to_json()
@@ -146,8 +150,10 @@ def evaluate(
     if oracle is not None:
         with _progress("trying toolchains") as progress:
             best = evaluate_pairs(known.first(oracle), Oracle(progress), tools, max_steps=max_steps, device=device)
-        content["oracle"] = {"n": best.n, "gain": best.gain, "share": share_of_best(result, best)}
-        _print(f"oracle on {best.n} pairs: {best.gain:+.2f} dB; share reached there: {content['oracle']['share']:.0%}")
+        share = share_of_best(result, best) if best.gain else None
+        content["oracle"] = {"n": best.n, "gain": best.gain, "share": share}
+        reached = "nothing to gain" if share is None else f"share reached there: {share:.0%}"
+        _print(f"oracle on {best.n} pairs: {best.gain:+.2f} dB; {reached}")
     if json_file is not None:
         _write_text(json_file, json.dumps(content, indent=1))
 
@@ -209,12 +215,17 @@ def _targets(
     if not sources:
         raise ImageError(f"{inputs[0]}: no image in this folder")
     many = len(inputs) > 1 or inputs[0].is_dir()
-    if output is not None and (many or output.is_dir()):
+    if output is None:
+        targets = [file.with_name(f"{file.stem}-{what}{suffix or file.suffix}") for file in sources]
+    elif many or output.is_dir():
         output.mkdir(parents=True, exist_ok=True)
-        return iter([(source, output / f"{source.stem}{suffix or source.suffix}") for source in sources])
-    if output is not None:
-        return iter([(sources[0], output)])
-    return iter([(file, file.with_name(f"{file.stem}-{what}{suffix or file.suffix}")) for file in sources])
+        targets = [output / f"{file.stem}{suffix or file.suffix}" for file in sources]
+    else:
+        targets = [output]
+    twice = [target for target, count in Counter(targets).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]}: more than one of the inputs would be written there")
+    return zip(sources, targets, strict=True)
 
 
 def _print_evaluation(result: "Evaluation") -> None:
@@ -243,9 +254,10 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _print(what: Any) -> None:
-    Console(highlight=False, soft_wrap=True).print(what, markup=False) if isinstance(what, str) else Console().print(
-        what
-    )
+    if isinstance(what, str):
+        Console(highlight=False, soft_wrap=True).print(what, markup=False, emoji=False)
+    else:
+        Console().print(what)
 
 
 def _say(message: object) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from math import nan
 from statistics import fmean
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from restore_env.arrays import images_to_tensor
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
+from restore_env.episodes import SMALLEST_PATCH, check_device
 from restore_env.metrics import ssim
 from restore_env.pairs import Pairs
 from restore_env.policies import Policy, Yardstick, load_policy, play
@@ -98,9 +100,10 @@ def evaluate(
         ValueError: for an unknown policy or toolbox, or if they do not fit each other or the images.
         ToolError: if a tool fails.
     """
-    tools = load_toolbox(toolbox, device)
+    tools = load_toolbox(toolbox, check_device(device))
     player = load_policy(policy, tools, device)
     check_actions_fit(player, tools)
+    _check_sizes(pairs)
     started = time.perf_counter()
     results: dict[int, ImageResult] = {}
     for rows in _batches(pairs):
@@ -113,8 +116,21 @@ def evaluate(
 
 
 def share_of_best(evaluation: Evaluation, oracle: Evaluation) -> float:
-    """The share of the oracle's gain that a policy reached on the same pairs, the oracle's first n of them."""
+    """The share of the oracle's gain that a policy reached on the same pairs, the oracle's first n of them.
+
+    NaN if the oracle gains nothing.
+    """
+    if not oracle.gain:
+        return nan
     return fmean(image.psnr_out - image.psnr_in for image in evaluation.images[: oracle.n]) / oracle.gain
+
+
+def _check_sizes(pairs: Pairs) -> None:
+    for name, image in zip(pairs.names, pairs.distorted, strict=True):
+        height, width = image.shape[:2]
+        if min(height, width) < SMALLEST_PATCH:
+            needed = f"{SMALLEST_PATCH}x{SMALLEST_PATCH}"
+            raise ValueError(f"pair {name} of {width}x{height} pixels; SSIM needs at least {needed}")
 
 
 def _tensors(pairs: Pairs, rows: list[int], device: str) -> tuple[Tensor, Tensor]:

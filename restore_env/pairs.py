@@ -87,7 +87,7 @@ class PatchSampler:
     augment: bool = False
 
     def __post_init__(self) -> None:
-        self._usable = list(range(len(self.photos)))
+        self._unusable: set[int] = set()
         self._shrunk: LRUCache[tuple[int, int], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=lambda photo: photo.nbytes)
         self._sides: dict[int, int] = {}
 
@@ -131,15 +131,18 @@ class PatchSampler:
         return (window.transpose(1, 0, 2), left, top) if transpose else (window, top, left)
 
     def _draw_photo(self, rng: np.random.Generator) -> ByteImage:
-        while self._usable:
-            index = self._usable[rng.integers(len(self._usable))]
+        while len(self._unusable) < len(self.photos):
+            # Drawn among all photos, so that what comes does not depend on which unusable ones were met before.
+            index = int(rng.integers(len(self.photos)))
+            if index in self._unusable:
+                continue
             try:
                 if index not in self._sides:
                     self._sides[index] = self._measure(index)
                 return self._scaled(index, int(rng.choice(shrink_factors(self._sides[index], self.patch_size))))
             except ImageError as error:
                 warn_skipped(error)
-                self._usable.remove(index)
+                self._unusable.add(index)
         raise ImageError(f"{self.photos!r}: no usable image of at least {self.patch_size}x{self.patch_size} pixels")
 
     def _measure(self, index: int) -> int:
@@ -241,9 +244,16 @@ def check_same_size(distorted: ByteImage, reference: ByteImage, name: str = "") 
         raise ValueError(f"pair {name}: {sizes}; both need one size" if name else f"{sizes}; both need one size")
 
 
-def draw_pairs(source: PairSource, n: int, seed: int) -> Pairs:
-    """Draw n pairs, each from a generator of its own seeded by (seed, its number): the first k never depend on n."""
-    pairs = [source.sample(np.random.default_rng([seed, index])) for index in range(n)]
+def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
+    """Draw pairs, each from a generator of its own seeded by (seed, its number).
+
+    Args:
+        source: where they come from; all of one size.
+        n: how many, or the numbers of those wanted: the first k never depend on how many follow.
+        seed: together with a pair's number, what is drawn.
+    """
+    numbers = range(n) if isinstance(n, int) else n
+    pairs = [source.sample(np.random.default_rng([seed, number])) for number in numbers]
     return Pairs(np.stack([pair.distorted for pair in pairs]), np.stack([pair.reference for pair in pairs]))  # type: ignore[arg-type]
 
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.episodes import check_device
 from restore_env.images import AnyImage
-from restore_env.policies import Policy, load_policy, play
+from restore_env.policies import Policy, Yardstick, load_policy, play
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
 
@@ -55,10 +56,8 @@ def restore(
         ToolError: if a tool fails.
     """
     check_photo(image)
-    tools: Toolbox = load_toolbox(toolbox, device)
-    chooser = load_policy(policy, tools, device)
-    if not isinstance(chooser, Policy):
-        raise ValueError(f"policy={chooser.name!r} needs a reference; a photo that is to be restored has none")
+    tools: Toolbox = load_toolbox(toolbox, check_device(device))
+    chooser = check_policy(load_policy(policy, tools, device))
     colour = _colour(image)
     height, width = colour.shape[:2]
     batch = RestorationBatch(tools, max_steps=max_steps)
@@ -76,6 +75,13 @@ def check_photo(image: object) -> None:
         raise TypeError(f"image is {kind}; a uint8 or uint16 array is needed")
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in _CHANNELS):
         raise ValueError(f"image has the shape {image.shape}; (h, w) or (h, w, channels) of 1 to 4 channels is needed")
+
+
+def check_policy(policy: Policy | Yardstick) -> Policy:
+    """Return `policy`, or raise a `ValueError` if it needs a reference."""
+    if not isinstance(policy, Policy):
+        raise ValueError(f"policy={policy.name!r} needs a reference; a photo that is to be restored has none")
+    return policy
 
 
 def _keep_votes(steps: list[dict[str, Any]], toolbox: Toolbox) -> Callable[[Tensor, Tensor], None]:

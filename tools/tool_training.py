@@ -48,7 +48,7 @@ class Budget:
     def progress(self, iteration: int, seconds: float) -> float:
         """Share of the budget that is used; 1 or more when it is used up."""
         if self.iterations is not None:
-            return iteration / self.iterations
+            return iteration / self.iterations if self.iterations else 1.0
         return seconds / (60 * (self.minutes or 0)) if self.minutes else 1.0
 
 
@@ -171,10 +171,13 @@ class ToolTraining:
         state: dict[str, Any] | None = load_checkpoint(self.checkpoint)
         if state is None:
             return
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.iteration, self.seconds = state["iteration"], state["seconds"]
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{self.checkpoint}: not a checkpoint of the tool {self.spec.name!r}") from error
 
     def _line(self) -> str:
         before, after = self.validate()

@@ -145,7 +145,7 @@ def merged(args: Args, trained: Sequence[Tool]) -> Toolbox:
     """The trained tools, in place of those of the same name if the output folder holds a toolbox already."""
     kept = list(load_toolbox(args.output)) if (args.output / DESCRIPTION).is_file() else []
     tools = {tool.name: tool for tool in kept} | {tool.name: tool for tool in trained}
-    order = [spec.name for spec in RL_RESTORE_12]
+    order = [spec.name for spec in RL_RESTORE_12] + list(tools)  # tools of other names come last
     return Toolbox(sorted(tools.values(), key=lambda tool: order.index(tool.name)), args.name or args.output.name)
 
 

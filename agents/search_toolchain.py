@@ -1,0 +1,72 @@
+"""Find the toolchain that is best on average over many distorted patches, and save it as a policy.
+
+    python -m agents.search_toolchain --photos photos/ --output my-toolchain/
+
+It is the yardstick an agent has to beat: the best that can be done without looking at the image.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.progress import Progress
+
+from restore_env.arrays import images_to_tensor
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.distortions import as_distortion
+from restore_env.images import FolderPhotos
+from restore_env.pairs import Pairs, PatchSampler, draw_pairs
+from restore_env.policies import FixedToolchain, save_policy
+from restore_env.policies.search import best_fixed_toolchain
+from restore_env.toolbox import Toolbox, load_toolbox
+
+
+@dataclass
+class Args:
+    """Find the toolchain that is best on average over many distorted patches, and save it as a policy."""
+
+    photos: Path
+    """Folder of clean photos."""
+    output: Path
+    """Policy folder to write; its name becomes the policy's."""
+    toolbox: str = DEFAULT_TOOLBOX
+    """Name or folder of a toolbox."""
+    severity: str = "moderate"
+    """mild, moderate, severe or any."""
+    patches: int = 128
+    """Patches that the mean is taken over."""
+    max_steps: int = MAX_STEPS
+    """Tools in the toolchain at most; 1 finds the best single tool."""
+    beam: int = 12
+    """How many toolchains of one length are made longer; 0 tries every toolchain."""
+    seed: int = 0
+    """Seed of the patches."""
+
+
+def main(args: Args) -> FixedToolchain:
+    """Search, write the policy folder, and return the policy."""
+    toolbox = load_toolbox(args.toolbox)
+    pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity)), args.patches, args.seed)
+    policy = search(toolbox, pairs, args.max_steps, args.beam, args.output.name)
+    save_policy(policy, args.output, toolbox.name)
+    print(f"{args.output}: {', '.join(policy.tools) or 'stop at once'}")
+    return policy
+
+
+def search(toolbox: Toolbox, pairs: Pairs, max_steps: int, beam: int, name: str) -> FixedToolchain:
+    """The best fixed toolchain over pairs of one size, as a policy called `name`; a bar shows the progress."""
+    distorted, reference = (images_to_tensor(images) for images in (pairs.distorted, pairs.reference))
+    with Progress(transient=True) as bar:
+        task = bar.add_task("trying toolchains", total=1.0)
+        chain = best_fixed_toolchain(
+            toolbox, distorted, reference, max_steps, beam or None, lambda done: bar.update(task, completed=done)
+        )
+    return FixedToolchain([toolbox[action].name for action in chain], toolbox.action_names, name)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args))
+    except ValueError as error:
+        sys.exit(f"search_toolchain: {error}")

@@ -1,0 +1,153 @@
+"""Every policy without training of its own, on one toolbox, for the three severities.
+
+    python -m benchmarks.baselines --photos valid/ --train-photos train/ --toolbox imported/toolbox \
+        --policy imported/policy
+
+The fixed toolchains are searched on patches of the training photos, for each severity anew, and measured on the others.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+import tyro
+from rich.progress import Progress
+
+from agents.search_toolchain import search
+from benchmarks.machine import machine
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.distortions import as_distortion
+from restore_env.evaluation import Evaluation, evaluate, share_of_best
+from restore_env.files import replacing
+from restore_env.images import FolderPhotos
+from restore_env.pairs import Pairs, PatchSampler, draw_pairs
+from restore_env.policies import Oracle, Policy, Yardstick, load_policy
+from restore_env.toolbox import Toolbox, load_toolbox
+
+SEVERITIES = ("mild", "moderate", "severe")
+
+
+@dataclass
+class Args:
+    """Every policy without training of its own, on one toolbox, for the three severities."""
+
+    photos: Path
+    """Folder of clean photos to measure on."""
+    train_photos: Path
+    """Folder of other clean photos, on which the fixed toolchains are searched."""
+    output: Path
+    """Results to write, ending in .json; the table is written beside it as .md."""
+    toolbox: str = DEFAULT_TOOLBOX
+    """Name or folder of a toolbox."""
+    policy: tuple[str, ...] = ()
+    """Names or folders of more policies to measure."""
+    n: int = 512
+    """Patches a severity."""
+    n_oracle: int = 64
+    """Patches a severity, the first of them, on which the best toolchain is found."""
+    n_search: int = 96
+    """Patches a severity of the training photos on which the fixed toolchains are searched."""
+    beam: int = 12
+    """How many toolchains of one length the search makes longer."""
+    seed: int = 0
+    """Seed of the patches."""
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Measure, write the results, and return them."""
+    toolbox = load_toolbox(args.toolbox)
+    rows = [row for severity in SEVERITIES for row in measure(severity, toolbox, args)]
+    results = {
+        "command": " ".join(sys.argv[1:]),
+        "machine": machine(),
+        "n": args.n,
+        "n_oracle": args.n_oracle,
+        "rows": rows,
+    }
+    for path, text in (
+        (args.output, json.dumps(results, indent=1)),
+        (args.output.with_suffix(".md"), table(rows, args)),
+    ):
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    return results
+
+
+def measure(severity: str, toolbox: Toolbox, args: Args) -> Iterator[dict[str, Any]]:
+    """The rows of one severity."""
+    distortion = as_distortion(severity)
+    pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), distortion), args.n, args.seed)
+    oracle = find_best(pairs.first(args.n_oracle), toolbox)
+    for policy in policies(severity, toolbox, args):
+        yield row(severity, evaluate(pairs, policy, toolbox), oracle)
+    yield row(severity, oracle, oracle)
+
+
+def policies(severity: str, toolbox: Toolbox, args: Args) -> Iterator[Policy | Yardstick]:
+    """What is measured on all patches; the fixed toolchains are searched now."""
+    photos = PatchSampler(FolderPhotos(args.train_photos), as_distortion(severity))
+    known = draw_pairs(photos, args.n_search, args.seed)
+    yield from (load_policy(name, toolbox) for name in ("stop", "random"))
+    yield search(toolbox, known, 1, 0, "best single tool")
+    yield search(toolbox, known, MAX_STEPS, args.beam, "best fixed toolchain")
+    yield from (load_policy(name, toolbox) for name in (*args.policy, "greedy"))
+
+
+def find_best(pairs: Pairs, toolbox: Toolbox) -> Evaluation:
+    """The oracle's results, with a progress bar."""
+    with Progress(transient=True) as bar:
+        task = bar.add_task("oracle", total=1.0)
+        return evaluate(pairs, Oracle(lambda done: bar.update(task, completed=done)), toolbox)
+
+
+def row(severity: str, result: Evaluation, oracle: Evaluation) -> dict[str, Any]:
+    """One row of the table: means over the patches, half the width of the gain's 95% interval, the oracle's share."""
+    gains = [image.psnr_out - image.psnr_in for image in result.images]
+    chains = {image.toolchain for image in result.images}
+    return {
+        "severity": severity,
+        "policy": result.policy,
+        "n": result.n,
+        "toolchain": next(iter(chains)) if len(chains) == 1 else None,
+        "psnr_in": result.psnr_in,
+        "psnr_out": result.psnr_out,
+        "ssim_in": result.ssim_in,
+        "ssim_out": result.ssim_out,
+        "gain": result.gain,
+        "gain_95": 1.96 * stdev(gains) / sqrt(len(gains)),
+        "share_of_oracle": share_of_best(result, oracle),
+        "steps": result.steps,
+        "tool_ratio": result.tool_ratio,
+        "seconds": result.seconds,
+    }
+
+
+def table(rows: list[dict[str, Any]], args: Args) -> str:
+    """The results as Markdown."""
+    lines = [
+        f"# Baselines with the toolbox {load_toolbox(args.toolbox).name}",
+        "",
+        f"{args.n} patches a severity ({args.n_oracle} for the oracle, and for every policy's share of its gain), seed "
+        f"{args.seed}. PSNR in dB,",
+        "± half the width of the 95% interval of the mean gain. Greedy and oracle know the reference.",
+        "",
+        "| severity | policy | n | PSNR | gain | SSIM | share of the oracle's gain | tools |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for item in rows:
+        chain = f" ({', '.join(item['toolchain'])})" if item["toolchain"] else ""
+        lines.append(
+            f"| {item['severity']} | {item['policy']}{chain} | {item['n']} | {item['psnr_out']:.2f} | "
+            f"{item['gain']:+.2f} ± {item['gain_95']:.2f} | {item['ssim_out']:.4f} | {item['share_of_oracle']:.0%} | "
+            f"{item['steps']:.2f} |"
+        )
+    return "\n".join([*lines, "", f"Command: `python -m benchmarks.baselines {' '.join(sys.argv[1:])}`"])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
