@@ -16,16 +16,15 @@ from tools.checkpoint import load_checkpoint, save_checkpoint
 from tools.specs import ToolSpec
 from tools.training_data import Batch, TrainingBatches
 
-WARM_UP = 0.02
-"""Share of the budget over which the learning rate rises."""
-
 
 @dataclass(frozen=True)
 class Recipe:
     """How a tool is trained."""
 
     learning_rate: float = 2e-3
-    """Peak of Adam's learning rate; it rises over the first 2% and falls as a cosine to zero."""
+    """Peak of Adam's learning rate, which falls as half a cosine over the budget."""
+    warm_up: int = 500
+    """Iterations over which the learning rate rises first; with a short rise many ReLUs die, never to come back."""
     batch_size: int = 16
     """Patches in a batch."""
     crop: int = 48
@@ -112,7 +111,7 @@ class ToolTraining:
         """One update; returns the loss."""
         distorted, reference = batch
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * schedule(self.progress)
+            group["lr"] = self.recipe.learning_rate * schedule(self.progress, self.iteration, self.recipe.warm_up)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             restored = self.network(distorted)
         loss = nn.functional.mse_loss(restored.float(), reference)
@@ -188,8 +187,6 @@ class ToolTraining:
         )
 
 
-def schedule(progress: float) -> float:
-    """Factor on the learning rate: a linear rise over the warm-up, then half a cosine down to zero."""
-    if progress < WARM_UP:
-        return max(progress, WARM_UP / 100) / WARM_UP
-    return 0.5 * (1 + cos(pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+def schedule(progress: float, iteration: int, warm_up: int) -> float:
+    """Factor on the learning rate: half a cosine down to zero over the budget, times a linear rise at the start."""
+    return min(1.0, (iteration + 1) / warm_up) * 0.5 * (1 + cos(pi * min(1.0, progress)))
