@@ -67,7 +67,7 @@ def commands() -> None:
 @click.option("--severity", type=click.Choice(list(SEVERITIES)), default="moderate", show_default=True)
 @_SEED
 def demo(output: Path, severity: str, seed: int) -> None:
-    """Distort photos, restore them with every baseline, print a table, write a picture."""
+    """Show every baseline: a table and a picture."""
     from restore_env.demo import demo_picture, demo_table
     from restore_env.images import write_image
 
@@ -95,7 +95,7 @@ def restore(
     max_steps: int,
     device: str,
 ) -> int:
-    """Restore photos, or all photos of a folder; no reference is needed."""
+    """Restore photos or folders of photos."""
     from restore_env.episodes import check_device
     from restore_env.images import check_writable, read_image, write_image
     from restore_env.policies import load_policy
@@ -164,7 +164,7 @@ def evaluate(
 @click.option("--severity", type=click.Choice(list(SEVERITIES)), default="moderate", show_default=True)
 @_SEED
 def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: int) -> int:
-    """Blur photos, add noise and compress them, as the environment does."""
+    """Distort photos as the environment does."""
     from restore_env.distortions import as_distortion
     from restore_env.images import as_rgb_bytes, read_image, write_image
 
@@ -182,7 +182,7 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
 @commands.command()
 @click.argument("name", required=False)
 def toolbox(name: str | None) -> None:
-    """List the toolboxes, or the tools of the one called NAME."""
+    """List the toolboxes, or the tools of one."""
     from restore_env.toolbox import available_toolboxes, load_toolbox
 
     if name is None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_env.checks import check_choice
 from restore_env.constants import BLUR_EDGES, BLUR_KERNEL_SIZE, JPEG_EDGES, NOISE_EDGES, SEVERITIES
 
 FloatImage = NDArray[np.float32]
@@ -170,8 +171,7 @@ class SeverityDistortion:
     """
 
     def __init__(self, severity: str) -> None:
-        if severity not in SEVERITIES:
-            raise ValueError(f"severity={severity!r} is not one of {', '.join(map(repr, SEVERITIES))}")
+        check_choice("severity", severity, SEVERITIES)
         self.severity = severity
         first, last = SEVERITIES[severity]
         levels = range(1, len(BLUR_EDGES))

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from restore_env.arrays import images_to_tensor
+from restore_env.checks import check_choice, check_flag, check_whole
 from restore_env.distortions import DistortionModel
 from restore_env.images import check_bytes
 from restore_env.metrics import SSIM_RADIUS
@@ -44,15 +45,12 @@ class Episodes:
         device: str,
         render_mode: str | None,
     ) -> None:
-        if not isinstance(patch_size, int) or patch_size < SMALLEST_PATCH:
-            raise ValueError(f"patch_size={patch_size!r} is not a whole number of at least {SMALLEST_PATCH} pixels")
-        if render_mode not in RENDER_MODES:
-            raise ValueError(f"render_mode={render_mode!r} is not one of {', '.join(map(repr, RENDER_MODES))}")
+        check_choice("render_mode", render_mode, RENDER_MODES)
+        self.patch_size = check_whole("patch_size", patch_size, SMALLEST_PATCH)
+        self.include_step = check_flag("include_step", include_step)
         self.device = check_device(device)
         self.toolbox: Toolbox = load_toolbox(toolbox, self.device)
-        self.patch_size = patch_size
-        self.include_step = include_step
-        self.source = as_source(images, severity, patch_size)
+        self.source = as_source(images, severity, self.patch_size)
         self.batch = RestorationBatch(
             self.toolbox,
             max_steps=max_steps,
@@ -63,7 +61,7 @@ class Episodes:
             record=render_mode is not None,
         )
         self.observation_space = self._observation_space()
-        self.action_space = spaces.Discrete(len(self.toolbox) + stop_action)
+        self.action_space = spaces.Discrete(len(self.toolbox) + self.batch.stop_action)
 
     def draw(self, rng: np.random.Generator, options: Options | None) -> Pair:
         """The pair of a new episode: that of `options`, or one drawn from the source."""
@@ -114,7 +112,7 @@ class Episodes:
         return distorted, images_to_tensor([pair.reference for pair in pairs], self.device)
 
     def _given(self, options: Options) -> Pair | None:
-        unknown = options.keys() - {"distorted", "reference", "reset_mask"}
+        unknown = options.keys() - {"distorted", "reference"}
         if unknown:
             raise ValueError(f"options has the key {min(unknown)!r}; 'distorted' and 'reference' are known")
         if ("distorted" in options) != ("reference" in options):

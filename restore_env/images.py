@@ -53,12 +53,14 @@ def read_image(path: str | os.PathLike[str]) -> AnyImage:
     """
     try:
         data = Path(path).read_bytes()
-        orientation = _verify(Path(path))
-    except OSError as error:
+        orientation, mode = _verify(Path(path))
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except Exception as error:  # Pillow raises almost anything for a damaged file
         raise ImageError(f"{path}: {_reason(error, Path(path))}") from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
         raise ImageError(f"{path}: not an image of 8 or 16 bits a channel")
+    if mode == "LA" and image.ndim == 3:  # OpenCV repeats the grey channel
+        image = image[..., [0, -1]]
     return np.ascontiguousarray(_upright(_rgb(np.asarray(image)), orientation))
 
 
@@ -70,6 +72,7 @@ def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
         image: uint8 or uint16, in one of the shapes that `read_image` returns.
 
     Raises:
+        TypeError: if `image` is not uint8 or uint16.
         ValueError: if the format cannot hold the image.
         OSError: if the file cannot be written.
     """
@@ -90,6 +93,11 @@ def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
 
 def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
     """Raise a `ValueError` if `write_image` could not keep all of `image` in the format that `path` asks for."""
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
+        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"image is {kind}; a uint8 or uint16 array is needed")
+    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (2, 3, 4)):
+        raise ValueError(f"image has the shape {image.shape}; (h, w) or (h, w, channels) of 2 to 4 channels is needed")
     suffix = Path(path).suffix.lower()
     if suffix not in EXTENSIONS - {".gif"}:
         raise ValueError(f"path={str(path)!r} does not end in an image format such as .png, .jpg, .webp or .tif")
@@ -174,23 +182,23 @@ def check_all_bytes(name: str, images: Iterable[object]) -> None:
         check_bytes(f"{name}[{index}]", image)
 
 
-def _verify(path: Path) -> int:
-    """Decode with Pillow, which unlike OpenCV refuses a truncated file; return the EXIF orientation."""
+def _verify(path: Path) -> tuple[int, str]:
+    """Decode with Pillow, which unlike OpenCV refuses a truncated file; return the EXIF orientation and the mode."""
     with Image.open(path) as image:
         image.load()
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        return int(image.getexif().get(_ORIENTATION_TAG, 1)), image.mode
 
 
 def _is_readable(path: Path) -> bool:
     try:
         with Image.open(path):
             return True
-    except OSError as error:
+    except Exception as error:  # as in `read_image`
         warn_skipped(f"{path}: {_reason(error, path)}")
         return False
 
 
-def _reason(error: OSError, path: Path) -> str:
+def _reason(error: Exception, path: Path) -> str:
     if not path.exists():
         return "no such file"
     if path.is_dir():
@@ -199,7 +207,7 @@ def _reason(error: OSError, path: Path) -> str:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or in a format that is not supported"
-    return f"cannot be read ({error.strerror or error})"
+    return f"cannot be read ({getattr(error, 'strerror', None) or str(error) or type(error).__name__})"
 
 
 def _rgb(image: AnyImage) -> AnyImage:

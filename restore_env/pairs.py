@@ -1,7 +1,6 @@
 """Distorted and reference images: drawn from clean photos, or fixed in a file or folder."""
 
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,13 +104,15 @@ class PatchSampler:
     def window(self, rng: np.random.Generator, margin: int = WINDOW_MARGIN) -> tuple[ByteImage, int, int]:
         """Draw a clean window: the pixels, and where in it the patch starts (top, left).
 
-        Windows start on the JPEG grid of their photo.
+        Windows start on the JPEG grid of their photo, and with `augment` also end on it: mirrored, they start there.
         """
         photo = self._draw_photo(rng)
         top, left = (int(rng.integers(side - self.patch_size + 1)) for side in photo.shape[:2])
         first_row, first_column = (max(0, place - margin) // JPEG_GRID * JPEG_GRID for place in (top, left))
-        end = self.patch_size + margin
-        return photo[first_row : top + end, first_column : left + end], top - first_row, left - first_column
+        last_row, last_column = (place + self.patch_size + margin for place in (top, left))
+        if self.augment:
+            last_row, last_column = (-(-last // JPEG_GRID) * JPEG_GRID for last in (last_row, last_column))
+        return photo[first_row:last_row, first_column:last_column], top - first_row, left - first_column
 
     def _draw(self, rng: np.random.Generator) -> Pair:
         window, top, left = self.window(rng)
@@ -143,14 +144,16 @@ class PatchSampler:
             except ImageError as error:
                 warn_skipped(error)
                 self._unusable.add(index)
-        raise ImageError(f"{self.photos!r}: no usable image of at least {self.patch_size}x{self.patch_size} pixels")
+        name = self.photos.folder if isinstance(self.photos, FolderPhotos) else "photos"
+        raise ImageError(f"{name}: no usable image of at least {self.patch_size}x{self.patch_size} pixels")
 
     def _measure(self, index: int) -> int:
-        photo = check_bytes(f"photos[{index}]", self.photos[index])
+        name = str(self.photos.paths[index]) if isinstance(self.photos, FolderPhotos) else f"photos[{index}]"
+        photo = check_bytes(name, self.photos[index])
         side = int(min(photo.shape[:2]))
         if side < self.patch_size:
             size = self.patch_size
-            raise ImageError(f"photo {index} of {photo.shape[1]}x{photo.shape[0]} pixels, less than {size}x{size}")
+            raise ImageError(f"{name}: {photo.shape[1]}x{photo.shape[0]} pixels, less than {size}x{size}")
         if 1 in shrink_factors(side, self.patch_size):  # saves reading the file again
             self._keep(index, 1, photo)
         return side
@@ -330,9 +333,9 @@ def _load_file(path: Path, patch_size: int) -> Pairs:
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("distorted", "reference") if name in file}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and NumPy raise almost anything for a damaged file
         raise ImageError(
             f"{path}: not a pairs file, or damaged; .npz with distorted and reference is needed"
         ) from error

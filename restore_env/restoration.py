@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from restore_env.arrays import tensor_to_images
+from restore_env.checks import check_choice, check_flag, check_whole
 from restore_env.constants import MAX_STEPS
 from restore_env.metrics import psnr
 from restore_env.rewards import Reward, Transition, as_reward, pay
@@ -95,15 +96,12 @@ class RestorationBatch:
         reward: str | Reward = "step_psnr",
         record: bool = False,
     ) -> None:
-        if not isinstance(max_steps, int) or max_steps < 1:
-            raise ValueError(f"max_steps={max_steps!r} is not a whole number of at least 1")
-        if time_limit not in TIME_LIMITS:
-            raise ValueError(f"time_limit={time_limit!r} is not one of {', '.join(map(repr, TIME_LIMITS))}")
+        check_choice("time_limit", time_limit, TIME_LIMITS)
         self.toolbox = toolbox
-        self.max_steps = max_steps
-        self.stop_action = stop_action
+        self.max_steps = check_whole("max_steps", max_steps, 1)
+        self.stop_action = check_flag("stop_action", stop_action)
         self.time_limit = time_limit
-        self.stop_if_worse = stop_if_worse
+        self.stop_if_worse = check_flag("stop_if_worse", stop_if_worse)
         self.reward = as_reward(reward)
         self.record = record
 
@@ -160,19 +158,21 @@ class RestorationBatch:
             actions: n integers; those of ended episodes are ignored.
 
         Raises:
-            ValueError: if an action is not allowed; nothing has changed then.
+            ValueError: if an action is not allowed, or the reward is none; nothing has changed then.
             ToolError: if a tool fails; nothing has changed then.
         """
         acting = ~self.ended
         chosen = self._checked(actions)
-        before, psnr_before = self.images, self.psnr
-        self.images = self.toolbox.apply(before, chosen)
+        images = self.toolbox.apply(self.images, chosen)
         applied = acting & (chosen != self.toolbox.stop)
-        self.psnr = torch.where(applied, self._measure(self.images), psnr_before)
-        self._count(acting, applied, chosen)
-        terminated, truncated = self._ends(acting, stopped=acting & ~applied)
+        values = torch.where(applied, self._measure(images), self.psnr)
+        terminated, truncated = self._ends(acting, applied, values)
+        reward = self._pay(images, values, acting, terminated | truncated)
+        # Nothing has changed until here, so that a failing tool or reward leaves the episodes where they were.
+        self.images, self.psnr = images, values
         self.ended = self.ended | terminated | truncated
-        return Outcome(self._pay(before, psnr_before, acting), terminated, truncated)
+        self._count(acting, applied, chosen)
+        return Outcome(reward, terminated, truncated)
 
     def observe(self) -> Observation:
         """What a policy sees now."""
@@ -200,21 +200,20 @@ class RestorationBatch:
         self.steps = self.steps + acting
         self._record(acting.nonzero().flatten())
 
-    def _ends(self, acting: Tensor, stopped: Tensor) -> tuple[Tensor, Tensor]:
-        terminated = stopped
+    def _ends(self, acting: Tensor, applied: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Which episodes this step terminates, and which it truncates."""
+        terminated = acting & ~applied
         if self.stop_if_worse:
-            terminated = terminated | (acting & (self.psnr < self.psnr_initial))
-        at_limit = acting & (self.steps >= self.max_steps) & ~terminated
+            terminated = terminated | (acting & (values < self.psnr_initial))
+        at_limit = acting & (self.steps + 1 >= self.max_steps) & ~terminated
         if self.time_limit == "terminate":
             return terminated | at_limit, torch.zeros_like(at_limit)
         return terminated, at_limit
 
-    def _pay(self, before: Tensor, psnr_before: Tensor, acting: Tensor) -> Tensor:
+    def _pay(self, images: Tensor, values: Tensor, acting: Tensor, ended: Tensor) -> Tensor:
         if self.reference is None:
-            return torch.zeros_like(self.psnr)
-        step = Transition(
-            before, self.images, self.reference, self.psnr_initial, psnr_before, self.psnr, ended=self.ended
-        )
+            return torch.zeros_like(values)
+        step = Transition(self.images, images, self.reference, self.psnr_initial, self.psnr, values, ended)
         return torch.where(acting, pay(self.reward, step), 0.0)
 
     def _measure(self, images: Tensor) -> Tensor:

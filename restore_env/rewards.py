@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from restore_env.checks import check_choice
 from restore_env.metrics import ssim
 
 
@@ -74,8 +75,7 @@ def as_reward(reward: str | Reward) -> Reward:
         TypeError: if it is neither a name nor a function.
     """
     if isinstance(reward, str):
-        if reward not in REWARDS:
-            raise ValueError(f"reward={reward!r} is not one of {', '.join(map(repr, REWARDS))}")
+        check_choice("reward", reward, REWARDS)
         return REWARDS[reward]
     if not callable(reward):
         raise TypeError(f"reward={reward!r} is neither one of {', '.join(map(repr, REWARDS))} nor a function")
@@ -86,10 +86,15 @@ def pay(reward: Reward, step: Transition) -> Tensor:
     """Call a reward and check what it returns: float64 (n,).
 
     Raises:
+        TypeError: if what it returned are no numbers.
         ValueError: if it did not return n finite numbers.
     """
-    paid = torch.as_tensor(reward(step)).to(step.psnr_after)
     name = getattr(reward, "__name__", repr(reward))
+    value = reward(step)
+    try:
+        paid = torch.as_tensor(value).to(step.psnr_after)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"reward={name} returned {type(value).__name__}; a tensor of numbers is needed") from error
     if paid.shape != step.psnr_after.shape:
         raise ValueError(f"reward={name} returned the shape {tuple(paid.shape)}; {tuple(step.ended.shape)} is needed")
     if not torch.isfinite(paid).all():

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.distortions import DistortionModel
 from restore_env.env import ImageRestoreEnv
@@ -60,10 +61,10 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
-        if not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r} is not a whole number of at least 1")
-        self.num_envs = num_envs
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.num_envs = check_whole("num_envs", num_envs, 1)
+        limits = [check_whole("max_steps", max_steps, 1)]
+        limits += [] if max_episode_steps is None else [check_whole("max_episode_steps", max_episode_steps, 1)]
+        self.autoreset_mode = _as_mode(autoreset_mode)
         self.metadata = {**ImageRestoreEnv.metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
         self.render_mode = render_mode
         self._episodes = Episodes(
@@ -72,7 +73,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             toolbox=toolbox,
             reward=reward,
             patch_size=patch_size,
-            max_steps=max_steps if max_episode_steps is None else min(max_steps, max_episode_steps),
+            max_steps=min(limits),
             stop_action=stop_action,
             time_limit=time_limit,
             stop_if_worse=stop_if_worse,
@@ -83,8 +84,8 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         self.toolbox = self._episodes.toolbox
         self.single_observation_space = self._episodes.observation_space
         self.single_action_space = self._episodes.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._generators: list[tuple[np.random.Generator, int]] = []
         self._started = False
 
@@ -133,9 +134,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         over = batch.ended.cpu().numpy()
         if over.any() and self.autoreset_mode is AutoresetMode.DISABLED:
             raise gym.error.ResetNeeded(f"episode {int(over.argmax())} has ended; call reset() with a 'reset_mask'")
-        reward, terminated, truncated = (
-            value.cpu().numpy() for value in batch.step(torch.as_tensor(np.asarray(actions)))
-        )
+        reward, terminated, truncated = (value.cpu().numpy() for value in batch.step(self._integers(actions)))
         infos = self._after_step(np.flatnonzero(over), np.flatnonzero(terminated | truncated))
         return self._episodes.observations(), reward, terminated, truncated, infos
 
@@ -143,7 +142,15 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         """A picture of each episode, as `ImageRestoreEnv.render` draws it."""
         if self.render_mode is None:
             return None
+        if not self._started:
+            raise gym.error.ResetNeeded("nothing to render yet; call reset() first")
         return tuple(draw_episode(self._episodes.batch, row) for row in range(self.num_envs))
+
+    def _integers(self, actions: Any) -> torch.Tensor:
+        array = np.asarray(actions)
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"actions={actions!r} holds {array.dtype}; {self.num_envs} integers are needed")
+        return torch.from_numpy(array.astype(np.int64))
 
     def _after_step(self, over: Rows, ended: Rows) -> Info:
         """Reset what has to be, and collect the infos of all sub-environments."""
@@ -208,10 +215,18 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
     def _seed(self, seed: int | Sequence[int | None] | None, rows: Rows) -> None:
         if seed is None:
             return
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
+        seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed holds {len(seeds)} seeds for {self.num_envs} environments")
         generators = self._seeded()
         for row in rows.tolist():
             if seeds[row] is not None:
                 generators[row] = seeding.np_random(seeds[row])
+
+
+def _as_mode(mode: str | AutoresetMode) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError as error:
+        known = ", ".join(repr(known.value) for known in AutoresetMode)
+        raise ValueError(f"autoreset_mode={mode!r} is not one of {known}") from error

@@ -56,12 +56,14 @@ def _total_variation(image: FloatImage, weight: float) -> FloatImage:
 
 _BLUR_SIGMA: Final = 1.5
 _RADIUS: Final = 5
+_MARGIN: Final = 4 * _RADIUS
+"""Pixels mirrored around an image: the darkness beyond it creeps in with every round."""
 
 
 def _richardson_lucy(image: FloatImage) -> FloatImage:
     """Ten rounds of Richardson-Lucy with a Gaussian of 1.5 pixels, edges mirrored so that they do not darken."""
     line = cv2.getGaussianKernel(2 * _RADIUS + 1, _BLUR_SIGMA)
     kernel = line @ line.T
-    padded = np.pad(image, ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0)), mode="reflect")
+    padded = np.pad(image, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="reflect")
     channels = [richardson_lucy(padded[..., channel], kernel, num_iter=10) for channel in range(3)]
-    return np.stack(channels, axis=2).astype(np.float32)[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+    return np.stack(channels, axis=2).astype(np.float32)[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]

@@ -64,7 +64,7 @@ def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str]) -> None:
     """
     entries = [_entry(tool) for tool in toolbox]
     weights = {
-        f"{tool.name}.{key}": value.detach().float().cpu().contiguous()
+        f"{tool.name}.{key}": value.detach().float().cpu().contiguous().clone()  # tools may share a network
         for tool in toolbox
         if tool.module is not None
         for key, value in tool.module.state_dict().items()
@@ -163,9 +163,8 @@ def _load_folder(folder: Path) -> Toolbox:
 
 def _take(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """Take the tensors of one tool out of those of all, without the tool's name before their keys."""
-    prefix = f"{name}."
-    keys = [key for key in tensors if key.startswith(prefix)]
-    return {key.removeprefix(prefix): tensors.pop(key) for key in keys}
+    owned = [key for key in tensors if key.rsplit(".", 2)[0] == name]  # a tool's name may hold dots
+    return {key.removeprefix(f"{name}."): tensors.pop(key) for key in owned}
 
 
 def _tool(entry: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Tool:
@@ -173,6 +172,15 @@ def _tool(entry: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path)
         entry["architecture"], entry["arguments"], f"{folder / DESCRIPTION}, tool {entry['name']!r}"
     )
     load_weights(network, tensors, f"{folder / WEIGHTS}, tool {entry['name']!r}")
+    return Tool.from_module(entry["name"], network, removes=entry.get("removes", ""), interval=_interval(entry))
+
+
+def _interval(entry: Mapping[str, Any]) -> tuple[float, float] | None:
     interval = entry.get("interval")
-    limits = None if interval is None else (float(interval[0]), float(interval[1]))
-    return Tool.from_module(entry["name"], network, removes=entry.get("removes", ""), interval=limits)
+    if interval is None:
+        return None
+    try:
+        low, high = map(float, interval)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"tool {entry['name']!r}: interval {interval!r} is not two numbers") from error
+    return low, high

@@ -136,4 +136,6 @@ class _ImageFunction:
             raise ToolError(f"returned {got} for an image of the shape {shape}")
         if self.dtype == "uint8" and result.dtype != np.uint8:
             raise ToolError(f"returned {result.dtype} for uint8; dtype='float32' is for functions on floats in [0, 1]")
+        if self.dtype == "float32" and not np.issubdtype(result.dtype, np.floating):
+            raise ToolError(f"returned {result.dtype} for float32; dtype='uint8' is for functions on bytes")
         return result

@@ -114,7 +114,8 @@ class Toolbox(Sequence[Tool]):
     def check_actions(self, actions: Tensor | Sequence[int], n: int) -> Tensor:
         """Return `actions` as an int64 tensor (n,) on the CPU, or raise a `ValueError`."""
         chosen = torch.as_tensor(actions).cpu()
-        if chosen.shape != (n,) or chosen.is_floating_point() or chosen.is_complex():
+        integers = not (chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool)
+        if chosen.shape != (n,) or not integers:
             raise ValueError(f"actions of the shape {tuple(chosen.shape)} and {chosen.dtype}; {n} integers are needed")
         wrong = chosen[(chosen < 0) | (chosen > self.stop)]
         if len(wrong):

@@ -1,0 +1,17 @@
+from agents.search_toolchain import Args, main
+from restore_env import load_policy, load_toolbox, save_toolbox
+
+
+def test_finds_and_saves_a_toolchain(photo_folder, network_toolbox, tmp_path):
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    args = Args(photo_folder, tmp_path / "chain", str(tmp_path / "tools"), patches=3, max_steps=2, beam=0)
+    policy = main(args)
+    loaded = load_policy(tmp_path / "chain", load_toolbox(tmp_path / "tools"))
+    assert loaded.name == "chain"
+    assert loaded.tools == policy.tools
+
+
+def test_the_same_seed_finds_the_same(photo_folder, network_toolbox, tmp_path):
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    args = Args(photo_folder, tmp_path / "chain", str(tmp_path / "tools"), patches=3, max_steps=1)
+    assert main(args).tools == main(args).tools

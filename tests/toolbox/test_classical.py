@@ -1,0 +1,81 @@
+"""The classical filters: each keeps the shape and improves what it is meant for."""
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from restore_env import load_toolbox
+from restore_env.arrays import images_to_tensor
+from restore_env.metrics import psnr
+
+DENOISERS = ["median-3", "bilateral", "nl-means-mild", "nl-means-strong", "tv-mild", "tv-strong"]
+SHARPENERS = ["unsharp-mild", "unsharp-strong", "deblur"]
+
+
+@pytest.fixture(scope="module")
+def toolbox():
+    return load_toolbox("classical")
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return skimage.data.chelsea()[60:180, 100:240]
+
+
+def gain(toolbox, name: str, distorted: np.ndarray, photo: np.ndarray) -> float:
+    """By how many dB a tool improves an image."""
+    before, reference = images_to_tensor([distorted]), images_to_tensor([photo])
+    return float(psnr(toolbox.apply(before, [toolbox.index(name)]), reference) - psnr(before, reference))
+
+
+def noisy(photo: np.ndarray, sigma: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, sigma, photo.shape)
+    return np.clip(np.rint(photo + noise), 0, 255).astype(np.uint8)
+
+
+def test_the_filters_are_these(toolbox):
+    assert sorted(toolbox.names) == sorted(DENOISERS + SHARPENERS)
+    assert toolbox.name == "classical"
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_denoisers_improve_a_noisy_photo(toolbox, photo, name):
+    assert gain(toolbox, name, noisy(photo, 20), photo) > 1.5
+
+
+@pytest.mark.parametrize("name", SHARPENERS)
+def test_sharpeners_improve_a_blurred_photo(toolbox, photo, name):
+    blurred = cv2.GaussianBlur(photo, (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE)
+    assert gain(toolbox, name, blurred, photo) > 0.3
+
+
+@pytest.mark.parametrize("name", SHARPENERS)
+def test_sharpeners_harm_a_noisy_photo(toolbox, photo, name):
+    assert gain(toolbox, name, noisy(photo, 10), photo) < -1
+
+
+def test_strong_variants_do_more(toolbox, photo):
+    assert gain(toolbox, "nl-means-strong", noisy(photo, 30), photo) > gain(
+        toolbox, "nl-means-mild", noisy(photo, 30), photo
+    )
+    assert gain(toolbox, "tv-strong", noisy(photo, 40), photo) > gain(toolbox, "tv-mild", noisy(photo, 40), photo)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (63, 63), (40, 71)])
+@pytest.mark.parametrize("name", DENOISERS + SHARPENERS)
+def test_shape_is_kept_and_plain_areas_stay_plain(toolbox, name, size):
+    plain = torch.full((2, 3, *size), 0.5)
+    result = toolbox.apply(plain, [toolbox.index(name)] * 2)
+    assert result.shape == plain.shape
+    torch.testing.assert_close(result, plain, rtol=0, atol=3 / 255)  # bytes, and one level for the colour conversion
+
+
+@pytest.mark.parametrize("name", DENOISERS + SHARPENERS)
+def test_black_and_white_stay_within_range(toolbox, name):
+    image = torch.zeros(1, 3, 20, 20)
+    image[..., 10:] = 1
+    result = toolbox.apply(image, [toolbox.index(name)])
+    assert torch.isfinite(result).all()
+    assert result.mean().item() == pytest.approx(0.5, abs=0.1)

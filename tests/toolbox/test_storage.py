@@ -1,0 +1,211 @@
+"""Toolbox folders: what is saved comes back, and a damaged folder is refused in one line that names the file."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from restore_env import FormatError, Tool, Toolbox, load_toolbox, save_toolbox
+from restore_env.toolbox import available_toolboxes
+from restore_env.toolbox.networks import ThreeLayerCNN
+
+
+@pytest.fixture
+def folder(tmp_path, network_toolbox) -> Path:
+    save_toolbox(network_toolbox, tmp_path / "box")
+    return tmp_path / "box"
+
+
+def edit_json(folder: Path, edit) -> None:
+    path = folder / "toolbox.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def edit_tensors(folder: Path, edit) -> None:
+    tensors = load_file(folder / "tools.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "tools.safetensors")
+
+
+def assert_refused(folder: Path, file: str, *fragments: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        load_toolbox(folder)
+    message = str(caught.value)
+    assert message.startswith(str(folder / file))
+    assert "\n" not in message
+    for fragment in fragments:
+        assert fragment in message
+
+
+def assert_same_weights(one: Tool, other: Tool) -> None:
+    ours, theirs = one.module.state_dict(), other.module.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_round_trip_keeps_everything(tmp_path, network_toolbox):
+    described = Toolbox(
+        [
+            Tool.from_module("noise-1", network_toolbox[0].module, removes="noise", interval=(0.0, 12.5)),
+            Tool.from_module("jpeg-4", network_toolbox[1].module, removes="jpeg", interval=(20.0, 10.0)),
+            Tool.from_module("plain", network_toolbox[0].module),
+        ],
+        "mine",
+    )
+    save_toolbox(described, tmp_path / "new" / "box")
+    loaded = load_toolbox(tmp_path / "new" / "box")
+    assert loaded.name == "mine"
+    for tool, again in zip(described, loaded, strict=True):
+        assert (again.name, again.removes, again.interval) == (tool.name, tool.removes, tool.interval)
+        assert_same_weights(again, tool)
+    images = torch.rand(3, 3, 20, 21, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.apply(images, [0, 1, 2]), described.apply(images, [0, 1, 2]))
+
+
+def test_a_name_that_begins_with_another_name_and_a_dot(tmp_path, network_toolbox):
+    three, eight = (tool.module for tool in network_toolbox)
+    toolbox = Toolbox([Tool.from_module("net", three), Tool.from_module("net.conv1", eight)])
+    save_toolbox(toolbox, tmp_path)
+    loaded = load_toolbox(tmp_path)
+    for tool, again in zip(toolbox, loaded, strict=True):
+        assert_same_weights(again, tool)
+
+
+def test_saving_twice_replaces(folder):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        other = Toolbox([Tool.from_module("other", ThreeLayerCNN(2, 2))], "other")
+    save_toolbox(other, folder)
+    assert load_toolbox(folder).names == ("other",)
+    assert sorted(path.name for path in folder.iterdir()) == ["toolbox.json", "tools.safetensors"]
+
+
+def test_no_pickle_in_a_folder(folder):
+    assert json.loads((folder / "toolbox.json").read_text())["format"] == 1
+    keys = load_file(folder / "tools.safetensors").keys()
+    assert {key.partition(".")[0] for key in keys} == {"three", "eight"}
+    assert {"three.conv1.weight", "eight.conv2_2.bias"} <= set(keys)
+
+
+def test_only_networks_can_be_saved(tmp_path, function_toolbox, network_toolbox):
+    with pytest.raises(ValueError, match="tool 'median' cannot be saved: only networks of three-layer, eight-layer"):
+        save_toolbox(Toolbox([*network_toolbox, *function_toolbox]), tmp_path / "box")
+    assert not (tmp_path / "box").exists()
+
+
+def test_damaged_json(folder):
+    path = folder / "toolbox.json"
+    path.write_text(path.read_text()[:-20])
+    assert_refused(folder, "toolbox.json", "cannot be read as JSON")
+    path.write_bytes(b"\xff\xfe\x00")
+    assert_refused(folder, "toolbox.json", "cannot be read as JSON")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"format": 2, "tools": []}', '{"format": "1"}', "null"])
+def test_other_formats(folder, content):
+    (folder / "toolbox.json").write_text(content)
+    assert_refused(folder, "toolbox.json", "this version reads format 1")
+
+
+@pytest.mark.parametrize(
+    ("edit", "fragment"),
+    [
+        (lambda content: content.pop("tools"), "'tools'"),
+        (lambda content: content.pop("name"), "'name'"),
+        (lambda content: content.update(tools=[]), "tools is empty"),
+        (lambda content: content.update(tools=[3]), "int"),
+        (lambda content: content["tools"][0].pop("name"), "'name'"),
+        (lambda content: content["tools"][0].pop("architecture"), "'architecture'"),
+        (lambda content: content["tools"][0].pop("arguments"), "'arguments'"),
+        (lambda content: content["tools"][0].update(interval=[1.0]), "tool 'three': interval [1.0] is not two"),
+        (lambda content: content["tools"][0].update(interval="wide"), "interval 'wide' is not two numbers"),
+        (lambda content: content["tools"][0].update(architecture="unet"), "'unet' is not one of 'three-layer'"),
+        (lambda content: content["tools"][0].update(architecture=["unet"]), "unhashable"),
+        (lambda content: content["tools"][1].update(arguments={"depth": 3}), "tool 'eight'"),
+        (lambda content: content["tools"][1].update(arguments={"wide": -1}), "{'wide': -1}"),
+        (lambda content: content["tools"][1].update(arguments={"wide": "6"}), "tool 'eight'"),
+        (lambda content: content["tools"][1].update(arguments=None), "None"),
+    ],
+)
+def test_descriptions_that_do_not_fit(folder, edit, fragment):
+    edit_json(folder, edit)
+    assert_refused(folder, "toolbox.json", fragment)
+
+
+def test_two_tools_of_one_name(folder):
+    edit_json(folder, lambda content: content["tools"].append(content["tools"][0]))
+    with pytest.raises(FormatError, match="three") as caught:
+        load_toolbox(folder)
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "fragments"),
+    [
+        (lambda tensors: tensors.pop("eight.conv2.bias"), ["tool 'eight'", "'conv2.bias' is missing"]),
+        (lambda tensors: tensors.update({"eight.conv9.bias": torch.zeros(3)}), ["conv9.bias' belongs to no"]),
+        (lambda tensors: tensors.update({"nine.conv1.bias": torch.zeros(3)}), ["'nine.conv1.bias' belongs to no"]),
+        (
+            lambda tensors: tensors.update({"three.conv3.bias": torch.zeros(4)}),
+            ["tool 'three'", "'conv3.bias' has the shape (4,), the description needs (3,)"],
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit(folder, edit, fragments):
+    edit_tensors(folder, edit)
+    assert_refused(folder, "tools.safetensors", *fragments)
+
+
+def test_sizes_that_do_not_fit_the_weights(folder):
+    edit_json(folder, lambda content: content["tools"][0].update(arguments={"wide": 5, "narrow": 3}))
+    assert_refused(folder, "tools.safetensors", "tool 'three'", "the description needs (5,")
+
+
+@pytest.mark.parametrize("length", [0, 4, 200, -1])
+def test_truncated_weights(folder, length):
+    path = folder / "tools.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    assert_refused(folder, "tools.safetensors", "cannot be read as safetensors")
+
+
+def test_missing_weights(folder):
+    (folder / "tools.safetensors").unlink()
+    assert_refused(folder, "tools.safetensors", "cannot be read as safetensors")
+
+
+def test_unknown_toolbox_lists_the_known(tmp_path):
+    for name in ("rl-restore-13", tmp_path):
+        with pytest.raises(ValueError, match="'rl-restore-12', 'classical' nor a folder with a toolbox.json") as caught:
+            load_toolbox(name)
+        assert f"toolbox={str(name)!r}" in str(caught.value)
+    with pytest.raises(TypeError, match="toolbox=5 is not a name, a folder or a Toolbox"):
+        load_toolbox(5)
+
+
+def test_shipped_toolboxes_load_by_name():
+    assert {"rl-restore-12", "classical"} <= set(available_toolboxes())
+    for name in available_toolboxes():
+        assert len(load_toolbox(name)) > 1
+
+
+def test_the_default_toolbox_has_the_twelve_tools_of_the_paper():
+    kinds = ("blur", "noise", "jpeg")
+    toolbox = load_toolbox()
+    assert toolbox.names == tuple(f"{kind}-{level}" for kind in kinds for level in range(1, 5))
+    assert [tool.removes for tool in toolbox] == [kind for kind in kinds for _ in range(4)]
+    layers = ["ThreeLayerCNN", "ThreeLayerCNN", "EightLayerCNN", "EightLayerCNN"] * 3
+    assert [type(tool.module).__name__ for tool in toolbox] == layers
+    # Table 1: parts of the range of each distortion's parameter, from the mild end
+    assert [tool.interval for tool in toolbox[:4]] == [(0, 1.25), (1.25, 2.5), (2.5, 3.75), (3.75, 5)]
+    assert [tool.interval for tool in toolbox[4:8]] == [(0, 12.5), (12.5, 25), (25, 37.5), (37.5, 50)]
+    assert [sorted(tool.interval) for tool in toolbox[8:]] == [[60, 100], [35, 60], [20, 35], [10, 20]]
+
+
+def test_a_toolbox_is_taken_as_it_is(function_toolbox):
+    loaded = load_toolbox(function_toolbox)
+    assert list(loaded) == list(function_toolbox)
+    assert loaded.name == "functions"
