@@ -189,4 +189,4 @@ class ToolTraining:
 
 def schedule(progress: float, iteration: int, warm_up: int) -> float:
     """Factor on the learning rate: half a cosine down to zero over the budget, times a linear rise at the start."""
-    return min(1.0, (iteration + 1) / warm_up) * 0.5 * (1 + cos(pi * min(1.0, progress)))
+    return min(1.0, (iteration + 1) / max(1, warm_up)) * 0.5 * (1 + cos(pi * min(1.0, progress)))

@@ -9,11 +9,7 @@ import torch
 
 from restore_env.constants import DEFAULT_POLICY
 from restore_env.errors import FormatError
-from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
-from restore_env.policies.policy import Policy, Yardstick, check_actions_fit
-from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
-from restore_env.toolbox import STOP, Toolbox
-from restore_env.toolbox.storage import (
+from restore_env.formats import (
     FORMAT_VERSION,
     PRETRAINED,
     load_weights,
@@ -22,6 +18,10 @@ from restore_env.toolbox.storage import (
     write_json,
     write_tensors,
 )
+from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
+from restore_env.policies.policy import Policy, Yardstick, check_actions_fit
+from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
+from restore_env.toolbox import STOP, Toolbox
 
 DESCRIPTION: Final = "policy.json"
 WEIGHTS: Final = "policy.safetensors"

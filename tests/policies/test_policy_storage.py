@@ -1,0 +1,192 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from restore_env import FormatError, Tool, Toolbox, load_policy, save_policy
+from restore_env.policies import (
+    FixedToolchain,
+    GreedyWithReference,
+    Oracle,
+    RandomPolicy,
+    RecurrentQNetwork,
+    RecurrentQPolicy,
+    available_policies,
+)
+from restore_env.restoration import Observation
+
+
+@pytest.fixture
+def policy(function_toolbox):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = RecurrentQNetwork(3, channels=(3, 3, 3, 3), features=4, hidden=5, patch_size=16)
+    return RecurrentQPolicy(network, function_toolbox.action_names, "small")
+
+
+@pytest.fixture
+def folder(policy, tmp_path):
+    save_policy(policy, tmp_path / "made" / "policy", "functions")
+    return tmp_path / "made" / "policy"
+
+
+def describe(folder, **changes):
+    """Change entries of a policy's description; None removes one."""
+    path = folder / "policy.json"
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def test_a_network_comes_back_as_it_was(policy, folder, function_toolbox):
+    loaded = load_policy(folder, function_toolbox)
+    images = torch.randint(0, 256, (5, 16, 16, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    seen = Observation(images, torch.tensor([0, 1, 2, 3, 3]), torch.zeros(5, dtype=torch.int64))
+    assert torch.equal(
+        loaded.q_values(seen, loaded.initial_state(5))[0], policy.q_values(seen, policy.initial_state(5))[0]
+    )
+    assert (loaded.name, loaded.patch_size, loaded.action_names) == ("small", 16, function_toolbox.action_names)
+    assert not loaded.network.training
+
+
+def test_a_fixed_toolchain_comes_back_as_it_was(tmp_path, function_toolbox):
+    save_policy(FixedToolchain(["soften", "median"], function_toolbox.action_names, "mine"), tmp_path, "functions")
+    loaded = load_policy(tmp_path, function_toolbox)
+    assert isinstance(loaded, FixedToolchain)
+    assert (loaded.tools, loaded.name, loaded.action_names) == (
+        ("soften", "median"),
+        "mine",
+        function_toolbox.action_names,
+    )
+
+
+def test_the_folder_names_its_toolbox_and_actions(folder, function_toolbox):
+    content = json.loads((folder / "policy.json").read_text())
+    assert content["toolbox"] == "functions"
+    assert tuple(content["actions"]) == function_toolbox.action_names
+    assert content["kind"] == "recurrent-q"
+
+
+def test_a_folder_can_be_loaded_without_a_toolbox_and_as_a_text(folder, function_toolbox):
+    assert load_policy(str(folder)).action_names == function_toolbox.action_names
+
+
+def test_other_policies_cannot_be_saved(tmp_path, function_toolbox):
+    with pytest.raises(ValueError, match="'random' cannot be saved"):
+        save_policy(RandomPolicy(function_toolbox), tmp_path / "random", "functions")
+    assert not (tmp_path / "random" / "policy.json").exists()
+
+
+def test_another_toolbox_is_refused_with_both_lists(folder):
+    other = Toolbox([Tool("sharpen", torch.clone), Tool("denoise", torch.clone)], "others")
+    with pytest.raises(ValueError) as refusal:
+        load_policy(folder, other)
+    assert "'small' was made for the actions median, soften, brighten, stop" in str(refusal.value)
+    assert "'others' has sharpen, denoise, stop" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format 2; this version reads format 1"),
+        ({"kind": "transformer"}, "kind 'transformer' is not 'recurrent-q' or 'fixed-toolchain'"),
+        ({"kind": None}, "KeyError: 'kind'"),
+        ({"actions": None}, "KeyError: 'actions'"),
+        ({"actions": 4}, "TypeError"),
+        ({"actions": ["median", "stop"]}, "2 action names for a network of 4 Q-values"),
+        ({"arguments": {"tools": 3}}, "TypeError"),
+        ({"arguments": {"n_tools": "three"}}, "TypeError"),
+        ({"arguments": {"n_tools": 3, "channels": [3, 3]}}, "ValueError"),
+        ({"arguments": {"n_tools": 3}}, "has the shape"),
+        ({"kind": "fixed-toolchain", "arguments": {"tools": ["sharpen"]}}, "'sharpen' is not one of median"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(folder, changes, message):
+    describe(folder, **changes)
+    with pytest.raises(FormatError, match=message) as refusal:
+        load_policy(folder)
+    assert str(folder) in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "nonsense"])
+def test_a_description_that_is_no_json_object_is_refused(folder, text):
+    (folder / "policy.json").write_text(text)
+    with pytest.raises(FormatError, match=r"policy\.json: "):
+        load_policy(folder)
+
+
+def test_missing_weights_are_refused(folder):
+    (folder / "policy.safetensors").unlink()
+    with pytest.raises(FormatError, match=r"policy\.safetensors: cannot be read as safetensors"):
+        load_policy(folder)
+
+
+@pytest.mark.parametrize("length", [0, 5, 200, -7])
+def test_truncated_weights_are_refused(folder, length):
+    path = folder / "policy.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(FormatError, match=r"policy\.safetensors: cannot be read as safetensors"):
+        load_policy(folder)
+
+
+def test_pickled_weights_are_refused(folder, policy):
+    torch.save(policy.network.state_dict(), folder / "policy.safetensors")
+    with pytest.raises(FormatError, match=r"policy\.safetensors: cannot be read as safetensors"):
+        load_policy(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("values.bias"), "'values.bias' is missing"),
+        (lambda tensors: tensors.update(extra=torch.zeros(2)), "'extra' belongs to nothing"),
+        (lambda tensors: tensors.update({"values.bias": torch.zeros(9)}), r"'values.bias' has the shape \(9,\)"),
+    ],
+    ids=["missing", "extra", "shape"],
+)
+def test_weights_that_do_not_fit_the_description_are_refused(folder, change, message):
+    tensors = load_file(folder / "policy.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "policy.safetensors")
+    with pytest.raises(FormatError, match=message) as refusal:
+        load_policy(folder)
+    assert str(folder / "policy.safetensors") in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("stop", FixedToolchain), ("random", RandomPolicy), ("greedy", GreedyWithReference), ("oracle", Oracle)],
+)
+def test_policies_have_names(name, kind, function_toolbox):
+    loaded = load_policy(name, function_toolbox)
+    assert isinstance(loaded, kind)
+    assert loaded.name == name
+    assert name in available_policies()
+    with pytest.raises(ValueError, match=f"policy='{name}' needs a toolbox"):
+        load_policy(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "tools"), [("fixed:soften", ("soften",)), ("fixed:median,median", ("median", "median")), ("fixed:", ())]
+)
+def test_a_toolchain_can_be_written_as_a_name(name, tools, function_toolbox):
+    assert load_policy(name, function_toolbox).tools == tools
+
+
+def test_a_toolchain_of_unknown_tools_is_refused(function_toolbox):
+    with pytest.raises(ValueError, match="toolchain: 'sharpen' is not one of median, soften, brighten, stop"):
+        load_policy("fixed:median,sharpen", function_toolbox)
+
+
+def test_an_unknown_name_is_refused_with_those_known(function_toolbox):
+    with pytest.raises(ValueError, match="policy='best' is neither one of .*'stop', 'random', 'greedy', 'oracle'"):
+        load_policy("best", function_toolbox)
+
+
+def test_what_is_no_name_is_refused(function_toolbox):
+    with pytest.raises(TypeError, match="policy=3 is not a name, a folder or a policy"):
+        load_policy(3, function_toolbox)
+
+
+def test_a_policy_is_used_as_it_is(policy, function_toolbox):
+    assert load_policy(policy, function_toolbox) is policy
