@@ -5,11 +5,14 @@ others are done; 2: wrong usage.
 """
 
 import json
+import os
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +39,19 @@ _SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=T
 _FILE = click.Path(path_type=Path)
 
 
+def _with_folder(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a file whose folder does not exist before any work is done."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder {str(path.parent)!r} does not exist", param=option)
+    return path
+
+
+_output = partial(click.option, type=_FILE, callback=_with_folder)
+
+
 def main() -> None:
     """Run the command line; errors end in one line and an exit code."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # it has its own lines for files that our messages name
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
     try:
         result = commands.main(standalone_mode=False)
@@ -63,7 +77,7 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("-o", "--output", type=_FILE, default=Path("demo.png"), show_default=True, help="The picture to write.")
+@_output("-o", "--output", default=Path("demo.png"), show_default=True, help="The picture to write.")
 @click.option("--severity", type=click.Choice(list(SEVERITIES)), default="moderate", show_default=True)
 @_SEED
 def demo(output: Path, severity: str, seed: int) -> None:
@@ -81,7 +95,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @commands.command()
 @click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
 @click.option("-o", "--output", type=_FILE, help="File to write, or folder for several; by default NAME-restored.")
-@click.option("--steps", type=_FILE, help="JSON file for the steps taken, with the votes of the patches.")
+@_output("--steps", help="JSON file for the steps taken, with the votes of the patches.")
 @_POLICY
 @_TOOLBOX
 @_STEPS
@@ -123,7 +137,7 @@ def restore(
 
 @commands.command()
 @click.argument("pairs", type=_FILE, metavar="PAIRS")
-@click.option("--json", "json_file", type=_FILE, help="JSON file for the results, those of each image among them.")
+@_output("--json", "json_file", help="JSON file for the results, those of each image among them.")
 @click.option(
     "--oracle", type=click.IntRange(1), metavar="N", help="Also find the best toolchains of the first N pairs."
 )
@@ -169,10 +183,11 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
     from restore_env.images import as_rgb_bytes, read_image, write_image
 
     model = as_distortion(severity)
-    numbers = iter(range(2**31))
+    numbers = count()  # counted for every input, so that a file that cannot be read does not change the others' draws
 
     def one(source: Path, target: Path) -> None:
-        distorted, drawn = model(as_rgb_bytes(read_image(source)), np.random.default_rng([seed, next(numbers)]))
+        rng = np.random.default_rng([seed, next(numbers)])
+        distorted, drawn = model(as_rgb_bytes(read_image(source)), rng)
         write_image(target, distorted)
         _print(f"{source} -> {target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
 
@@ -209,20 +224,23 @@ def _targets(
     inputs: tuple[Path, ...], output: Path | None, what: str, suffix: str | None = None
 ) -> Iterator[tuple[Path, Path]]:
     """Pairs of a file to read and one to write; folders among the inputs stand for the images in them."""
-    from restore_env.images import image_files
+    from restore_env.images import WRITTEN, image_files
+
+    def ending(file: Path) -> str:
+        return suffix or (file.suffix if file.suffix.lower() in WRITTEN else ".png")
 
     sources = [file for path in inputs for file in (image_files(path) if path.is_dir() else [path])]
     if not sources:
         raise ImageError(f"{inputs[0]}: no image in this folder")
     many = len(inputs) > 1 or inputs[0].is_dir()
     if output is None:
-        targets = [file.with_name(f"{file.stem}-{what}{suffix or file.suffix}") for file in sources]
+        targets = [file.with_name(f"{file.stem}-{what}{ending(file)}") for file in sources]
     elif many or output.is_dir():
         output.mkdir(parents=True, exist_ok=True)
-        targets = [output / f"{file.stem}{suffix or file.suffix}" for file in sources]
+        targets = [output / f"{file.stem}{ending(file)}" for file in sources]
     else:
         targets = [output]
-    twice = [target for target, count in Counter(targets).items() if count > 1]
+    twice = [target for target, times in Counter(targets).items() if times > 1]
     if twice:
         raise ValueError(f"{twice[0]}: more than one of the inputs would be written there")
     return zip(sources, targets, strict=True)

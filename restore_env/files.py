@@ -12,8 +12,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path to write to; it becomes `path` in one step when the block ends well, else it is removed.
 
     The temporary file lies beside `path` and keeps its suffix, because writers choose the format by it.
+
+    Raises:
+        OSError: if the file cannot be written.
     """
     target = Path(path)
+    if not target.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{target}: the folder {str(target.parent)!r} does not exist")
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex}{target.suffix}")
     try:
         yield temporary

@@ -23,7 +23,10 @@ EXTENSIONS: Final = frozenset(
 )
 """Endings of the files that count as images in a folder."""
 
-_WRITTEN_16_BIT: Final = frozenset((".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2"))
+WRITTEN: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
+"""Endings of the files that can be written."""
+
+_WRITTEN_16_BIT: Final = frozenset((".png", ".tif", ".tiff"))
 _WRITTEN_ALPHA: Final = frozenset((".png", ".tif", ".tiff", ".webp"))
 
 # For each EXIF orientation: quarter turns counter-clockwise, then whether to mirror left to right.
@@ -99,8 +102,8 @@ def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (2, 3, 4)):
         raise ValueError(f"image has the shape {image.shape}; (h, w) or (h, w, channels) of 2 to 4 channels is needed")
     suffix = Path(path).suffix.lower()
-    if suffix not in EXTENSIONS - {".gif"}:
-        raise ValueError(f"path={str(path)!r} does not end in an image format such as .png, .jpg, .webp or .tif")
+    if suffix not in WRITTEN:
+        raise ValueError(f"path={str(path)!r} does not end in one of {', '.join(sorted(WRITTEN))}")
     if image.dtype == np.uint16 and suffix not in _WRITTEN_16_BIT:
         raise ValueError(f"path={str(path)!r}: {suffix} does not hold 16 bits a channel; .png and .tif do")
     if image.ndim == 3 and image.shape[2] in (2, 4) and suffix not in _WRITTEN_ALPHA:

@@ -212,6 +212,8 @@ class Pairs:
             )
         self.distorted, self.reference = distorted, reference
         self.names = list(names) if names is not None else [str(index) for index in range(len(distorted))]
+        if len(self.names) != len(distorted):
+            raise ValueError(f"{len(self.names)} names for {len(distorted)} pairs")
         self.patch_size = patch_size
         for name, pair in zip(self.names, self, strict=True):
             check_same_size(pair.distorted, pair.reference, name)
@@ -304,10 +306,13 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int) 
         return PatchSampler(embedded_photos(), distortion, patch_size)
     if isinstance(images, str | os.PathLike):
         return _source_from_path(Path(images), distortion, patch_size)
-    if isinstance(images, Sequence) and len(images):
+    if isinstance(images, list | tuple | np.ndarray) and len(images):
         check_all_bytes("images", images)
+        return PatchSampler(list(images), distortion, patch_size)
+    if isinstance(images, Sequence) and len(images):  # photos that are read when asked for
         return PatchSampler(images, distortion, patch_size)
-    raise TypeError(f"images={images!r} is not 'embedded', a folder, a pairs file, a sequence of arrays or a source")
+    given = "an empty sequence" if isinstance(images, Sequence | np.ndarray) else repr(images)
+    raise TypeError(f"images={given} is not 'embedded', a folder, a pairs file, a sequence of arrays or a source")
 
 
 def input_psnr(pair: Pair) -> float:
@@ -348,10 +353,20 @@ def _load_file(path: Path, patch_size: int) -> Pairs:
 def _load_folder(path: Path, patch_size: int) -> Pairs:
     if not is_pairs_folder(path):
         raise ImageError(f"{path}: no pairs; a folder with distorted/ and reference/ is needed")
-    files = [{file.stem: file for file in image_files(path / side)} for side in ("distorted", "reference")]
+    files = [_by_name(path / side) for side in ("distorted", "reference")]
     unmatched = sorted(files[0].keys() ^ files[1].keys())
     if unmatched:
         raise ImageError(f"{path}: {unmatched[0]!r} is not in both distorted/ and reference/")
     names = sorted(files[0])
     images = [[as_rgb_bytes(read_image(side[name])) for name in names] for side in files]
     return Pairs(images[0], images[1], names, patch_size)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without endings."""
+    files: dict[str, Path] = {}
+    for file in image_files(folder):
+        if file.stem in files:
+            raise ImageError(f"{folder}: both {files[file.stem].name} and {file.name}; a name may come once")
+        files[file.stem] = file
+    return files

@@ -166,7 +166,9 @@ def test_a_corrupt_photo_is_named_and_the_others_are_done(run, photo_folder, too
 def test_restore_refuses_what_it_cannot_write(run, photo_file, toolbox, tmp_path):
     options = ("--policy", "stop", "--toolbox", toolbox)
     assert_refused(run("restore", photo_file, "-o", tmp_path / "out.xyz", *options), "out.xyz", code=1)
-    assert_refused(run("restore", photo_file, "-o", tmp_path / "no" / "out.png", *options), "No such file", code=1)
+    assert_refused(
+        run("restore", photo_file, "-o", tmp_path / "no" / "out.png", *options), "the folder", "does not exist", code=1
+    )
 
 
 def test_two_inputs_of_one_target_are_refused(run, photo_folder, toolbox, tmp_path):

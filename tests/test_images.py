@@ -40,9 +40,6 @@ class TestRoundTrip:
                 (".tif", (np.uint8, np.uint16), (GREY, RGB, RGBA)),
                 (".webp", (np.uint8,), (RGB,)),
                 (".bmp", (np.uint8,), (GREY, RGB)),
-                (".ppm", (np.uint8, np.uint16), (RGB,)),
-                (".pgm", (np.uint8, np.uint16), (GREY,)),
-                (".pnm", (np.uint8, np.uint16), (GREY, RGB)),
                 (".PNG", (np.uint8,), (RGB,)),
             ]
             for dtype in dtypes
@@ -75,7 +72,7 @@ class TestRoundTrip:
         Image.fromarray(image).save(tmp_path / "image.png")
         np.testing.assert_array_equal(read_image(tmp_path / "image.png"), image)
 
-    @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".avif"])
+    @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
     @pytest.mark.parametrize("channels", [GREY, RGB])
     def test_lossy_formats_stay_close(self, tmp_path, photo, suffix, channels):
         image = photo if channels == RGB else photo[..., 1]
@@ -84,6 +81,14 @@ class TestRoundTrip:
         assert np.abs(back - as_rgb_bytes(image)).mean() < 6
         # Red and blue are not swapped.
         assert np.abs(back[..., ::-1] - photo).mean() > 20
+
+    @pytest.mark.parametrize(("suffix", "channels"), [(".ppm", RGB), (".pgm", GREY), (".pnm", RGB), (".jp2", RGB)])
+    def test_formats_that_are_only_read(self, tmp_path, suffix, channels):
+        image = random_image(channels, height=80, width=90)
+        Image.fromarray(image).save(tmp_path / f"image{suffix}")
+        np.testing.assert_array_equal(read_image(tmp_path / f"image{suffix}"), image)
+        with pytest.raises(ValueError, match="does not end in"):
+            write_image(tmp_path / f"image{suffix}", image)
 
     def test_palette(self, tmp_path, photo):
         picture = Image.fromarray(photo).quantize(32)
@@ -187,9 +192,9 @@ class TestWrite:
     @pytest.mark.parametrize(
         ("name", "channels", "dtype", "message"),
         [
-            ("image", RGB, np.uint8, "does not end in an image format"),
-            ("image.txt", RGB, np.uint8, "does not end in an image format"),
-            ("image.gif", RGB, np.uint8, "does not end in an image format"),
+            ("image", RGB, np.uint8, "does not end in"),
+            ("image.txt", RGB, np.uint8, "does not end in"),
+            ("image.gif", RGB, np.uint8, "does not end in"),
             ("image.jpg", RGB, np.uint16, ".jpg does not hold 16 bits a channel"),
             ("image.webp", RGB, np.uint16, ".webp does not hold 16 bits a channel"),
             ("image.jpg", RGBA, np.uint8, ".jpg does not hold transparency"),
@@ -201,11 +206,6 @@ class TestWrite:
             with pytest.raises(ValueError, match=message) as caught:
                 attempt(tmp_path / name, random_image(channels, dtype))
             assert repr(str(tmp_path / name)) in str(caught.value)
-        assert not list(tmp_path.iterdir())
-
-    def test_colour_into_a_grey_format(self, tmp_path):
-        with pytest.raises(ValueError, match="image.pgm"):
-            write_image(tmp_path / "image.pgm", random_image(RGB))
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(

@@ -559,9 +559,9 @@ class TestAsSource:
         with pytest.raises(ImageError, match=re.escape(f"images={path!r}: no such file or folder")):
             as_source(path, "moderate", 63)
 
-    @pytest.mark.parametrize("images", [None, 3, []])
-    def test_anything_else_is_refused(self, images):
-        with pytest.raises(TypeError, match=re.escape(f"images={images!r} is not 'embedded', a folder")):
+    @pytest.mark.parametrize(("images", "named"), [(None, "None"), (3, "3"), ([], "an empty sequence")])
+    def test_anything_else_is_refused(self, images, named):
+        with pytest.raises(TypeError, match=re.escape(f"images={named} is not 'embedded', a folder")):
             as_source(images, "moderate", 63)
 
     def test_photos_of_the_wrong_kind(self, photos):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tools.training_data import Batch, TrainingBatches
 class Recipe:
     """How a tool is trained."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Peak of Adam's learning rate, which falls as half a cosine over the budget."""
     warm_up: int = 500
     """Iterations over which the learning rate rises first; with a short rise many ReLUs die, never to come back."""
@@ -126,6 +126,7 @@ class ToolTraining:
     def save(self) -> None:
         """Write the checkpoint."""
         state = {
+            "settings": self._settings(),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -170,6 +171,13 @@ class ToolTraining:
         state: dict[str, Any] | None = load_checkpoint(self.checkpoint)
         if state is None:
             return
+        settings = self._settings()
+        differing = [key for key, value in settings.items() if state.get("settings", {}).get(key) != value]
+        if differing:
+            raise ValueError(
+                f"{self.checkpoint}: belongs to a training with another {differing[0]}; delete it to start afresh, or "
+                "choose another folder of checkpoints"
+            )
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -177,6 +185,10 @@ class ToolTraining:
             self.iteration, self.seconds = state["iteration"], state["seconds"]
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{self.checkpoint}: not a checkpoint of the tool {self.spec.name!r}") from error
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same for a training to go on; the budget may differ, to train for longer."""
+        return {"tool": asdict(self.spec), "recipe": asdict(self.recipe), "seed": self.seed, "data": self.batches.seed}
 
     def _line(self) -> str:
         before, after = self.validate()

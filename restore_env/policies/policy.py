@@ -119,7 +119,7 @@ def _choose_from_patches(policy: Policy, batch: RestorationBatch) -> Callable[[]
         seen = batch.observe()
         repeated = (rows.repeat_interleave(count) for rows in seen[1:])
         actions, state = policy.act(Observation(_patches(seen.image, size), *repeated), state)
-        return _votes(actions, batch.toolbox).view(len(batch), count, -1).sum(1)
+        return _votes(actions, batch.toolbox, len(batch) * count).view(len(batch), count, -1).sum(1)
 
     return choose
 
@@ -130,13 +130,13 @@ def _choose_from_batch(yardstick: Yardstick, batch: RestorationBatch) -> Callabl
     def choose() -> Tensor:
         nonlocal state
         actions, state = yardstick.act(batch, state)
-        return _votes(actions, batch.toolbox)
+        return _votes(actions, batch.toolbox, len(batch))
 
     return choose
 
 
-def _votes(actions: Tensor, toolbox: Toolbox) -> Tensor:
-    return one_hot(actions, len(toolbox) + 1)
+def _votes(actions: Tensor, toolbox: Toolbox, n: int) -> Tensor:
+    return one_hot(toolbox.check_actions(actions, n), len(toolbox) + 1)
 
 
 def _patches(images: Tensor, size: int) -> Tensor:

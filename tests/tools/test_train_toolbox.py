@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -114,7 +116,7 @@ def test_the_same_seed_gives_the_same_tool(training):
 
 def test_training_raises_the_psnr_of_patches_it_has_not_seen(training):
     spec = ToolSpec("noise-2", "noise", (25, 25), "three-layer", {"wide": 8, "narrow": 8})
-    run = training(spec=spec, iterations=120, recipe=Recipe(warm_up=10, batch_size=8, crop=24, average=0.95))
+    run = training(spec=spec, iterations=120, recipe=Recipe(2e-3, warm_up=10, batch_size=8, crop=24, average=0.95))
     untrained = run.validate()
     run.run(silent)
     before, after = run.validate()
@@ -164,13 +166,22 @@ def test_a_damaged_checkpoint_is_named(training, tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(training):
     finished(training(iterations=1))
-    with pytest.raises(ValueError, match=r"run\.pt: not a checkpoint of the tool 'noise-3'"):
+    with pytest.raises(ValueError, match=r"run\.pt: belongs to a training with another tool"):
         training(spec=SPECS[1])
+
+
+def test_a_checkpoint_of_another_recipe_or_seed_is_refused(training):
+    run = training(iterations=1)
+    finished(run)
+    with pytest.raises(ValueError, match="another recipe; delete it"):
+        training(recipe=replace(run.recipe, crop=run.recipe.crop + 1))
+    with pytest.raises(ValueError, match="another seed; delete it"):
+        training(seed=run.seed + 1)
 
 
 def test_a_checkpoint_without_a_training_is_refused(training, tmp_path):
     torch.save({"iteration": 3}, tmp_path / "run.pt")
-    with pytest.raises(ValueError, match=r"run\.pt: not a checkpoint of the tool 'noise-2'"):
+    with pytest.raises(ValueError, match=r"run\.pt: belongs to a training with another tool"):
         training()
 
 
