@@ -25,9 +25,17 @@ class TrainedTool:
 
 
 def write_model_card(
-    folder: Path, toolbox: Toolbox, trained: Sequence[TrainedTool], options: Mapping[str, Any]
+    folder: Path, toolbox: Toolbox, trained: Sequence[TrainedTool], options: Mapping[str, Any], threads: int
 ) -> None:
-    """Write `README.md` into a toolbox folder."""
+    """Write `README.md` into a toolbox folder.
+
+    Args:
+        folder: the toolbox folder.
+        toolbox: what it holds.
+        trained: the tools trained now, in order.
+        options: those of the training.
+        threads: that each tool was trained with.
+    """
     rows = [
         f"| {item.tool.name} | {_interval(item.tool)} | {item.iterations:,} | {item.seconds / 60:.1f} | "
         f"{item.before:.2f} | {item.after:.2f} | {item.after - item.before:+.2f} |"
@@ -51,7 +59,7 @@ def write_model_card(
         f"- Options: {', '.join(f'{key}={value}' for key, value in options.items() if key not in _PATHS)}",
         f"- Versions: restore_env {restore_env.__version__}, torch {torch.__version__}, "
         f"Python {platform.python_version()}",
-        f"- Hardware: {platform.machine()} CPU, {torch.get_num_threads()} threads a tool",
+        f"- Hardware: {platform.machine()} CPU ({torch.backends.cpu.get_cpu_capability()}), threads a tool: {threads}",
     ]
     with replacing(folder / "README.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

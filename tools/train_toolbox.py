@@ -5,7 +5,6 @@
 Run the same command again after an interruption: it goes on from its checkpoints.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -76,7 +75,7 @@ def main(args: Args) -> Toolbox:
             trained = list(pool.map(train, specs))
     toolbox = merged(args, [item.tool for item in trained])
     save_toolbox(toolbox, args.output)
-    write_model_card(args.output, toolbox, trained, json.loads(json.dumps(asdict(args), default=str)))
+    write_model_card(args.output, toolbox, trained, asdict(args), threads_of(args))
     return toolbox
 
 
@@ -95,7 +94,7 @@ def chosen_specs(names: Sequence[str]) -> list[ToolSpec]:
 
 def train_one(spec: ToolSpec, args: Args) -> TrainedTool:
     """Train one tool, from its checkpoint if there is one."""
-    torch.set_num_threads(max(1, (cpu_count() or 1) // args.jobs))
+    torch.set_num_threads(threads_of(args))
     cv2.setNumThreads(1)
     training, held_out = photos_of(args)
     distortion = spec.distortion(args.robust)
@@ -115,6 +114,11 @@ def train_one(spec: ToolSpec, args: Args) -> TrainedTool:
     tool = run.run(lambda line: print(line, file=sys.stderr, flush=True))
     before, after = run.validate()
     return TrainedTool(tool, before, after, run.iteration, run.seconds)
+
+
+def threads_of(args: Args) -> int:
+    """Threads that one tool is trained with."""
+    return max(1, (cpu_count() or 1) // args.jobs)
 
 
 def photos_of(args: Args) -> tuple[Sequence, Sequence]:  # type: ignore[type-arg]
