@@ -1,15 +1,16 @@
 """Every policy without training of its own, on one toolbox, for the three severities.
 
-    python -m benchmarks.baselines --photos valid/ --train-photos train/ --toolbox imported/toolbox \
-        --policy imported/policy
+    python -m benchmarks.baselines --photos valid/ --train-photos train/ --output baselines.json \
+        --toolbox imported/toolbox --policy imported/policy
 
 The fixed toolchains are searched on patches of the training photos, for each severity anew, and measured on the others.
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import stdev
@@ -26,7 +27,7 @@ from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.files import replacing
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
-from restore_env.policies import Oracle, Policy, Yardstick, load_policy
+from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.toolbox import Toolbox, load_toolbox
 
 SEVERITIES = ("mild", "moderate", "severe")
@@ -56,26 +57,25 @@ class Args:
     """How many toolchains of one length the search makes longer."""
     seed: int = 0
     """Seed of the patches."""
+    data: str = "not stated"
+    """What the photos are, for the record."""
 
 
 def main(args: Args) -> dict[str, Any]:
     """Measure, write the results, and return them."""
     toolbox = load_toolbox(args.toolbox)
     rows = [row for severity in SEVERITIES for row in measure(severity, toolbox, args)]
-    results = {
-        "command": " ".join(sys.argv[1:]),
-        "machine": machine(),
-        "n": args.n,
-        "n_oracle": args.n_oracle,
-        "rows": rows,
-    }
-    for path, text in (
-        (args.output, json.dumps(results, indent=1)),
-        (args.output.with_suffix(".md"), table(rows, args)),
-    ):
+    options = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
+    results = {"options": options, "machine": machine(), "toolbox": toolbox.name, "rows": rows}
+    write(results, args.output)
+    return results
+
+
+def write(results: dict[str, Any], output: Path) -> None:
+    """Write the results as JSON, and beside it as a table."""
+    for path, text in ((output, json.dumps(results, indent=1)), (output.with_suffix(".md"), table(results))):
         with replacing(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-    return results
 
 
 def measure(severity: str, toolbox: Toolbox, args: Args) -> Iterator[dict[str, Any]]:
@@ -102,7 +102,7 @@ def find_best(pairs: Pairs, toolbox: Toolbox) -> Evaluation:
     """The oracle's results, with a progress bar."""
     with Progress(transient=True) as bar:
         task = bar.add_task("oracle", total=1.0)
-        return evaluate(pairs, Oracle(lambda done: bar.update(task, completed=done)), toolbox)
+        return evaluate(pairs, "oracle", toolbox, progress=lambda done: bar.update(task, completed=done))
 
 
 def row(severity: str, result: Evaluation, oracle: Evaluation) -> dict[str, Any]:
@@ -127,27 +127,38 @@ def row(severity: str, result: Evaluation, oracle: Evaluation) -> dict[str, Any]
     }
 
 
-def table(rows: list[dict[str, Any]], args: Args) -> str:
+def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
+    options = results["options"]
     lines = [
-        f"# Baselines with the toolbox {load_toolbox(args.toolbox).name}",
+        f"# Baselines with the toolbox {results['toolbox']}",
         "",
-        f"{args.n} patches a severity ({args.n_oracle} for the oracle, and for every policy's share of its gain), seed "
-        f"{args.seed}. PSNR in dB,",
-        "± half the width of the 95% interval of the mean gain. Greedy and oracle know the reference.",
+        f"{options['n']} patches a severity ({options['n_oracle']} for the oracle, and for every policy's share of its "
+        f"gain), seed {options['seed']}. PSNR in dB,",
+        "± half the width of the 95% interval of the mean gain. Greedy and oracle know the reference. The fixed",
+        f"toolchains were found on {options['n_search']} patches a severity of the training photos.",
         "",
         "| severity | policy | n | PSNR | gain | SSIM | share of the oracle's gain | tools |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for item in rows:
+    for item in results["rows"]:
         chain = f" ({', '.join(item['toolchain'])})" if item["toolchain"] else ""
         lines.append(
             f"| {item['severity']} | {item['policy']}{chain} | {item['n']} | {item['psnr_out']:.2f} | "
             f"{item['gain']:+.2f} ± {item['gain_95']:.2f} | {item['ssim_out']:.4f} | {item['share_of_oracle']:.0%} | "
             f"{item['steps']:.2f} |"
         )
-    return "\n".join([*lines, "", f"Command: `python -m benchmarks.baselines {' '.join(sys.argv[1:])}`"])
+    words = [f"--{key.replace('_', '-')} {_word(value)}" for key, value in options.items() if value not in ("", [], ())]
+    lines += ["", f"Data: {options['data']}.", "", f"Command: `python -m benchmarks.baselines {' '.join(words)}`", ""]
+    return "\n".join([*lines, f"Machine: {', '.join(f'{key} {value}' for key, value in results['machine'].items())}"])
+
+
+def _word(value: Any) -> str:
+    return shlex.join(map(str, value)) if isinstance(value, list | tuple) else shlex.quote(str(value))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except ValueError as error:
+        sys.exit(f"baselines: {error}")

@@ -153,7 +153,6 @@ def evaluate(
     from restore_env.evaluation import evaluate as evaluate_pairs
     from restore_env.evaluation import share_of_best
     from restore_env.pairs import load_pairs
-    from restore_env.policies import Oracle
     from restore_env.toolbox import load_toolbox
 
     tools, known = load_toolbox(toolbox, check_device(device)), load_pairs(pairs)
@@ -163,7 +162,9 @@ def evaluate(
     _print_evaluation(result)
     if oracle is not None:
         with _progress("trying toolchains") as progress:
-            best = evaluate_pairs(known.first(oracle), Oracle(progress), tools, max_steps=max_steps, device=device)
+            best = evaluate_pairs(
+                known.first(oracle), "oracle", tools, max_steps=max_steps, device=device, progress=progress
+            )
         share = share_of_best(result, best) if best.gain else None
         content["oracle"] = {"n": best.n, "gain": best.gain, "share": share}
         reached = "nothing to gain" if share is None else f"share reached there: {share:.0%}"
@@ -229,7 +230,10 @@ def _targets(
     def ending(file: Path) -> str:
         return suffix or (file.suffix if file.suffix.lower() in WRITTEN else ".png")
 
-    sources = [file for path in inputs for file in (image_files(path) if path.is_dir() else [path])]
+    def images_in(folder: Path) -> list[Path]:
+        return [file for file in image_files(folder) if not file.stem.endswith(f"-{what}")]  # not what we wrote
+
+    sources = [file for path in inputs for file in (images_in(path) if path.is_dir() else [path])]
     if not sources:
         raise ImageError(f"{inputs[0]}: no image in this folder")
     many = len(inputs) > 1 or inputs[0].is_dir()
@@ -243,6 +247,10 @@ def _targets(
     twice = [target for target, times in Counter(targets).items() if times > 1]
     if twice:
         raise ValueError(f"{twice[0]}: more than one of the inputs would be written there")
+    originals = {source.resolve() for source in sources}
+    overwritten = [target for target in targets if target.resolve() in originals]
+    if overwritten:
+        raise ValueError(f"{overwritten[0]}: would be written over an input; choose another --output")
     return zip(sources, targets, strict=True)
 
 

@@ -12,10 +12,10 @@ from restore_env.distortions import ByteImage, as_distortion
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.images import embedded_photos
 from restore_env.pairs import PatchSampler, draw_pairs
-from restore_env.policies import Oracle, Policy, Yardstick, load_policy, play
+from restore_env.policies import load_policy, play
 from restore_env.rendering import draw_panels, episode_panels
 from restore_env.restoration import RestorationBatch
-from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env.toolbox import load_toolbox
 
 TABLE_PATCHES: Final = 4
 """So few because the oracle tries 1,885 toolchains on each."""
@@ -42,7 +42,7 @@ def demo_table(severity: str, seed: int, progress: Callable[[float], None]) -> T
     for heading in ("PSNR before", "after", "gain", "SSIM before", "after", "tools", "seconds"):
         table.add_column(heading, justify="right")
     for name, note in POLICIES.items():
-        table.add_row(name, note, *_cells(evaluate(pairs, _policy(name, tools, progress), tools)))
+        table.add_row(name, note, *_cells(evaluate(pairs, name, tools, progress=progress)))
     return table
 
 
@@ -56,10 +56,6 @@ def demo_picture(severity: str, seed: int) -> ByteImage:
     batch.start(distorted, images_to_tensor([pair.reference for pair in pairs]))
     play(load_policy(DEFAULT_POLICY, tools), batch)
     return draw_panels([episode_panels(batch, row) for row in range(len(batch))])
-
-
-def _policy(name: str, tools: Toolbox, progress: Callable[[float], None]) -> Policy | Yardstick:
-    return Oracle(progress) if name == "oracle" else load_policy(name, tools)
 
 
 def _cells(result: Evaluation) -> list[str]:

@@ -71,6 +71,10 @@ class Distortion(ABC):
         """Draw the parameter."""
         return float(rng.uniform(self.low, self.high))
 
+    def __call__(self, image: ByteImage, rng: np.random.Generator) -> tuple[ByteImage, Parameters]:
+        """Distort a uint8 (h, w, 3) image by this distortion alone."""
+        return MixedDistortion([self])(image, rng)
+
     @abstractmethod
     def apply(self, image: FloatImage, value: float, rng: np.random.Generator) -> FloatImage:
         """Return the distorted image, float32 (h, w, 3); `image` stays as it is."""
@@ -177,6 +181,9 @@ class SeverityDistortion:
         levels = range(1, len(BLUR_EDGES))
         self.triples = [triple for triple in product(levels, repeat=3) if first <= sum(triple) - 2 <= last]
 
+    def __repr__(self) -> str:
+        return f"SeverityDistortion({self.severity!r})"
+
     def __call__(self, image: ByteImage, rng: np.random.Generator) -> tuple[ByteImage, Parameters]:
         """Distort a uint8 (h, w, 3) image."""
         blur, noise, jpeg = self.triples[rng.integers(len(self.triples))]
@@ -188,9 +195,7 @@ def as_distortion(severity: str | DistortionModel) -> DistortionModel:
     """Return the distortion that an environment's `severity` argument stands for."""
     if isinstance(severity, str):
         return SeverityDistortion(severity)
-    if isinstance(severity, Distortion):
-        return MixedDistortion([severity])
-    if callable(severity):
+    if callable(severity) and not isinstance(severity, type):
         return severity
     raise TypeError(f"severity={severity!r} is neither one of {', '.join(map(repr, SEVERITIES))} nor a distortion")
 

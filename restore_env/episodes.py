@@ -131,6 +131,6 @@ def check_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device={device!r} is not a device such as 'cpu' or 'cuda'") from error
-    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and not torch.cuda.is_available()):
+    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"device={str(device)!r} is not available here; 'cpu' is")
     return found

@@ -1,7 +1,7 @@
 """How good a policy is on a set of pairs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import nan
 from statistics import fmean
@@ -15,7 +15,7 @@ from restore_env.episodes import SMALLEST_PATCH, check_device
 from restore_env.metrics import ssim
 from restore_env.pairs import Pairs
 from restore_env.policies import Policy, Yardstick, load_policy, play
-from restore_env.policies.policy import check_actions_fit
+from restore_env.policies.policy import Progress, check_actions_fit
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import STOP, Toolbox, load_toolbox
 
@@ -82,11 +82,11 @@ def evaluate(
     *,
     max_steps: int = MAX_STEPS,
     device: str = "cpu",
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Let a policy restore pairs and measure what comes out.
 
-    Images larger than what the policy looks at are restored by the vote of their patches, as `restore` does.
+    Images larger than what the policy looks at are restored by the vote of their patches; smaller ones are refused.
 
     Args:
         pairs: distorted and reference images, of one size or of many.
@@ -109,9 +109,9 @@ def evaluate(
     for rows in _batches(pairs):
         batch = RestorationBatch(tools, max_steps=max_steps)
         batch.start(*_tensors(pairs, rows, device))
-        results |= zip(rows, _play(player, batch, [pairs.names[row] for row in rows]), strict=True)
-        if progress is not None:
-            progress(len(results) / len(pairs))
+        part = _part_of(progress, len(results) / len(pairs), len(rows) / len(pairs))
+        results |= zip(rows, _play(player, batch, [pairs.names[row] for row in rows], part), strict=True)
+        part(1.0)
     return _summary([results[row] for row in range(len(pairs))], player.name, tools, max_steps, started)
 
 
@@ -138,11 +138,18 @@ def _tensors(pairs: Pairs, rows: list[int], device: str) -> tuple[Tensor, Tensor
     return distorted, images_to_tensor([pairs.reference[row] for row in rows], device)
 
 
-def _play(policy: Policy | Yardstick, batch: RestorationBatch, names: list[str]) -> list[ImageResult]:
+def _part_of(progress: Progress | None, done: float, share: float) -> Progress:
+    """The progress of a part of the work, of which `done` is done and the part is `share`."""
+    return lambda part: progress(done + share * part) if progress is not None else None
+
+
+def _play(
+    policy: Policy | Yardstick, batch: RestorationBatch, names: list[str], progress: Progress
+) -> list[ImageResult]:
     """Play a started batch to its end."""
     assert batch.reference is not None
     ssim_in = ssim(batch.images, batch.reference)
-    play(policy, batch)
+    play(policy, batch, progress=progress)
     ssim_out = ssim(batch.images, batch.reference)
     columns = (column.tolist() for column in (batch.psnr_initial, batch.psnr, ssim_in, ssim_out))
     chains = (batch.toolchain(row) for row in range(len(batch)))

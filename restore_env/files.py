@@ -16,9 +16,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: if the file cannot be written.
     """
-    target = Path(path)
-    if not target.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{target}: the folder {str(target.parent)!r} does not exist")
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():  # a device or a pipe: nothing to replace
+        yield target
+        return
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {str(Path(path).parent)!r} does not exist")
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex}{target.suffix}")
     try:
         yield temporary

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,15 +57,15 @@ def read_image(path: str | os.PathLike[str]) -> AnyImage:
     """
     try:
         data = Path(path).read_bytes()
-        orientation, mode = _verify(Path(path))
+        orientation, pixels = _verify(Path(path))
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Exception as error:  # Pillow raises almost anything for a damaged file
         raise ImageError(f"{path}: {_reason(error, Path(path))}") from error
     if image is None or image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
         raise ImageError(f"{path}: not an image of 8 or 16 bits a channel")
-    if mode == "LA" and image.ndim == 3:  # OpenCV repeats the grey channel
-        image = image[..., [0, -1]]
-    return np.ascontiguousarray(_upright(_rgb(np.asarray(image)), orientation))
+    # Of 8 bits with alpha Pillow's pixels: OpenCV repeats the grey channel and multiplies the colours of a TIFF.
+    decoded = pixels if pixels is not None and image.dtype == np.uint8 else _rgb(np.asarray(image))
+    return np.ascontiguousarray(_upright(decoded, orientation))
 
 
 def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
@@ -145,6 +146,12 @@ class FolderPhotos(Sequence[ByteImage]):
         if not self.paths:
             raise ImageError(f"{folder}: no usable image in this folder; put .png, .jpg, .webp or .tif photos there")
 
+    def subset(self, numbers: Iterable[int]) -> "FolderPhotos":
+        """Some of the photos, by their numbers."""
+        chosen = copy(self)
+        chosen.paths = [self.paths[number] for number in numbers]
+        return chosen
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -154,7 +161,7 @@ class FolderPhotos(Sequence[ByteImage]):
         return as_rgb_bytes(read_image(self.paths[index]))
 
     def __repr__(self) -> str:
-        return f"FolderPhotos({str(self.folder)!r}): {len(self)} photos"
+        return f"{len(self)} photos of the folder {self.folder.name!r}"
 
 
 def embedded_photos() -> list[ByteImage]:
@@ -185,11 +192,16 @@ def check_all_bytes(name: str, images: Iterable[object]) -> None:
         check_bytes(f"{name}[{index}]", image)
 
 
-def _verify(path: Path) -> tuple[int, str]:
-    """Decode with Pillow, which unlike OpenCV refuses a truncated file; return the EXIF orientation and the mode."""
+def _verify(path: Path) -> tuple[int, AnyImage | None]:
+    """Decode with Pillow, which unlike OpenCV refuses a truncated file.
+
+    Returns:
+        The EXIF orientation, and if there is alpha the pixels, in RGB order and reduced to 8 bits.
+    """
     with Image.open(path) as image:
         image.load()
-        return int(image.getexif().get(_ORIENTATION_TAG, 1)), image.mode
+        pixels = np.asarray(image) if image.mode in ("LA", "RGBA") else None
+        return int(image.getexif().get(_ORIENTATION_TAG, 1)), pixels
 
 
 def _is_readable(path: Path) -> bool:

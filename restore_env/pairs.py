@@ -63,12 +63,13 @@ class PairSource(Protocol):
         """Draw a pair; all randomness comes from `rng`."""
 
 
-@dataclass
+@dataclass(repr=False)
 class PatchSampler:
     """Cuts patches from clean photos and distorts them.
 
     The window around a patch is distorted with it, so that a patch has real neighbours and lies anywhere on the JPEG
-    grid, exactly as if the whole photo had been distorted. Patches whose PSNR exceeds 50 dB are drawn again.
+    grid: after one blur and one JPEG exactly as if the whole photo had been distorted. Patches whose PSNR exceeds 50 dB
+    are drawn again.
 
     Args:
         photos: clean photos, uint8 (h, w, 3) each. One that cannot be read is named in a warning and left out.
@@ -89,6 +90,10 @@ class PatchSampler:
         self._unusable: set[int] = set()
         self._shrunk: LRUCache[tuple[int, int], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=lambda photo: photo.nbytes)
         self._sides: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        photos = self.photos if isinstance(self.photos, FolderPhotos) else f"{len(self.photos)} photos"
+        return f"patches of {self.patch_size} pixels, augment={self.augment}, {photos!r}, {self.distortion!r}"
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a photo, a scale, a place and a distortion."""
@@ -300,6 +305,8 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int) 
         patch_size: side of a patch in pixels.
     """
     distortion = as_distortion(severity)
+    if isinstance(images, Pairs):
+        return Pairs(images.distorted, images.reference, images.names, patch_size)
     if isinstance(images, PairSource):
         return images
     if isinstance(images, str) and images == "embedded":

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.episodes import check_device
 from restore_env.images import AnyImage
 from restore_env.policies import Policy, Yardstick, load_policy, play
@@ -61,7 +61,7 @@ def restore(
     colour = _colour(image)
     height, width = colour.shape[:2]
     batch = RestorationBatch(tools, max_steps=max_steps)
-    batch.start(_to_tensor(_enlarged(colour, chooser.patch_size)).to(device))
+    batch.start(_to_tensor(_enlarged(colour, chooser.patch_size or PATCH_SIZE)).to(device))
     steps: list[dict[str, Any]] = []
     play(chooser, batch, _keep_votes(steps, tools))
     restored = batch.images[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()

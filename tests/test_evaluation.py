@@ -140,8 +140,11 @@ def test_yardsticks_are_played_on_images_of_any_size(photos, function_toolbox):
 
 def test_images_too_small_for_the_policy_are_refused(photos, function_toolbox):
     small = [photos[0][:40, :80]]
+    policy = FixedToolchain((), function_toolbox.action_names)
+    assert evaluate(Pairs(small, small), policy, function_toolbox).gain == 0
+    policy.patch_size = 63
     with pytest.raises(ValueError, match="images of 80x40 pixels; policy 'stop' looks at 63x63"):
-        evaluate(Pairs(small, small), "stop", function_toolbox)
+        evaluate(Pairs(small, small), policy, function_toolbox)
 
 
 def test_images_too_small_for_ssim_are_refused(photos, function_toolbox):

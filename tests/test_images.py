@@ -310,3 +310,10 @@ def test_embedded_photos_are_large_colour_photos():
     for photo in photos:
         assert check_bytes("photo", photo).shape[0] >= 256 and photo.shape[1] >= 256
         assert np.any(photo[..., 0] != photo[..., 2])
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_colours_of_transparent_pixels_are_kept(tmp_path, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, len(mode)), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "photo.tif"), pixels)

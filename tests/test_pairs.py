@@ -551,8 +551,13 @@ class TestAsSource:
             assert any(np.array_equal(pair.distorted, image) for image in pairs.distorted)
             assert as_source(str(path), "moderate", 20).sample(rng()).reference.shape == (20, 20, 3)
 
-    def test_source_itself(self, pairs):
-        assert as_source(pairs, "moderate", 63) is pairs
+    def test_source_itself(self, photos):
+        sampler = PatchSampler(photos)
+        assert as_source(sampler, "moderate", 63) is sampler
+
+    def test_pairs_are_cut_to_the_patch_size_asked_for(self, photos):
+        source = as_source(Pairs(photos, photos), "moderate", 17)
+        assert source.sample(np.random.default_rng(0)).distorted.shape == (17, 17, 3)
 
     def test_missing_path(self, tmp_path):
         path = str(tmp_path / "photos")

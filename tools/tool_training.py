@@ -188,7 +188,13 @@ class ToolTraining:
 
     def _settings(self) -> dict[str, Any]:
         """What must be the same for a training to go on; the budget may differ, to train for longer."""
-        return {"tool": asdict(self.spec), "recipe": asdict(self.recipe), "seed": self.seed, "data": self.batches.seed}
+        return {
+            "tool": asdict(self.spec),
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "data": repr(self.batches),
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+        }
 
     def _line(self) -> str:
         before, after = self.validate()

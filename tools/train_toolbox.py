@@ -18,6 +18,7 @@ import cv2
 import torch
 import tyro
 
+from restore_env.checks import check_whole
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
@@ -54,8 +55,8 @@ class Args:
     """float32, bfloat16, or auto: bfloat16 where the processor computes with it."""
     seed: int = 0
     """Seed of the first weights and of the data."""
-    checkpoints: Path = Path("runs/toolbox")
-    """Where unfinished trainings are kept."""
+    checkpoints: Path | None = None
+    """Where unfinished trainings are kept, by default runs/ and the name of the output folder."""
     name: str = ""
     """Name of the toolbox, by default that of its folder."""
     licence: str = "not stated"
@@ -66,6 +67,11 @@ class Args:
 
 def main(args: Args) -> Toolbox:
     """Train, write the toolbox folder with its model card, and return the toolbox."""
+    check_whole("jobs", args.jobs, 1)
+    if args.iterations is not None:
+        check_whole("iterations", args.iterations, 1)
+    if not args.minutes > 0:
+        raise ValueError(f"minutes={args.minutes} is not more than 0")
     specs = chosen_specs(args.tools)
     train = partial(train_one, args=args)
     if args.jobs == 1:
@@ -106,7 +112,7 @@ def train_one(spec: ToolSpec, args: Args) -> TrainedTool:
         ),
         validation,
         Budget(args.iterations, args.minutes),
-        args.checkpoints / f"{spec.name}.pt",
+        (args.checkpoints or Path("runs") / args.output.resolve().name) / f"{spec.name}.pt",
         args.recipe,
         args.seed,
         computes_bfloat16(args.precision),
@@ -121,17 +127,15 @@ def threads_of(args: Args) -> int:
     return max(1, (cpu_count() or 1) // args.jobs)
 
 
-def photos_of(args: Args) -> tuple[Sequence, Sequence]:  # type: ignore[type-arg]
+def photos_of(args: Args) -> tuple[FolderPhotos, FolderPhotos]:
     """The photos to train on and those to measure on."""
     photos = FolderPhotos(args.photos)
     if args.validation is not None:
         return photos, FolderPhotos(args.validation)
     if len(photos) < 2:
         raise ValueError(f"photos={str(args.photos)!r} has one photo; two are needed, or --validation with others")
-    held_out = FolderPhotos(args.photos)
-    held_out.paths = photos.paths[::10]
-    photos.paths = [path for path in photos.paths if path not in held_out.paths]
-    return photos, held_out
+    aside = set(range(0, len(photos), 10))
+    return photos.subset(sorted(set(range(len(photos))) - aside)), photos.subset(sorted(aside))
 
 
 def computes_bfloat16(precision: str) -> bool:

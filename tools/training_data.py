@@ -30,6 +30,10 @@ class TrainingBatches:
     def __init__(self, source: PairSource, batch_size: int, seed: int) -> None:
         self.source, self.batch_size, self.seed = source, batch_size, seed
 
+    def __repr__(self) -> str:
+        """What decides which batches come."""
+        return f"{self.batch_size} pairs a batch, seed {self.seed}, {self.source!r}"
+
     def batch(self, iteration: int) -> Batch:
         """Distorted and reference, each float32 (batch, 3, h, w) in [0, 1]."""
         rng = np.random.default_rng([self.seed, iteration])

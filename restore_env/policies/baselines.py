@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from restore_env.constants import PATCH_SIZE
 from restore_env.metrics import psnr
-from restore_env.policies.policy import Policy, State, Yardstick
-from restore_env.policies.search import Progress, chain_psnrs
+from restore_env.policies.policy import Policy, Progress, State, Yardstick
+from restore_env.policies.search import chain_psnrs
 from restore_env.restoration import Observation, RestorationBatch
 from restore_env.toolbox import STOP, Toolbox
 
@@ -18,23 +17,19 @@ class RandomPolicy(Policy):
 
     Args:
         toolbox: whose actions.
-        seed: of the choices; each set of episodes starts from it anew.
+        seed: of the choices; they go on from one set of episodes to the next.
     """
 
     name = "random"
-    patch_size = PATCH_SIZE
 
     def __init__(self, toolbox: Toolbox, seed: int = 0) -> None:
         self.action_names = toolbox.action_names
-        self.seed = seed
-
-    def initial_state(self, n: int) -> State:
-        """A generator of random numbers."""
-        return torch.Generator().manual_seed(self.seed)
+        self._count = len(toolbox.action_names)
+        self._generator = torch.Generator().manual_seed(seed)
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
         """Draw n actions."""
-        actions = torch.randint(len(self.action_names or ()), (len(observation.image),), generator=state)
+        actions = torch.randint(self._count, (len(observation.image),), generator=self._generator)
         return actions.to(observation.image.device), state
 
 
@@ -49,8 +44,6 @@ class FixedToolchain(Policy):
     Raises:
         ValueError: if one of the tools is no action.
     """
-
-    patch_size = PATCH_SIZE
 
     def __init__(self, tools: Sequence[str], action_names: Sequence[str], name: str | None = None) -> None:
         unknown = [tool for tool in tools if tool not in action_names]
@@ -87,19 +80,13 @@ class Oracle(Yardstick):
     """Takes the toolchain after which the PSNR is highest, found by trying every one up to `max_steps`.
 
     With 12 tools and 3 steps these are 1,885 toolchains and 1,884 tool runs an image, since prefixes are shared.
-
-    Args:
-        progress: called with the share that is done.
     """
 
     name = "oracle"
 
-    def __init__(self, progress: Progress | None = None) -> None:
-        self.progress = progress
-
-    def initial_state(self, batch: RestorationBatch) -> State:
+    def initial_state(self, batch: RestorationBatch, progress: Progress | None = None) -> State:
         """The best toolchain of each image: int64 (n, max_steps), filled with stop."""
-        table = chain_psnrs(batch.toolbox, batch.images, _reference(batch), batch.max_steps, self.progress)
+        table = chain_psnrs(batch.toolbox, batch.images, _reference(batch), batch.max_steps, progress)
         return table.actions.to(batch.images.device)[table.psnr.argmax(1)]
 
     def act(self, batch: RestorationBatch, state: State) -> tuple[Tensor, State]:

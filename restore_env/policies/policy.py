@@ -14,18 +14,21 @@ from restore_env.toolbox import Toolbox
 State = Any
 """What a policy remembers of n episodes: None, or whatever it makes in `initial_state` and returns from `act`."""
 
+Progress = Callable[[float], None]
+"""Called with the share of some work that is done, up to 1."""
+
 
 class Policy(ABC):
     """Chooses an action for each of n episodes from what can be seen of them.
 
     Attributes:
         name: what to call it in reports.
-        patch_size: height and width in pixels of the images it looks at.
+        patch_size: height and width in pixels of the images it looks at, None if any will do.
         action_names: the actions it was made for, None if it takes any toolbox.
     """
 
     name: str
-    patch_size: int
+    patch_size: int | None = None
     action_names: tuple[str, ...] | None = None
 
     def initial_state(self, n: int) -> State:
@@ -59,8 +62,8 @@ class Yardstick(ABC):
 
     name: str
 
-    def initial_state(self, batch: RestorationBatch) -> State:
-        """The state at the start of the episodes of `batch`."""
+    def initial_state(self, batch: RestorationBatch, progress: Progress | None = None) -> State:
+        """The state at the start of the episodes of `batch`; `progress` is told how far a long search has come."""
         return None
 
     @abstractmethod
@@ -82,6 +85,7 @@ def play(
     policy: Policy | Yardstick,
     batch: RestorationBatch,
     on_step: Callable[[Tensor, Tensor], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Play the episodes of a batch that has been started, to their end.
 
@@ -92,12 +96,16 @@ def play(
         policy: who chooses.
         batch: started episodes; the images are at least as large as the policy's patches.
         on_step: called at each step with the actions (n,) and the votes (n, actions).
+        progress: told how far a yardstick's search has come.
 
     Raises:
         ValueError: if the policy was made for another toolbox, or the images are too small for it.
     """
     check_actions_fit(policy, batch.toolbox)
-    choose = _choose_from_patches(policy, batch) if isinstance(policy, Policy) else _choose_from_batch(policy, batch)
+    if isinstance(policy, Policy):
+        choose = _choose_from_patches(policy, batch)
+    else:
+        choose = _choose_from_batch(policy, batch, progress)
     while not bool(batch.ended.all()):
         votes = choose()
         actions = votes.argmax(1)
@@ -109,23 +117,27 @@ def play(
 def _choose_from_patches(policy: Policy, batch: RestorationBatch) -> Callable[[], Tensor]:
     size = policy.patch_size
     height, width = batch.images.shape[2:]
-    if min(height, width) < size:
+    if size is not None and min(height, width) < size:
         raise ValueError(f"images of {width}x{height} pixels; policy {policy.name!r} looks at {size}x{size}")
-    count = (height // size) * (width // size)
+    count = 1 if size is None else (height // size) * (width // size)
     state = policy.initial_state(len(batch) * count)
 
     def choose() -> Tensor:
         nonlocal state
         seen = batch.observe()
         repeated = (rows.repeat_interleave(count) for rows in seen[1:])
-        actions, state = policy.act(Observation(_patches(seen.image, size), *repeated), state)
+        actions, state = policy.act(
+            Observation(seen.image if size is None else _patches(seen.image, size), *repeated), state
+        )
         return _votes(actions, batch.toolbox, len(batch) * count).view(len(batch), count, -1).sum(1)
 
     return choose
 
 
-def _choose_from_batch(yardstick: Yardstick, batch: RestorationBatch) -> Callable[[], Tensor]:
-    state = yardstick.initial_state(batch)
+def _choose_from_batch(
+    yardstick: Yardstick, batch: RestorationBatch, progress: Progress | None
+) -> Callable[[], Tensor]:
+    state = yardstick.initial_state(batch, progress)
 
     def choose() -> Tensor:
         nonlocal state

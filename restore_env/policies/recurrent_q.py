@@ -114,7 +114,7 @@ class RecurrentQPolicy(Policy):
         self.network = network.eval()
         self.action_names: tuple[str, ...] = tuple(action_names)
         self.name = name
-        self.patch_size = network.patch_size
+        self.patch_size: int = network.patch_size
 
     def initial_state(self, n: int) -> State:
         """An empty memory for n episodes."""

@@ -1,16 +1,14 @@
 """Trying toolchains: all of them, or those that begin well."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from restore_env.metrics import psnr
+from restore_env.policies.policy import Progress
 from restore_env.toolbox import Toolbox
-
-Progress = Callable[[float], None]
-"""Called with the share of a search that is done, up to 1."""
 
 Chain = tuple[int, ...]
 

@@ -69,6 +69,10 @@ class Toolbox(Sequence[Tool]):
     def __getitem__(self, index: Any) -> Any:
         return self._tools[index]
 
+    def __contains__(self, item: object) -> bool:
+        """Whether a tool, or a tool of that name, is in the toolbox."""
+        return item in self._tools or item in self.names
+
     def __repr__(self) -> str:
         return f"Toolbox({self.name!r}: {', '.join(self.names)})"
 

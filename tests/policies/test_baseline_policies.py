@@ -165,7 +165,8 @@ def test_oracle_keeps_to_the_steps_allowed(shifts):
 
 def test_oracle_tells_how_far_it_is(shifts, pairs):
     shares = []
-    played(Oracle(shares.append), shifts, pairs, max_steps=2)
+    batch = played(FixedToolchain((), shifts.action_names), shifts, pairs, max_steps=2)
+    Oracle().initial_state(batch, shares.append)
     assert shares == pytest.approx([number / 7 for number in range(1, 8)])
 
 
@@ -173,3 +174,9 @@ def test_oracle_tells_how_far_it_is(shifts, pairs):
 def test_yardsticks_need_a_reference(yardstick, function_toolbox, pairs):
     with pytest.raises(ValueError, match="compare with a reference"):
         played(yardstick, function_toolbox, (pairs[0], None))
+
+
+def test_random_choices_go_on_from_one_batch_to_the_next(shifts, pairs):
+    policy = RandomPolicy(shifts)
+    chains = [[played(policy, shifts, pairs).toolchain(row) for row in range(len(pairs[0]))] for _ in range(20)]
+    assert any(chain != chains[0] for chain in chains[1:])

@@ -134,7 +134,7 @@ def test_a_yardstick_chooses_from_the_batch_itself(function_toolbox):
     class Brightens(Yardstick):
         name = "brightens"
 
-        def initial_state(self, batch):
+        def initial_state(self, batch, progress=None):
             return len(batch)
 
         def act(self, batch, state):

@@ -209,3 +209,9 @@ def test_a_toolbox_is_taken_as_it_is(function_toolbox):
     loaded = load_toolbox(function_toolbox)
     assert list(loaded) == list(function_toolbox)
     assert loaded.name == "functions"
+
+
+def test_the_shipped_toolbox_is_that_of_the_paper():
+    toolbox = load_toolbox()
+    assert toolbox.name == "rl-restore-12"
+    assert toolbox.names == tuple(f"{kind}-{level}" for kind in ("blur", "noise", "jpeg") for level in range(1, 5))

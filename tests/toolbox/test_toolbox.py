@@ -184,3 +184,8 @@ def test_toolboxes_combine_and_stay_as_they_are(function_toolbox, network_toolbo
 def test_index_of_an_unknown_tool_lists_the_known(function_toolbox):
     with pytest.raises(ValueError, match="'mean' is not an action of the toolbox 'functions': median, soften"):
         function_toolbox.index("mean")
+
+
+def test_a_name_is_in_the_toolbox_or_not(function_toolbox):
+    assert "median" in function_toolbox and function_toolbox[0] in function_toolbox
+    assert "stop" not in function_toolbox
