@@ -15,6 +15,7 @@ from rich.progress import Progress
 from restore_env.arrays import images_to_tensor
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
+from restore_env.files import replacing
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import FixedToolchain, save_policy
@@ -42,6 +43,8 @@ class Args:
     """How many toolchains of one length are made longer; 0 tries every toolchain."""
     seed: int = 0
     """Seed of the patches."""
+    licence: str = "not stated"
+    """The photos' source and licence, for the folder's README."""
 
 
 def main(args: Args) -> FixedToolchain:
@@ -50,8 +53,27 @@ def main(args: Args) -> FixedToolchain:
     pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity)), args.patches, args.seed)
     policy = search(toolbox, pairs, args.max_steps, args.beam, args.output.name)
     save_policy(policy, args.output, toolbox.name)
+    write_card(policy, args)
     print(f"{args.output}: {', '.join(policy.tools) or 'stop at once'}")
     return policy
+
+
+def write_card(policy: FixedToolchain, args: Args) -> None:
+    """Write the policy folder's README.md."""
+    limit = f"at most {args.max_steps} tools" if args.max_steps > 1 else "one tool"
+    lines = [
+        f"# {policy.name}",
+        "",
+        f"A fixed toolchain for `restore_env`: {', '.join(policy.tools) or 'stop at once'}.",
+        "",
+        f"Found by `python -m agents.search_toolchain` as the best of {limit}, on average over {args.patches} patches",
+        f"of {args.severity} distortion (seed {args.seed}, beam {args.beam or 'none'}), with the toolbox "
+        f"`{Path(args.toolbox).name}`.",
+        "",
+        f"- Photos: {args.licence}",
+    ]
+    with replacing(args.output / "README.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def search(toolbox: Toolbox, pairs: Pairs, max_steps: int, beam: int, name: str) -> FixedToolchain:

@@ -82,14 +82,14 @@ def commands() -> None:
 @_SEED
 def demo(output: Path, severity: str, seed: int) -> None:
     """Show every baseline: a table and a picture."""
-    from restore_env.demo import demo_picture, demo_table
+    from restore_env.demo import PICTURE_POLICY, demo_picture, demo_table
     from restore_env.images import write_image
 
     with _progress("trying toolchains") as progress:
         table = demo_table(severity, seed, progress)
     _print(table)
     write_image(output, demo_picture(severity, seed))
-    _print(f"The picture is {output}.")
+    _print(f"{output} shows what {PICTURE_POLICY} does to larger crops, step by step.")
 
 
 @commands.command()

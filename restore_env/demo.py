@@ -1,4 +1,4 @@
-"""What `restore-env demo` shows: a table of every baseline on a few patches, a picture of the default policy."""
+"""What `restore-env demo` shows: a table of every baseline on a few patches, and one at work as a picture."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from restore_env.arrays import images_to_tensor
-from restore_env.constants import DEFAULT_POLICY, PATCH_SIZE
+from restore_env.constants import PATCH_SIZE
 from restore_env.distortions import ByteImage, as_distortion
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.images import embedded_photos
@@ -22,6 +22,8 @@ TABLE_PATCHES: Final = 4
 
 CROP_SIZE: Final = 3 * PATCH_SIZE
 """Height and width in pixels of the crops in the picture: nine patches that vote."""
+
+PICTURE_POLICY: Final = "greedy"
 
 POLICIES: Final = {
     "stop": "leaves the image as it is",
@@ -38,23 +40,25 @@ def demo_table(severity: str, seed: int, progress: Callable[[float], None]) -> T
     tools = load_toolbox()
     pairs = draw_pairs(PatchSampler(embedded_photos(), as_distortion(severity)), TABLE_PATCHES, seed)
     title = f"{len(pairs)} patches of {PATCH_SIZE}x{PATCH_SIZE} pixels, {severity} distortion, toolbox {tools.name}"
-    table = Table("policy", "", title=title)
-    for heading in ("PSNR before", "after", "gain", "SSIM before", "after", "tools", "seconds"):
-        table.add_column(heading, justify="right")
-    for name, note in POLICIES.items():
-        table.add_row(name, note, *_cells(evaluate(pairs, name, tools, progress=progress)))
+    table = Table(title=title, caption="\n".join(f"{name}: {note}" for name, note in POLICIES.items()))
+    table.caption_justify = "left"
+    table.add_column("policy", no_wrap=True)
+    for heading in ("PSNR\nbefore", "\nafter", "\ngain", "SSIM\nbefore", "\nafter", "\ntools", "\nseconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in POLICIES:
+        table.add_row(name, *_cells(evaluate(pairs, name, tools, progress=progress)))
     return table
 
 
 def demo_picture(severity: str, seed: int) -> ByteImage:
-    """A crop of each embedded photo: distorted, after each step of the default policy, and the reference."""
+    """A crop of each embedded photo: distorted, after each step of `PICTURE_POLICY`, and the reference."""
     tools = load_toolbox()
     samplers = [PatchSampler([photo], as_distortion(severity), CROP_SIZE) for photo in embedded_photos()]
     pairs = [sampler.sample(np.random.default_rng([seed, row])) for row, sampler in enumerate(samplers)]
     batch = RestorationBatch(tools, record=True)
     distorted = images_to_tensor([pair.distorted for pair in pairs])
     batch.start(distorted, images_to_tensor([pair.reference for pair in pairs]))
-    play(load_policy(DEFAULT_POLICY, tools), batch)
+    play(load_policy(PICTURE_POLICY, tools), batch)
     return draw_panels([episode_panels(batch, row) for row in range(len(batch))])
 
 
