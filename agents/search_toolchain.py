@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.progress import Progress
 
 from restore_env.arrays import images_to_tensor
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
-from restore_env.files import replacing
+from restore_env.files import write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import FixedToolchain, save_policy
 from restore_env.policies.search import best_fixed_toolchain
+from restore_env.progress import progress_bar
 from restore_env.toolbox import Toolbox, load_toolbox
 
 
@@ -72,18 +72,14 @@ def write_card(policy: FixedToolchain, args: Args) -> None:
         "",
         f"- Photos: {args.licence}",
     ]
-    with replacing(args.output / "README.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(args.output / "README.md", "\n".join(lines))
 
 
 def search(toolbox: Toolbox, pairs: Pairs, max_steps: int, beam: int, name: str) -> FixedToolchain:
     """The best fixed toolchain over pairs of one size, as a policy called `name`; a bar shows the progress."""
     distorted, reference = (images_to_tensor(images) for images in (pairs.distorted, pairs.reference))
-    with Progress(transient=True) as bar:
-        task = bar.add_task("trying toolchains", total=1.0)
-        chain = best_fixed_toolchain(
-            toolbox, distorted, reference, max_steps, beam or None, lambda done: bar.update(task, completed=done)
-        )
+    with progress_bar("trying toolchains") as progress:
+        chain = best_fixed_toolchain(toolbox, distorted, reference, max_steps, beam or None, progress)
     return FixedToolchain([toolbox[action].name for action in chain], toolbox.action_names, name)
 
 

@@ -17,17 +17,17 @@ from statistics import stdev
 from typing import Any
 
 import tyro
-from rich.progress import Progress
 
 from agents.search_toolchain import search
 from benchmarks.machine import machine
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
-from restore_env.files import replacing
+from restore_env.files import write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
+from restore_env.progress import progress_bar
 from restore_env.toolbox import Toolbox, load_toolbox
 
 SEVERITIES = ("mild", "moderate", "severe")
@@ -73,9 +73,8 @@ def main(args: Args) -> dict[str, Any]:
 
 def write(results: dict[str, Any], output: Path) -> None:
     """Write the results as JSON, and beside it as a table."""
-    for path, text in ((output, json.dumps(results, indent=1)), (output.with_suffix(".md"), table(results))):
-        with replacing(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(output, json.dumps(results, indent=1))
+    write_text(output.with_suffix(".md"), table(results))
 
 
 def measure(severity: str, toolbox: Toolbox, args: Args) -> Iterator[dict[str, Any]]:
@@ -100,9 +99,8 @@ def policies(severity: str, toolbox: Toolbox, args: Args) -> Iterator[Policy | Y
 
 def find_best(pairs: Pairs, toolbox: Toolbox) -> Evaluation:
     """The oracle's results, with a progress bar."""
-    with Progress(transient=True) as bar:
-        task = bar.add_task("oracle", total=1.0)
-        return evaluate(pairs, "oracle", toolbox, progress=lambda done: bar.update(task, completed=done))
+    with progress_bar("oracle") as progress:
+        return evaluate(pairs, "oracle", toolbox, progress=progress)
 
 
 def row(severity: str, result: Evaluation, oracle: Evaluation) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import restore_env
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, SEVERITIES
 from restore_env.errors import FormatError, ImageError, ToolError
-from restore_env.files import replacing
+from restore_env.files import write_text
+from restore_env.progress import progress_bar
 
 if TYPE_CHECKING:
     from restore_env.evaluation import Evaluation
@@ -85,7 +84,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
     from restore_env.demo import PICTURE_POLICY, demo_picture, demo_table
     from restore_env.images import write_image
 
-    with _progress("trying toolchains") as progress:
+    with progress_bar("trying toolchains") as progress:
         table = demo_table(severity, seed, progress)
     _print(table)
     write_image(output, demo_picture(severity, seed))
@@ -110,14 +109,13 @@ def restore(
     device: str,
 ) -> int:
     """Restore photos or folders of photos."""
-    from restore_env.episodes import check_device
     from restore_env.images import check_writable, read_image, write_image
     from restore_env.policies import load_policy
     from restore_env.restoring import check_policy
     from restore_env.restoring import restore as restore_image
     from restore_env.toolbox import load_toolbox
 
-    tools = load_toolbox(toolbox, check_device(device))
+    tools = load_toolbox(toolbox, device)
     chooser = check_policy(load_policy(policy, tools, device))
     taken: dict[str, Any] = {}
 
@@ -131,7 +129,7 @@ def restore(
 
     failed = _each(_targets(inputs, output, "restored"), one)
     if steps is not None:
-        _write_text(steps, json.dumps(taken, indent=1))
+        write_text(steps, json.dumps(taken, indent=1))
     return failed
 
 
@@ -149,19 +147,18 @@ def evaluate(
     pairs: Path, json_file: Path | None, oracle: int | None, policy: str, toolbox: str, max_steps: int, device: str
 ) -> None:
     """Measure a policy on a pairs file or folder."""
-    from restore_env.episodes import check_device
     from restore_env.evaluation import evaluate as evaluate_pairs
     from restore_env.evaluation import share_of_best
     from restore_env.pairs import load_pairs
     from restore_env.toolbox import load_toolbox
 
-    tools, known = load_toolbox(toolbox, check_device(device)), load_pairs(pairs)
-    with _progress(f"evaluating {policy}") as progress:
+    tools, known = load_toolbox(toolbox, device), load_pairs(pairs)
+    with progress_bar(f"evaluating {policy}") as progress:
         result = evaluate_pairs(known, policy, tools, max_steps=max_steps, device=device, progress=progress)
     content = result.to_json()
     _print_evaluation(result)
     if oracle is not None:
-        with _progress("trying toolchains") as progress:
+        with progress_bar("trying toolchains") as progress:
             best = evaluate_pairs(
                 known.first(oracle), "oracle", tools, max_steps=max_steps, device=device, progress=progress
             )
@@ -170,7 +167,7 @@ def evaluate(
         reached = "nothing to gain" if share is None else f"share reached there: {share:.0%}"
         _print(f"oracle on {best.n} pairs: {best.gain:+.2f} dB; {reached}")
     if json_file is not None:
-        _write_text(json_file, json.dumps(content, indent=1))
+        write_text(json_file, json.dumps(content, indent=1))
 
 
 @commands.command()
@@ -262,21 +259,6 @@ def _print_evaluation(result: "Evaluation") -> None:
     for step, ratios in enumerate(result.tool_ratio, start=1):
         shares = sorted(ratios.items(), key=lambda item: -item[1])
         _print(f"step {step}: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= 0.005)}")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar on standard error, where that is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda done: bar.update(task, completed=done)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _print(what: Any) -> None:

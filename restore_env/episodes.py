@@ -9,10 +9,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from restore_env.arrays import images_to_tensor
-from restore_env.checks import check_choice, check_flag, check_whole
+from restore_env.checks import check_choice, check_device, check_flag, check_whole
 from restore_env.distortions import DistortionModel
 from restore_env.images import check_bytes
-from restore_env.metrics import SSIM_RADIUS
+from restore_env.metrics import SMALLEST_SIDE
 from restore_env.pairs import Pair, as_source, check_same_size
 from restore_env.restoration import RestorationBatch
 from restore_env.rewards import Reward
@@ -23,7 +23,6 @@ Info = dict[str, Any]
 Options = dict[str, Any]
 
 RENDER_MODES = (None, "rgb_array")
-SMALLEST_PATCH = 2 * SSIM_RADIUS + 1
 
 
 class Episodes:
@@ -46,7 +45,7 @@ class Episodes:
         render_mode: str | None,
     ) -> None:
         check_choice("render_mode", render_mode, RENDER_MODES)
-        self.patch_size = check_whole("patch_size", patch_size, SMALLEST_PATCH)
+        self.patch_size = check_whole("patch_size", patch_size, SMALLEST_SIDE)
         self.include_step = check_flag("include_step", include_step)
         self.device = check_device(device)
         self.toolbox: Toolbox = load_toolbox(toolbox, self.device)
@@ -123,14 +122,3 @@ class Episodes:
         reference = check_bytes("options['reference']", options["reference"])
         check_same_size(distorted, reference)
         return Pair(distorted, reference)
-
-
-def check_device(device: str | torch.device) -> torch.device:
-    """Return the device, or raise a `ValueError` if this machine does not have it."""
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device={device!r} is not a device such as 'cpu' or 'cuda'") from error
-    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count()):
-        raise ValueError(f"device={str(device)!r} is not available here; 'cpu' is")
-    return found

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from restore_env.arrays import images_to_tensor
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.episodes import SMALLEST_PATCH, check_device
-from restore_env.metrics import ssim
+from restore_env.metrics import SMALLEST_SIDE, ssim
 from restore_env.pairs import Pairs
 from restore_env.policies import Policy, Yardstick, load_policy, play
 from restore_env.policies.policy import Progress, check_actions_fit
@@ -100,7 +99,7 @@ def evaluate(
         ValueError: for an unknown policy or toolbox, or if they do not fit each other or the images.
         ToolError: if a tool fails.
     """
-    tools = load_toolbox(toolbox, check_device(device))
+    tools = load_toolbox(toolbox, device)
     player = load_policy(policy, tools, device)
     check_actions_fit(player, tools)
     _check_sizes(pairs)
@@ -128,8 +127,8 @@ def share_of_best(evaluation: Evaluation, oracle: Evaluation) -> float:
 def _check_sizes(pairs: Pairs) -> None:
     for name, image in zip(pairs.names, pairs.distorted, strict=True):
         height, width = image.shape[:2]
-        if min(height, width) < SMALLEST_PATCH:
-            needed = f"{SMALLEST_PATCH}x{SMALLEST_PATCH}"
+        if min(height, width) < SMALLEST_SIDE:
+            needed = f"{SMALLEST_SIDE}x{SMALLEST_SIDE}"
             raise ValueError(f"pair {name} of {width}x{height} pixels; SSIM needs at least {needed}")
 
 

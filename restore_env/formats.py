@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from restore_env.errors import FormatError
-from restore_env.files import replacing
+from restore_env.files import replacing, write_text
 
 FORMAT_VERSION: Final = 1
 
@@ -32,8 +32,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object, complete or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

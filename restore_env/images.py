@@ -97,11 +97,7 @@ def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
 
 def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
     """Raise a `ValueError` if `write_image` could not keep all of `image` in the format that `path` asks for."""
-    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
-        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"image is {kind}; a uint8 or uint16 array is needed")
-    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (2, 3, 4)):
-        raise ValueError(f"image has the shape {image.shape}; (h, w) or (h, w, channels) of 2 to 4 channels is needed")
+    check_image(image, fewest_channels=2)
     suffix = Path(path).suffix.lower()
     if suffix not in WRITTEN:
         raise ValueError(f"path={str(path)!r} does not end in one of {', '.join(sorted(WRITTEN))}")
@@ -109,6 +105,16 @@ def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
         raise ValueError(f"path={str(path)!r}: {suffix} does not hold 16 bits a channel; .png and .tif do")
     if image.ndim == 3 and image.shape[2] in (2, 4) and suffix not in _WRITTEN_ALPHA:
         raise ValueError(f"path={str(path)!r}: {suffix} does not hold transparency; .png, .webp and .tif do")
+
+
+def check_image(image: object, fewest_channels: int) -> None:
+    """Raise a `TypeError` or `ValueError` if `image` is not uint8 or uint16, (h, w) or (h, w, channels) of up to 4."""
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"image is {_kind(image)}; a uint8 or uint16 array is needed")
+    flat = image.ndim == 2
+    if 0 in image.shape or not (flat or (image.ndim == 3 and fewest_channels <= image.shape[2] <= 4)):
+        shapes = f"(h, w) or (h, w, channels) of {fewest_channels} to 4 channels"
+        raise ValueError(f"image has the shape {image.shape}; {shapes} is needed")
 
 
 def as_rgb_bytes(image: AnyImage) -> ByteImage:
@@ -179,8 +185,7 @@ def warn_skipped(reason: object) -> None:
 def check_bytes(name: str, image: object) -> ByteImage:
     """Return `image` if it is a uint8 (h, w, 3) array, else raise a `TypeError` or `ValueError` that names it."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"{name} is {kind}; a uint8 array (h, w, 3) in RGB order is needed")
+        raise TypeError(f"{name} is {_kind(image)}; a uint8 array (h, w, 3) in RGB order is needed")
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"{name} has the shape {image.shape}; (h, w, 3) in RGB order is needed")
     return image
@@ -190,6 +195,10 @@ def check_all_bytes(name: str, images: Iterable[object]) -> None:
     """`check_bytes` for each image of a sequence."""
     for index, image in enumerate(images):
         check_bytes(f"{name}[{index}]", image)
+
+
+def _kind(image: object) -> str:
+    return f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
 def _verify(path: Path) -> tuple[int, AnyImage | None]:

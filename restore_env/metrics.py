@@ -10,6 +10,8 @@ from restore_env.constants import MSE_FLOOR
 
 SSIM_SIGMA: Final = 1.5
 SSIM_RADIUS: Final = 5
+SMALLEST_SIDE: Final = 2 * SSIM_RADIUS + 1
+"""Height and width in pixels of the smallest image that has an SSIM."""
 SSIM_C1: Final = 0.01**2
 SSIM_C2: Final = 0.03**2
 

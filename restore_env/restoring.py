@@ -1,7 +1,7 @@
 """Restoring a photo: any size, no reference needed."""
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.episodes import check_device
-from restore_env.images import AnyImage
+from restore_env.images import AnyImage, check_image
 from restore_env.policies import Policy, Yardstick, load_policy, play
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
-
-_CHANNELS: Final = (1, 2, 3, 4)
 
 
 class Restored(NamedTuple):
@@ -55,8 +52,8 @@ def restore(
         TypeError, ValueError: for an argument that is none of these.
         ToolError: if a tool fails.
     """
-    check_photo(image)
-    tools: Toolbox = load_toolbox(toolbox, check_device(device))
+    check_image(image, fewest_channels=1)
+    tools: Toolbox = load_toolbox(toolbox, device)
     chooser = check_policy(load_policy(policy, tools, device))
     colour = _colour(image)
     height, width = colour.shape[:2]
@@ -66,15 +63,6 @@ def restore(
     play(chooser, batch, _keep_votes(steps, tools))
     restored = batch.images[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()
     return Restored(_like(restored, image), steps)
-
-
-def check_photo(image: object) -> None:
-    """Raise a `TypeError` or `ValueError` if `image` is nothing that `restore` takes."""
-    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
-        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"image is {kind}; a uint8 or uint16 array is needed")
-    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in _CHANNELS):
-        raise ValueError(f"image has the shape {image.shape}; (h, w) or (h, w, channels) of 1 to 4 channels is needed")
 
 
 def check_policy(policy: Policy | Yardstick) -> Policy:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import tyro
 
+from restore_env.checks import check_whole
 from restore_env.constants import PATCH_SIZE
 from restore_env.distortions import as_distortion
 from restore_env.images import FolderPhotos
@@ -42,8 +43,8 @@ class Args:
 
 def main(args: Args) -> Pairs:
     """Draw the pairs, write the file, and return them."""
-    if args.n < 1 or args.jobs < 1:
-        raise ValueError(f"n={args.n} and jobs={args.jobs}: both must be at least 1")
+    check_whole("n", args.n, 1)
+    check_whole("jobs", args.jobs, 1)
     ranges = [range(part, args.n, args.jobs) for part in range(args.jobs)]
     if args.jobs == 1:
         parts = [draw(ranges[0], args)]

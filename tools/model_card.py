@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import restore_env
-from restore_env.files import replacing
+from restore_env.files import write_text
 from restore_env.toolbox import Tool, Toolbox
 
 
@@ -61,8 +61,7 @@ def write_model_card(
         f"Python {platform.python_version()}",
         f"- Hardware: {platform.machine()} CPU ({torch.backends.cpu.get_cpu_capability()}), threads a tool: {threads}",
     ]
-    with replacing(folder / "README.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / "README.md", "\n".join(lines))
 
 
 _PATHS = ("photos", "output", "validation", "checkpoints", "licence", "name")

@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from restore_env.checks import check_device
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.errors import FormatError
 from restore_env.formats import (
@@ -43,9 +44,10 @@ def load_toolbox(
         device: where its networks compute.
 
     Raises:
-        ValueError: if there is no such toolbox.
+        ValueError: if there is no such toolbox, or this machine lacks the device.
         FormatError: if the folder's files are damaged or do not fit each other.
     """
+    check_device(device)
     if isinstance(name, Toolbox):
         return name.to(device)
     if not isinstance(name, str | os.PathLike):
