@@ -6,11 +6,9 @@
 The fixed toolchains are searched on patches of the training photos, for each severity anew, and measured on the others.
 """
 
-import json
-import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import stdev
@@ -19,11 +17,10 @@ from typing import Any
 import tyro
 
 from agents.search_toolchain import search
-from benchmarks.machine import machine
+from benchmarks.report import results_of, write_results
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
-from restore_env.files import write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
@@ -65,16 +62,9 @@ def main(args: Args) -> dict[str, Any]:
     """Measure, write the results, and return them."""
     toolbox = load_toolbox(args.toolbox)
     rows = [row for severity in SEVERITIES for row in measure(severity, toolbox, args)]
-    options = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
-    results = {"options": options, "machine": machine(), "toolbox": toolbox.name, "rows": rows}
-    write(results, args.output)
+    results = results_of(args, toolbox=toolbox.name, rows=rows)
+    write_results(results, args.output, "baselines", table(results))
     return results
-
-
-def write(results: dict[str, Any], output: Path) -> None:
-    """Write the results as JSON, and beside it as a table."""
-    write_text(output, json.dumps(results, indent=1))
-    write_text(output.with_suffix(".md"), table(results))
 
 
 def measure(severity: str, toolbox: Toolbox, args: Args) -> Iterator[dict[str, Any]]:
@@ -146,13 +136,7 @@ def table(results: dict[str, Any]) -> str:
             f"{item['gain']:+.2f} ± {item['gain_95']:.2f} | {item['ssim_out']:.4f} | {item['share_of_oracle']:.0%} | "
             f"{item['steps']:.2f} |"
         )
-    words = [f"--{key.replace('_', '-')} {_word(value)}" for key, value in options.items() if value not in ("", [], ())]
-    lines += ["", f"Data: {options['data']}.", "", f"Command: `python -m benchmarks.baselines {' '.join(words)}`", ""]
-    return "\n".join([*lines, f"Machine: {', '.join(f'{key} {value}' for key, value in results['machine'].items())}"])
-
-
-def _word(value: Any) -> str:
-    return shlex.join(map(str, value)) if isinstance(value, list | tuple) else shlex.quote(str(value))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import register, registry
 from restore_env.constants import ENV_ID
 
 if TYPE_CHECKING:
-    from restore_env.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion
+    from restore_env.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion, OneOf
     from restore_env.env import ImageRestoreEnv
     from restore_env.errors import FormatError, ImageError, ToolError
     from restore_env.evaluation import Evaluation, evaluate
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES: Final = {
-    "distortions": ("GaussianBlur", "GaussianNoise", "JPEGCompression", "MixedDistortion"),
+    "distortions": ("GaussianBlur", "GaussianNoise", "JPEGCompression", "MixedDistortion", "OneOf"),
     "env": ("ImageRestoreEnv",),
     "errors": ("FormatError", "ImageError", "ToolError"),
     "evaluation": ("Evaluation", "evaluate"),
@@ -47,6 +47,7 @@ __all__ = [
     "ImageRestoreVectorEnv",
     "JPEGCompression",
     "MixedDistortion",
+    "OneOf",
     "Pairs",
     "Policy",
     "Restored",

@@ -164,6 +164,36 @@ class MixedDistortion:
         return to_bytes(result), parameters
 
 
+class OneOf:
+    """One of several distortions, drawn anew for each image.
+
+    Args:
+        distortions: what is drawn from.
+        weights: how often each comes, relative to the others; by default all equally often.
+
+    Raises:
+        ValueError: if there are none, or the weights are not as many positive numbers.
+    """
+
+    def __init__(self, distortions: Sequence[DistortionModel], weights: Sequence[float] | None = None) -> None:
+        self.distortions = tuple(distortions)
+        self.weights = tuple(weights) if weights is not None else (1.0,) * len(self.distortions)
+        if (
+            not self.distortions
+            or len(self.weights) != len(self.distortions)
+            or not all(weight > 0 for weight in self.weights)
+        ):
+            raise ValueError(f"weights={weights!r} are not {len(self.distortions)} positive numbers")
+        self._shares = np.divide(self.weights, sum(self.weights))
+
+    def __repr__(self) -> str:
+        return f"OneOf({list(self.distortions)!r}, weights={list(self.weights)!r})"
+
+    def __call__(self, image: ByteImage, rng: np.random.Generator) -> tuple[ByteImage, Parameters]:
+        """Distort a uint8 (h, w, 3) image."""
+        return self.distortions[rng.choice(len(self.distortions), p=self._shares)](image, rng)
+
+
 class SeverityDistortion:
     """Blur, noise and JPEG, in that order, whose levels together make one severity.
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
@@ -88,7 +89,7 @@ class PatchSampler:
 
     def __post_init__(self) -> None:
         self._unusable: set[int] = set()
-        self._shrunk: LRUCache[tuple[int, int], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=lambda photo: photo.nbytes)
+        self._shrunk: LRUCache[tuple[int, int], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
         self._sides: dict[int, int] = {}
 
     def __repr__(self) -> str:

@@ -37,6 +37,16 @@ def photo_folder(tmp_path, photos) -> Path:
 
 
 @pytest.fixture
+def one_thread():
+    """Sums are always split in the same way; the numbers of threads are put back."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+
+
+@pytest.fixture
 def function_toolbox() -> Toolbox:
     """Three tools that work on each image alone, so that results do not depend on how images are batched."""
     return Toolbox(

@@ -14,6 +14,7 @@ from restore_env.distortions import (
     GaussianNoise,
     JPEGCompression,
     MixedDistortion,
+    OneOf,
     SeverityDistortion,
     as_distortion,
     to_bytes,
@@ -229,6 +230,58 @@ class TestMixed:
     def test_what_is_no_distortion_is_refused(self):
         with pytest.raises(TypeError, match="distortions: 'blur' is not a Distortion"):
             MixedDistortion([GaussianBlur(), "blur"])
+
+
+class TestOneOf:
+    def test_each_comes_as_often_as_its_weight_says(self):
+        choices = [fixed(GaussianBlur, 1), MixedDistortion([fixed(GaussianNoise, 5)]), SeverityDistortion("mild")]
+        distortion, generator, n = OneOf(choices, weights=(6, 3, 1)), rng(), 1000
+        image = np.full((2, 2, 3), 128, np.uint8)
+        drawn = Counter(tuple(distortion(image, generator)[1]) for _ in range(n))
+        expected = {
+            ("blur_sigma",): 0.6,
+            ("noise_sigma",): 0.3,
+            ("blur_sigma", "noise_sigma", "jpeg_quality"): 0.1,
+        }
+        assert set(drawn) == set(expected)
+        for keys, share in expected.items():
+            assert drawn[keys] / n == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / n))
+
+    def test_all_come_equally_often_by_default(self):
+        distortion, generator, n = OneOf([fixed(GaussianNoise, sigma) for sigma in range(4)]), rng(), 1000
+        image = np.full((2, 2, 3), 128, np.uint8)
+        drawn = Counter(distortion(image, generator)[1]["noise_sigma"] for _ in range(n))
+        assert all(drawn[sigma] / n == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / n)) for sigma in range(4))
+
+    def test_distorts_as_what_was_drawn_alone(self, photo):
+        noise = fixed(GaussianNoise, 20)
+        generator = rng(3)
+        distorted, parameters = OneOf([noise])(photo, generator)
+        expected = rng(3)
+        expected.choice(1, p=[1.0])  # which of them
+        np.testing.assert_array_equal(distorted, noise(photo, expected)[0])
+        assert parameters == {"noise_sigma": 20}
+
+    def test_same_seed_same_result(self, photo):
+        distortion = OneOf([GaussianBlur(1, 3), GaussianNoise(5, 50), JPEGCompression(10, 50)])
+        results = [distortion(photo, rng(seed)) for seed in (0, 0, 1)]
+        np.testing.assert_array_equal(results[0][0], results[1][0])
+        assert results[0][1] == results[1][1] != results[2][1]
+
+    def test_its_text_tells_all_of_it(self):
+        """A training goes on only with the same text."""
+        kinds = [GaussianBlur(1, 3), MixedDistortion([GaussianNoise(5, 50)])]
+        texts = {repr(OneOf(kinds)), repr(OneOf(kinds[::-1])), repr(OneOf(kinds[:1])), repr(OneOf(kinds, (1, 2)))}
+        assert len(texts) == 4
+        assert repr(OneOf(kinds)) == repr(OneOf(tuple(kinds), (1.0, 1.0)))
+
+    @pytest.mark.parametrize(
+        ("n", "weights"),
+        [(0, None), (0, ()), (2, (1,)), (2, (1, 2, 3)), (2, (1, 0)), (2, (1, -1)), (1, (float("nan"),))],
+    )
+    def test_wrong_weights_are_refused(self, n, weights):
+        with pytest.raises(ValueError, match=f"weights=.* are not {n} positive numbers"):
+            OneOf([GaussianBlur()] * n, weights)
 
 
 class TestSeverity:

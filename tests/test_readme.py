@@ -11,8 +11,9 @@ import pytest
 import tyro
 from conftest import smooth_photo
 
-from restore_env import Pairs, cli, save_pairs
+from restore_env import Pairs, cli, save_pairs, save_toolbox
 from restore_env.images import write_image
+from tools.specs import load_spec
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,13 +33,14 @@ def commands() -> list:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, monkeypatch, network_toolbox) -> Path:
     """A working folder with what the snippets take for granted."""
     monkeypatch.chdir(tmp_path)
     write_image("photo.jpg", smooth_photo(0))
     reference = np.stack([smooth_photo(1, 63, 63)])
     noise = np.random.default_rng(0).normal(0, 20, reference.shape)
     save_pairs("pairs.npz", Pairs(np.clip(reference + noise, 0, 255).astype(np.uint8), reference))
+    save_toolbox(network_toolbox, "my-toolbox")
     return tmp_path
 
 
@@ -61,6 +63,16 @@ def test_command_lines_run(folder, monkeypatch, line):
 def test_programs_take_the_options_shown(line):
     _, _, module, *options = shlex.split(line)
     assert tyro.cli(import_module(module).Args, args=options)
+
+
+@pytest.mark.parametrize("description", blocks("json"))
+def test_descriptions_of_toolboxes_are_read(folder, monkeypatch, description):
+    monkeypatch.syspath_prepend(folder)
+    (folder / "my_distortions.py").write_text(
+        "from restore_env.distortions import GaussianBlur\n\n\nclass Rain(GaussianBlur):\n    pass\n"
+    )
+    (folder / "my-tools.json").write_text(description)
+    assert load_spec(folder / "my-tools.json").name == "my-tools"
 
 
 def test_make_targets_exist():

@@ -23,9 +23,12 @@ from torch import Tensor
 
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy, save_policy
 from restore_env.toolbox import Tool, Toolbox, save_toolbox
-from tools.specs import RL_RESTORE_12
+from tools.specs import load_spec
 
 Shapes = dict[str, tuple[int, ...]]
+
+SPEC: Final = load_spec("rl-restore-12")
+"""The authors' tools, in their order."""
 
 THREE_LAYERS: Final[Shapes] = {"conv1": (9, 9, 3, 32), "conv2": (5, 5, 32, 16), "conv3": (5, 5, 16, 3)}
 EIGHT_LAYERS: Final[Shapes] = {
@@ -73,14 +76,14 @@ def import_toolbox(folder: Path) -> Toolbox:
     """Read the twelve tools of a folder of released checkpoints."""
     tools = [
         import_tool(folder / f"tool{number:02d}.data-00000-of-00001", number)
-        for number in range(1, len(RL_RESTORE_12) + 1)
+        for number in range(1, len(SPEC.tools) + 1)
     ]
     return Toolbox(tools, AGENT_NAME)
 
 
 def import_tool(path: Path, number: int) -> Tool:
     """Read one tool; `number` counts from 1 as the authors do."""
-    spec = RL_RESTORE_12[number - 1]
+    spec = SPEC.tools[number - 1]
     shapes = THREE_LAYERS if spec.architecture == "three-layer" else EIGHT_LAYERS
     tensors = read_tensors(path, _with_biases(shapes))
     network = spec.network(seed=0)

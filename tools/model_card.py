@@ -1,71 +1,118 @@
-"""The README.md of a toolbox folder: what it was made from, how, and how good it is."""
+"""What a toolbox folder tells about its making: `training.json`, a record of each tool, and `README.md` made of it."""
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-import restore_env
 from restore_env.files import write_text
+from restore_env.formats import FORMAT_VERSION, read_json, write_json
 from restore_env.toolbox import Tool, Toolbox
+
+RECORDS: Final = "training.json"
+CARD: Final = "README.md"
 
 
 @dataclass(frozen=True)
 class TrainedTool:
-    """A tool and its training: validation PSNR in dB before and after it, iterations, seconds."""
+    """A tool and its training.
+
+    Args:
+        tool: the tool.
+        before: mean PSNR in dB of the validation patches.
+        after: the same, after the tool.
+        iterations: updates.
+        seconds: of training.
+        settings: what it was trained on, how, and where.
+    """
 
     tool: Tool
     before: float
     after: float
     iterations: int
     seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """All of it but the tool, and what it was made with."""
+        return {
+            "psnr_in": round(self.before, 3),
+            "psnr_out": round(self.after, 3),
+            "iterations": self.iterations,
+            "minutes": round(self.seconds / 60, 1),
+            "settings": {**self.settings, **_made_with(str(self.settings.get("device", "cpu")))},
+        }
 
 
-def write_model_card(
-    folder: Path, toolbox: Toolbox, trained: Sequence[TrainedTool], options: Mapping[str, Any], threads: int
-) -> None:
-    """Write `README.md` into a toolbox folder.
+def write_model_card(folder: Path, toolbox: Toolbox, trained: Sequence[TrainedTool]) -> None:
+    """Write the records and the model card of a toolbox folder; records of tools not trained now are kept.
 
     Args:
         folder: the toolbox folder.
         toolbox: what it holds.
-        trained: the tools trained now, in order.
-        options: those of the training.
-        threads: that each tool was trained with.
+        trained: the tools trained now.
     """
-    rows = [
-        f"| {item.tool.name} | {_interval(item.tool)} | {item.iterations:,} | {item.seconds / 60:.1f} | "
-        f"{item.before:.2f} | {item.after:.2f} | {item.after - item.before:+.2f} |"
-        for item in trained
-    ]
-    kept = [tool.name for tool in toolbox if tool.name not in {item.tool.name for item in trained}]
+    path = folder / RECORDS
+    records = read_json(path)["tools"] if path.is_file() else {}
+    records |= {item.tool.name: item.record() for item in trained}
+    records = {tool.name: records[tool.name] for tool in toolbox if tool.name in records}
+    write_json(path, {"format": FORMAT_VERSION, "tools": records})
+    write_text(folder / CARD, card(toolbox, records))
+
+
+def card(toolbox: Toolbox, records: Mapping[str, Mapping[str, Any]]) -> str:
+    """The model card of a toolbox whose tools were trained as the records say."""
+    rows = [_row(tool, records[tool.name]) for tool in toolbox if tool.name in records]
+    without = [tool.name for tool in toolbox if tool.name not in records]
+    groups: dict[str, list[str]] = {}
+    for name, record in records.items():
+        groups.setdefault(json.dumps(record["settings"]), []).append(name)
+    robust = all(record["settings"].get("robust", True) for record in records.values())
     lines = [
         f"# {toolbox.name}",
         "",
         f"{len(toolbox)} tools for `restore_env`, trained with `python -m tools.train_toolbox`.",
         "",
-        "| tool | made for | iterations | minutes | PSNR in | PSNR out | gain |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| tool | made for | network | PSNR in | PSNR out | gain | iterations | minutes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
         "PSNR in dB, mean over 256 patches of 63x63 from photos that were not trained on, each distorted by what the",
-        "tool is made for" + (", then by slight noise and JPEG." if options["robust"] else "."),
-        *([f"Kept from an earlier training: {', '.join(kept)}."] if kept else []),
-        "",
-        f"- Training photos: {options['licence']}",
-        f"- Options: {', '.join(f'{key}={value}' for key, value in options.items() if key not in _PATHS)}",
-        f"- Versions: restore_env {restore_env.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}",
-        f"- Hardware: {platform.machine()} CPU ({torch.backends.cpu.get_cpu_capability()}), threads a tool: {threads}",
+        "tool is made for" + (", then by slight noise and JPEG." if robust else "."),
+        *([f"Not trained by this program: {', '.join(without)}."] if without else []),
     ]
-    write_text(folder / "README.md", "\n".join(lines))
+    for settings, names in groups.items():
+        lines += ["", f"## How {', '.join(names)} came about", ""]
+        lines += [f"- {key}: {_text(value)}" for key, value in json.loads(settings).items()]
+    return "\n".join(lines)
 
 
-_PATHS = ("photos", "output", "validation", "checkpoints", "licence", "name")
+def _row(tool: Tool, record: Mapping[str, Any]) -> str:
+    made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
+    network = "unknown" if tool.module is None else f"{sum(p.numel() for p in tool.module.parameters()):,} parameters"
+    before, after = record["psnr_in"], record["psnr_out"]
+    return (
+        f"| {tool.name} | {made_for} | {network} | {before:.2f} | {after:.2f} | {after - before:+.2f} | "
+        f"{record['iterations']:,} | {record['minutes']:.1f} |"
+    )
 
 
-def _interval(tool: Tool) -> str:
-    return f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
+def _made_with(device: str) -> dict[str, Any]:
+    """Versions and hardware."""
+    cpu = f"{platform.machine()} CPU ({torch.backends.cpu.get_cpu_capability()})"
+    return {
+        "hardware": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else cpu,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("restore-env", "torch", "pytorch-optimizer", "opencv-python-headless")},
+        },
+    }
+
+
+def _text(value: Any) -> str:
+    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)

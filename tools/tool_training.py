@@ -1,11 +1,11 @@
-"""The training of one tool: reference recipe `fast`, with everything it needs to stop and go on."""
+"""The training of one tool, with everything it needs to stop and go on."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from math import cos, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,28 +13,20 @@ from torch import Tensor, nn
 from restore_env.metrics import psnr
 from restore_env.toolbox.tool import Tool
 from tools.checkpoint import load_checkpoint, save_checkpoint
+from tools.recipes import Recipe
 from tools.specs import ToolSpec
-from tools.training_data import Batch, TrainingBatches
+from tools.training_data import Batch
+
+VALIDATION_CHUNK = 16
+EVERY = 60.0
+"""Seconds between checkpoints."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a tool is trained."""
+class Batches(Protocol):
+    """Where training data come from; the batch of an iteration always is the same."""
 
-    learning_rate: float = 1e-3
-    """Peak of Adam's learning rate, which falls as half a cosine over the budget."""
-    warm_up: int = 500
-    """Iterations over which the learning rate rises first; with a short rise many ReLUs die, never to come back."""
-    batch_size: int = 16
-    """Patches in a batch."""
-    crop: int = 48
-    """Height and width of a patch in pixels."""
-    clip: float = 0.1
-    """Largest norm of the gradient."""
-    average: float = 0.998
-    """Decay of the exponential average of the weights; the average is what becomes the tool."""
-    branch_scale: float = 0.1
-    """Factor on the first weights of the last convolution of each branch, so that training starts near the identity."""
+    def batch(self, iteration: int) -> Batch:
+        """Distorted and reference, each float32 (batch, 3, h, w) in [0, 1] on the device that trains."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +43,39 @@ class Budget:
         return seconds / (60 * (self.minutes or 0)) if self.minutes else 1.0
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How a training stands.
+
+    Args:
+        name: the tool's name.
+        iteration: updates so far.
+        loss: mean squared error of the last batch, None before the first.
+        before: mean PSNR in dB of the validation patches.
+        after: the same, after the tool.
+        rate: the learning rate.
+        seconds: of training so far.
+        left: seconds of training that are left, None if unknown.
+    """
+
+    name: str
+    iteration: int
+    loss: float | None
+    before: float
+    after: float
+    rate: float
+    seconds: float
+    left: float | None
+
+    def __str__(self) -> str:
+        loss = "" if self.loss is None else f"loss {self.loss:.2e}, "
+        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
+        return (
+            f"{self.name}: iteration {self.iteration}, {loss}{self.before:.2f} -> {self.after:.2f} dB, "
+            f"{self.seconds / 60:.1f} min{left}"
+        )
+
+
 @dataclass
 class ToolTraining:
     """Trains one tool; call `run`.
@@ -62,7 +87,8 @@ class ToolTraining:
     Args:
         spec: the tool.
         batches: its training data.
-        validation: distorted and reference patches that it is measured on.
+        data: what they are drawn from; a training goes on with the same only.
+        validation: distorted and reference patches that it is measured on, on the device that trains.
         budget: when it ends.
         checkpoint: where its state is kept.
         recipe: how it is trained.
@@ -71,7 +97,8 @@ class ToolTraining:
     """
 
     spec: ToolSpec
-    batches: TrainingBatches
+    batches: Batches
+    data: str
     validation: Batch
     budget: Budget
     checkpoint: Path
@@ -80,48 +107,68 @@ class ToolTraining:
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
+        self.device = self.validation[0].device
         self.network = self._new_network()
         self.average = self._new_network()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.recipe.learning_rate)
+        self.optimizer = self.recipe.new_optimizer(self.network)
         self.iteration = 0
         self.seconds = 0.0
+        self.loss: Tensor | None = None
         self._restore()
 
-    def run(self, report: Callable[[str], None], every: float = 60.0) -> Tool:
-        """Train until the budget is used up; checkpoint and report every so many seconds."""
-        if self.progress < 1:
-            self._train(report, every)
-        report(self._line())
-        return self.spec.tool(self.average)
+    def run(
+        self, report: Callable[[Progress], None], stopping: Callable[[], bool] = lambda: False, every: float = EVERY
+    ) -> bool:
+        """Train until the budget is used up, or until `stopping`; checkpoint and report every so many seconds.
+
+        Returns:
+            whether the budget is used up.
+        """
+        reported = time.monotonic()
+        while self.progress < 1 and not stopping():
+            started = time.monotonic()
+            self.step(self.batches.batch(self.iteration))
+            self.seconds += time.monotonic() - started
+            if time.monotonic() - reported >= every:
+                self.save()
+                report(self.state())
+                reported = time.monotonic()
+        self.save()
+        report(self.state())
+        return self.progress >= 1
 
     @property
     def progress(self) -> float:
         """Share of the budget that is used."""
         return self.budget.progress(self.iteration, self.seconds)
 
-    def validate(self) -> tuple[float, float]:
-        """Mean PSNR in dB of the validation patches, before and after the averaged tool."""
-        distorted, reference = self.validation
-        tool = self.spec.tool(self.average)
-        with torch.inference_mode():
-            restored = torch.cat([tool(chunk) for chunk in distorted.split(self.recipe.batch_size)])
-        return float(psnr(distorted, reference).mean()), float(psnr(restored, reference).mean())
+    @property
+    def tool(self) -> Tool:
+        """The tool as it stands: the average of the weights."""
+        return self.spec.tool(self.average)
 
-    def step(self, batch: Batch) -> Tensor:
-        """One update; returns the loss."""
+    def validate(self) -> tuple[float, float]:
+        """Mean PSNR in dB of the validation patches, before and after the tool."""
+        distorted, reference = self.validation
+        tool = self.tool
+        with torch.inference_mode():
+            restored = torch.cat([tool(chunk) for chunk in distorted.split(VALIDATION_CHUNK)])
+            return float(psnr(distorted, reference).mean()), float(psnr(restored, reference).mean())
+
+    def step(self, batch: Batch) -> None:
+        """One update."""
         distorted, reference = batch
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * schedule(self.progress, self.iteration, self.recipe.warm_up)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            group["lr"] = self.recipe.rate(self.progress, self.iteration)
+        with self._precision():
             restored = self.network(distorted)
-        loss = nn.functional.mse_loss(restored.float(), reference)
+        self.loss = nn.functional.mse_loss(restored.float(), reference)
         self.optimizer.zero_grad()
-        loss.backward()
+        (self.loss * reference[0].numel() / 2 if self.recipe.summed else self.loss).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
         self._update_average()
         self.iteration += 1
-        return loss.detach()
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -135,22 +182,23 @@ class ToolTraining:
         }
         save_checkpoint(self.checkpoint, state)
 
-    def _train(self, report: Callable[[str], None], every: float) -> None:
-        reported = time.monotonic()
-        for batch in self._timed(self.batches.since(self.iteration)):
-            self.step(batch)
-            if time.monotonic() - reported >= every:
-                self.save()
-                report(self._line())
-                reported = time.monotonic()
-        self.save()
+    def state(self) -> Progress:
+        """How the training stands."""
+        left = self.seconds / self.progress - self.seconds if self.progress else None
+        loss = None if self.loss is None else float(self.loss.detach())
+        rate = self.recipe.rate(self.progress, self.iteration)
+        return Progress(
+            self.spec.name,
+            self.iteration,
+            loss,
+            *self.validate(),
+            rate,
+            self.seconds,
+            None if left is None else max(0.0, left),
+        )
 
-    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Hand out batches until the budget is used up, counting the time spent on them."""
-        while self.progress < 1:
-            started = time.monotonic()
-            yield next(batches)
-            self.seconds += time.monotonic() - started
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
     def _update_average(self) -> None:
         # Early on the plain mean of all weights so far, so that the first, random ones do not linger.
@@ -160,12 +208,12 @@ class ToolTraining:
                 mean.lerp_(parameter, weight)
 
     def _new_network(self) -> nn.Module:
-        network = self.spec.network(self.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self.spec.network(self.seed)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name.split(".")[0] in ("conv3", "conv2a", "conv2d"):
                     parameter.mul_(self.recipe.branch_scale)
-        return network  # type: ignore[no-any-return]
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
     def _restore(self) -> None:
         state: dict[str, Any] | None = load_checkpoint(self.checkpoint)
@@ -192,19 +240,6 @@ class ToolTraining:
             "tool": asdict(self.spec),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
-            "data": repr(self.batches),
+            "data": self.data,
             "precision": "bfloat16" if self.bfloat16 else "float32",
         }
-
-    def _line(self) -> str:
-        before, after = self.validate()
-        left = self.seconds / self.progress - self.seconds if self.progress else float("nan")
-        return (
-            f"{self.spec.name}: iteration {self.iteration}, {before:.2f} -> {after:.2f} dB, "
-            f"{self.seconds / 60:.1f} min, {max(0.0, left) / 60:.1f} min left"
-        )
-
-
-def schedule(progress: float, iteration: int, warm_up: int) -> float:
-    """Factor on the learning rate: half a cosine down to zero over the budget, times a linear rise at the start."""
-    return min(1.0, (iteration + 1) / max(1, warm_up)) * 0.5 * (1 + cos(pi * min(1.0, progress)))

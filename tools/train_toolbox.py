@@ -2,33 +2,43 @@
 
     python -m tools.train_toolbox --photos photos/ --output my-toolbox/
 
-Run the same command again after an interruption: it goes on from its checkpoints.
+Stopped at any moment, the same command goes on from its checkpoints.
 """
 
+import multiprocessing
+import os
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
-from functools import partial
-from multiprocessing import get_context
-from os import cpu_count
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from threading import Lock
+from typing import Any, Final
 
 import cv2
 import torch
 import tyro
 
-from restore_env.checks import check_whole
+from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.images import FolderPhotos
-from restore_env.pairs import PatchSampler, draw_pairs
+from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import DESCRIPTION
 from tools.model_card import TrainedTool, write_model_card
-from tools.specs import RL_RESTORE_12, ToolSpec
-from tools.tool_training import Budget, Recipe, ToolTraining
-from tools.training_data import TrainingBatches, pairs_to_tensors
+from tools.parallel import only_the_parent_is_told, when_orphaned
+from tools.photo_batches import PhotoBatches, can_be_made_on_a_device
+from tools.recipes import RECIPES, Recipe
+from tools.specs import ToolSpec, load_spec
+from tools.stopping import Stopped, StopRequest, stop_request
+from tools.tool_training import Batches, Budget, ToolTraining
+from tools.training_data import PoolBatches, pairs_to_tensors, prepare_pool
+from tools.training_log import TrainingLog
 
 VALIDATION_SEED = 2**31
+VALIDATION_PATCHES = 256
 
 
 @dataclass
@@ -41,90 +51,234 @@ class Args:
     """Toolbox folder to write; tools that are in it already and not trained now are kept."""
     validation: Path | None = None
     """Folder of clean photos to measure on; by default every tenth of the training photos is kept aside."""
+    toolbox: str = "rl-restore-12"
+    """What the tools are: rl-restore-6, rl-restore-12, rl-restore-18, or a JSON file (see docs/train-tools.md)."""
     tools: tuple[str, ...] = ()
-    """Names of the tools to train, such as noise-3 blur-1; by default all twelve."""
+    """Names of the tools to train, such as noise-3 blur-1; by default all."""
     minutes: float = 10.0
     """Minutes of training a tool."""
     iterations: int | None = None
     """Iterations a tool, instead of minutes."""
     jobs: int = 1
-    """Tools that are trained at the same time, each with its share of the processor's cores."""
+    """Tools that are trained at the same time; on a CPU each has its share of the cores."""
+    recipe: str = "fast"
+    """fast (SOAP, cosine, average of the weights) or paper (SGD with momentum in four steps, batches of 64)."""
+    batch_size: int | None = None
+    """Patches in a batch, instead of the recipe's."""
+    crop: int | None = None
+    """Height and width of a training patch in pixels, instead of the recipe's."""
+    learning_rate: float | None = None
+    """Peak of the learning rate, instead of the recipe's."""
+    pool: int = 20_000
+    """Distorted patches that are drawn ahead for each tool and reused in random order."""
     robust: bool = True
-    """Add slight noise and JPEG to every tool's training data (the paper's "+ noise")."""
+    """Train on slight noise and JPEG too, and on stronger ones (the paper's "+ noise"); --no-robust leaves them out."""
+    device: str = "cpu"
+    """cpu or cuda."""
     precision: str = "auto"
-    """float32, bfloat16, or auto: bfloat16 where the processor computes with it."""
+    """float32, bfloat16, or auto: bfloat16 where the device computes with it."""
     seed: int = 0
     """Seed of the first weights and of the data."""
+    prepare: bool = False
+    """Only draw the training data, then end."""
     checkpoints: Path | None = None
-    """Where unfinished trainings are kept, by default runs/ and the name of the output folder."""
+    """Where pools, unfinished trainings and TensorBoard files are kept, by default runs/ and the output's name."""
     name: str = ""
     """Name of the toolbox, by default that of its folder."""
     licence: str = "not stated"
     """The photos' source and licence, for the model card."""
-    recipe: Recipe = field(default_factory=Recipe)
-    """How a tool is trained."""
 
 
-def main(args: Args) -> Toolbox:
-    """Train, write the toolbox folder with its model card, and return the toolbox."""
-    check_whole("jobs", args.jobs, 1)
+def main(args: Args) -> Toolbox | None:
+    """Train, write the toolbox folder with its model card, and return the toolbox; nothing with `--prepare`.
+
+    Raises:
+        Stopped: when SIGINT or SIGTERM came; what was trained is in the checkpoints.
+        ValueError: if an option cannot be.
+    """
+    check(args)
+    spec = load_spec(args.toolbox)
+    specs = spec.chosen(args.tools)
+    make_folders(args)
+    for tool in specs:
+        if needs_pool(tool, args):
+            pool_of(tool, args)
+    if args.prepare:
+        return None
+    with stop_request() as request:
+        trained = train_all(specs, args, request)
+    toolbox = merged(args, [item.tool for item in trained], [tool.name for tool in spec.tools])
+    save_toolbox(toolbox, args.output)
+    write_model_card(args.output, toolbox, trained)
+    return toolbox
+
+
+def check(args: Args) -> None:
+    """Raise a `ValueError` if an option cannot be."""
+    for name, least in (("jobs", 1), ("pool", 1), ("seed", 0)):
+        check_whole(name, getattr(args, name), least)
     if args.iterations is not None:
         check_whole("iterations", args.iterations, 1)
     if not args.minutes > 0:
         raise ValueError(f"minutes={args.minutes} is not more than 0")
-    specs = chosen_specs(args.tools)
-    train = partial(train_one, args=args)
-    if args.jobs == 1:
-        trained = [train(spec) for spec in specs]
-    else:
-        with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-            trained = list(pool.map(train, specs))
-    toolbox = merged(args, [item.tool for item in trained])
-    save_toolbox(toolbox, args.output)
-    write_model_card(args.output, toolbox, trained, asdict(args), threads_of(args))
-    return toolbox
+    check_device(args.device)
+    computes_bfloat16(args)
+    recipe_of(args)
+    photos_of(args)
+    toolbox_in(args.output)
 
 
-def chosen_specs(names: Sequence[str]) -> list[ToolSpec]:
-    """The specs of the tools named, or of all twelve.
+def make_folders(args: Args) -> None:
+    """Make what will be written to, before hours of work depend on it.
 
     Raises:
-        ValueError: if a name is none of theirs.
+        ValueError: if it cannot be.
     """
-    known = {spec.name: spec for spec in RL_RESTORE_12}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"tools: {unknown[0]!r} is not one of {', '.join(known)}")
-    return [known[name] for name in names or known]
+    for folder in (args.output, folder_of(args)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{folder}: cannot be made a folder ({error.strerror})") from error
 
 
-def train_one(spec: ToolSpec, args: Args) -> TrainedTool:
-    """Train one tool, from its checkpoint if there is one."""
+def train_all(specs: Sequence[ToolSpec], args: Args, request: StopRequest) -> list[TrainedTool]:
+    """Train tools, `args.jobs` at a time.
+
+    Raises:
+        Stopped: if a signal came before all were trained.
+    """
+    if min(args.jobs, len(specs)) == 1:
+        trained = [train_one(spec, args, request) for spec in specs]
+    else:
+        trained = _side_by_side(specs, args, request)
+    finished = [item for item in trained if item is not None]
+    if len(finished) < len(specs):
+        request.check()
+    return finished
+
+
+def _side_by_side(specs: Sequence[ToolSpec], args: Args, request: StopRequest) -> list[TrainedTool | None]:
+    """Train each tool in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(args.jobs, context, _start, (stop,)) as pool:
+        futures = [pool.submit(_train_in_process, spec, args) for spec in specs]
+        while not all(future.done() for future in futures):
+            wait(futures, timeout=0.2)
+            if request() or any(future.done() and future.exception() for future in futures):
+                stop.set()  # each process writes its checkpoint and ends
+    try:
+        return [future.result() for future in futures]
+    except BrokenProcessPool:
+        request.check()  # a process that was still starting did not know yet that signals are not for it
+        raise
+
+
+_stop: Event
+"""Tells this process to stop; set by `_start`."""
+
+_busy: Final = Lock()
+"""Held while this process trains."""
+
+
+def _start(stop: Event) -> None:
+    """Make a new process ready to train."""
+    global _stop
+    _stop = stop
+    only_the_parent_is_told()
+    when_orphaned(_leave)
+
+
+def _leave() -> None:
+    """End this process once its checkpoint is written."""
+    _stop.set()
+    with _busy:
+        os._exit(1)
+
+
+def _train_in_process(spec: ToolSpec, args: Args) -> TrainedTool | None:
+    with _busy:
+        return train_one(spec, args, _stop.is_set)
+
+
+def train_one(spec: ToolSpec, args: Args, stopping: Callable[[], bool]) -> TrainedTool | None:
+    """Train one tool, from its checkpoint if there is one; None if it was stopped before the end."""
+    if stopping():
+        return None
     torch.set_num_threads(threads_of(args))
     cv2.setNumThreads(1)
     training, held_out = photos_of(args)
-    distortion = spec.distortion(args.robust)
-    validation = pairs_to_tensors(draw_pairs(PatchSampler(held_out, distortion), 256, VALIDATION_SEED))
+    folder, recipe, task = folder_of(args), recipe_of(args), spec.task(args.robust)
+    validation = draw_pairs(PatchSampler(held_out, task), VALIDATION_PATCHES, VALIDATION_SEED)
     run = ToolTraining(
         spec,
-        TrainingBatches(
-            PatchSampler(training, distortion, args.recipe.crop, augment=True), args.recipe.batch_size, args.seed
-        ),
-        validation,
+        batches_of(spec, args),
+        data_of(spec, args),
+        pairs_to_tensors(validation, args.device),
         Budget(args.iterations, args.minutes),
-        (args.checkpoints or Path("runs") / args.output.resolve().name) / f"{spec.name}.pt",
-        args.recipe,
+        folder / f"{spec.name}.pt",
+        recipe,
         args.seed,
-        computes_bfloat16(args.precision),
+        computes_bfloat16(args),
     )
-    tool = run.run(lambda line: print(line, file=sys.stderr, flush=True))
+    with TrainingLog(folder / "tensorboard" / spec.name, run.iteration) as log:
+        if not run.run(log.report, stopping):
+            return None
     before, after = run.validate()
-    return TrainedTool(tool, before, after, run.iteration, run.seconds)
+    return TrainedTool(run.tool, before, after, run.iteration, run.seconds, record_of(args, training))
+
+
+def batches_of(spec: ToolSpec, args: Args) -> Batches:
+    """The training data of a tool."""
+    recipe = recipe_of(args)
+    if needs_pool(spec, args):
+        return PoolBatches(pool_of(spec, args), recipe.batch_size, args.seed, args.device)
+    training, _ = photos_of(args)
+    distortion = spec.distortion(args.robust)
+    return PhotoBatches(training, distortion, recipe.crop, recipe.batch_size, args.seed, args.device)
+
+
+def needs_pool(spec: ToolSpec, args: Args) -> bool:
+    """Whether a tool's training data are drawn ahead: on a GPU all but pure blur and noise, on a CPU all."""
+    on_gpu = torch.device(args.device).type == "cuda"
+    return not (on_gpu and can_be_made_on_a_device(spec.distortion(args.robust)))
+
+
+def pool_of(spec: ToolSpec, args: Args) -> Pairs:
+    """The training data of a tool, drawn by all cores where they do not lie on the disk yet."""
+    training, _ = photos_of(args)
+    source = PatchSampler(training, spec.distortion(args.robust), recipe_of(args).crop, augment=True)
+    folder = folder_of(args) / "pools"
+    return prepare_pool(folder, spec.name, source, data_of(spec, args), args.pool, args.seed, os.cpu_count() or 1)
+
+
+def data_of(spec: ToolSpec, args: Args) -> str:
+    """What a tool's training data are; the same text means the same data."""
+    training, _ = photos_of(args)
+    files = sorted((path.name, path.stat().st_size) for path in training.paths)
+    digest = sha256(repr(files).encode()).hexdigest()[:12]
+    patches = f"{args.pool} patches" if needs_pool(spec, args) else "patches made on the device,"
+    return (
+        f"{patches} of {recipe_of(args).crop} pixels, seed {args.seed}, from {len(files)} photos ({digest}), "
+        f"{spec.distortion(args.robust)!r}"
+    )
+
+
+def recipe_of(args: Args) -> Recipe:
+    """The recipe, with what the options change of it."""
+    check_choice("recipe", args.recipe, RECIPES)
+    changes = {name: getattr(args, name) for name in ("batch_size", "crop", "learning_rate")}
+    return replace(RECIPES[args.recipe], **{name: value for name, value in changes.items() if value is not None})
+
+
+def folder_of(args: Args) -> Path:
+    """Where all that belongs to an unfinished training is kept."""
+    return args.checkpoints or Path("runs") / args.output.resolve().name
 
 
 def threads_of(args: Args) -> int:
     """Threads that one tool is trained with."""
-    return max(1, (cpu_count() or 1) // args.jobs)
+    return max(1, (os.cpu_count() or 1) // args.jobs)
 
 
 def photos_of(args: Args) -> tuple[FolderPhotos, FolderPhotos]:
@@ -138,27 +292,56 @@ def photos_of(args: Args) -> tuple[FolderPhotos, FolderPhotos]:
     return photos.subset(sorted(set(range(len(photos))) - aside)), photos.subset(sorted(aside))
 
 
-def computes_bfloat16(precision: str) -> bool:
+def computes_bfloat16(args: Args) -> bool:
     """Whether convolutions shall compute in bfloat16.
 
     Raises:
-        ValueError: if `precision` is none of the three.
+        ValueError: if `args.precision` is none of the three.
     """
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ValueError(f"precision={precision!r} is not 'auto', 'float32' or 'bfloat16'")
-    return precision == "bfloat16" or (precision == "auto" and torch.cpu._is_avx512_bf16_supported())
+    check_choice("precision", args.precision, ("auto", "float32", "bfloat16"))
+    if args.precision == "auto":
+        on_gpu = torch.device(args.device).type == "cuda"
+        return torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
+    return args.precision == "bfloat16"
 
 
-def merged(args: Args, trained: Sequence[Tool]) -> Toolbox:
-    """The trained tools, in place of those of the same name if the output folder holds a toolbox already."""
-    kept = list(load_toolbox(args.output)) if (args.output / DESCRIPTION).is_file() else []
-    tools = {tool.name: tool for tool in kept} | {tool.name: tool for tool in trained}
-    order = [spec.name for spec in RL_RESTORE_12] + list(tools)  # tools of other names come last
-    return Toolbox(sorted(tools.values(), key=lambda tool: order.index(tool.name)), args.name or args.output.name)
+def record_of(args: Args, photos: FolderPhotos) -> dict[str, Any]:
+    """What the model card says of a training, besides its results."""
+    return {
+        "photos": f"{args.licence} ({len(photos)} photos)",
+        "recipe": {"name": args.recipe, **asdict(recipe_of(args))},
+        "pool": args.pool,
+        "robust": args.robust,
+        "seed": args.seed,
+        "precision": "bfloat16" if computes_bfloat16(args) else "float32",
+        "threads": threads_of(args),
+        "device": args.device,
+    }
+
+
+def toolbox_in(folder: Path) -> Sequence[Tool]:
+    """The tools that a folder holds already."""
+    return load_toolbox(folder) if (folder / DESCRIPTION).is_file() else ()
+
+
+def merged(args: Args, trained: Sequence[Tool], order: Sequence[str]) -> Toolbox:
+    """The trained tools, in place of those of the same name if the output folder holds a toolbox already.
+
+    Tools come in the order of the names given, others after them.
+    """
+    tools = {tool.name: tool for tool in toolbox_in(args.output)} | {tool.name: tool for tool in trained}
+    places = [*order, *tools]
+    return Toolbox(sorted(tools.values(), key=lambda tool: places.index(tool.name)), args.name or args.output.name)
 
 
 if __name__ == "__main__":
+    arguments = tyro.cli(Args)
     try:
-        main(tyro.cli(Args))
+        main(arguments)
     except ValueError as error:
         sys.exit(f"train_toolbox: {error}")
+    except BrokenProcessPool:
+        sys.exit("train_toolbox: a process died (killed, or out of memory?); run the same command again to go on")
+    except (Stopped, KeyboardInterrupt) as error:
+        print(f"train_toolbox: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 130))

@@ -1,310 +1,398 @@
-from dataclasses import replace
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
-import cv2
-import numpy as np
+import gymnasium as gym
 import pytest
 import torch
+import tyro
+from fading import Fading
 
-from restore_env import load_toolbox
-from restore_env.pairs import PatchSampler, draw_pairs
-from restore_env.toolbox.networks import ARCHITECTURES
+import restore_env  # noqa: F401 - registers the environment
+from restore_env import load_toolbox, save_toolbox
+from restore_env.images import write_image
+from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
 from tools import train_toolbox
-from tools.specs import RL_RESTORE_12, ToolSpec
-from tools.tool_training import Budget, Recipe, ToolTraining, schedule
+from tools.checkpoint import load_checkpoint
+from tools.specs import ToolboxSpec, ToolSpec, load_spec, save_spec
+from tools.stopping import Stopped, stop_request
 from tools.train_toolbox import Args
-from tools.training_data import TrainingBatches, pairs_to_tensors
+from tools.training_data import PoolBatches
 
-ITERATIONS = 16
-QUICK = Recipe(warm_up=5, batch_size=4, crop=24)
-SPECS = [
-    ToolSpec("noise-2", "noise", (12.5, 25), "three-layer", {"wide": 4, "narrow": 3}),
-    ToolSpec("noise-3", "noise", (25, 37.5), "eight-layer", {"wide": 6, "narrow": 4}),
-]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-
-class Killed(ToolTraining):
-    """Keeps its state at iteration 6 only, and dies at 11."""
-
-    def save(self):
-        if self.iteration == 6:
-            super().save()
-
-    def step(self, batch):
-        if self.iteration == 11:
-            raise KeyboardInterrupt
-        return super().step(batch)
+ROOT = Path(__file__).parents[2]
+SMALL = {"wide": 2, "narrow": 2}
+NOISE = ToolSpec("denoise", "noise", (0, 50), "three-layer", SMALL)
+FADE = ToolSpec("unfade", "fading:Fading", (0.9, 0.5), "eight-layer", SMALL)
+JPEG = ToolSpec("deblock", "jpeg", (60, 10), "three-layer", SMALL)
 
 
 @pytest.fixture
-def quick_main(monkeypatch):
-    """Eight validation patches instead of 256; the numbers of threads that `main` sets are put back."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    monkeypatch.setattr(train_toolbox, "cpu_count", lambda: 1)
-    monkeypatch.setattr(train_toolbox, "draw_pairs", lambda source, n, seed: draw_pairs(source, n // 32, seed))
-    yield
-    torch.set_num_threads(before[0])
-    cv2.setNumThreads(before[1])
+def quick(monkeypatch):
+    """Eight validation patches instead of 256, and one core."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(train_toolbox, "VALIDATION_PATCHES", 8)
 
 
 @pytest.fixture
-def training(photos, tmp_path):
-    """Make a training on small patches of the photos."""
-
-    def make(kind=ToolTraining, spec=SPECS[0], name="run", seed=0, iterations=ITERATIONS, recipe=QUICK):
-        sampler = PatchSampler(photos, spec.distortion(), recipe.crop, augment=True)
-        return kind(
-            spec,
-            TrainingBatches(sampler, recipe.batch_size, seed),
-            pairs_to_tensors(draw_pairs(PatchSampler(photos, spec.distortion(), 24), 8, 99)),
-            Budget(iterations),
-            tmp_path / f"{name}.pt",
-            recipe,
-            seed,
-        )
-
-    return make
+def description(tmp_path):
+    """A description of three tiny tools."""
+    save_spec(ToolboxSpec("tiny", (NOISE, FADE, JPEG)), tmp_path / "tiny.json")
+    return tmp_path / "tiny.json"
 
 
 @pytest.fixture
-def args(photo_folder, tmp_path):
+def args(photo_folder, description, tmp_path):
     def make(**changes):
-        options = {"tools": ("noise-1",), "iterations": 3, "jobs": 1, "precision": "float32"} | changes
         places = {"photos": photo_folder, "output": tmp_path / "mine", "checkpoints": tmp_path / "checkpoints"}
-        return Args(**(places | options), recipe=Recipe(batch_size=2, crop=24))
+        small = {"toolbox": str(description), "iterations": 3, "batch_size": 2, "crop": 24, "pool": 6}
+        return Args(**({"precision": "float32"} | places | small | changes))
 
     return make
 
 
-def silent(line):
-    pass
+def equal(one, other):
+    """Whether two tools have the same weights."""
+    states = one.module.state_dict(), other.module.state_dict()
+    assert states[0].keys() == states[1].keys()
+    return all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def finished(run, report=silent):
-    run.run(report, every=0.0)
-    return run
+def records(folder):
+    return json.loads((folder / "training.json").read_text())["tools"]
 
 
-def weights(run):
-    return [*run.network.state_dict().values(), *run.average.state_dict().values()]
+class TestMain:
+    def test_writes_a_toolbox_with_its_records_and_model_card(self, args, quick, tmp_path, capsys):
+        toolbox = train_toolbox.main(args(licence="made up"))
+        loaded = load_toolbox(tmp_path / "mine")
+        assert toolbox.names == loaded.names == ("denoise", "unfade", "deblock")
+        assert toolbox.name == loaded.name == "mine"
+        assert all(equal(one, other) for one, other in zip(toolbox, loaded, strict=True))
+        assert [tool.interval for tool in loaded] == [(0, 50), (0.9, 0.5), (60, 10)]
+        assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+            "README.md",
+            "toolbox.json",
+            "tools.safetensors",
+            "training.json",
+        ]
+        assert list(records(tmp_path / "mine")) == ["denoise", "unfade", "deblock"]
+        record = records(tmp_path / "mine")["denoise"]
+        assert record["iterations"] == 3
+        assert record["settings"]["photos"] == "made up (2 photos)"
+        recipe = record["settings"]["recipe"]
+        assert (recipe["name"], recipe["optimizer"], recipe["crop"], recipe["batch_size"]) == ("fast", "soap", 24, 2)
+        card = (tmp_path / "mine" / "README.md").read_text()
+        assert card.startswith("# mine\n")
+        assert "| denoise | noise 0 to 50 |" in card and "| unfade | fading:Fading 0.9 to 0.5 |" in card
+        captured = capsys.readouterr()
+        assert captured.out == "" and "denoise: iteration 3, " in captured.err
+
+    def test_no_path_of_this_machine_is_published(self, args, quick, tmp_path):
+        train_toolbox.main(args(tools=("denoise",), validation=tmp_path / "photos"))
+        for path in (tmp_path / "mine").iterdir():
+            assert str(tmp_path).encode() not in path.read_bytes()
+            assert str(Path.home()).encode() not in path.read_bytes()
+
+    def test_a_tool_for_a_distortion_of_ones_own_is_an_action(self, args, quick, photos, tmp_path):
+        train_toolbox.main(args(tools=("unfade", "denoise")))
+        environment = gym.make(
+            "ImageRestore-v0", toolbox=str(tmp_path / "mine"), images=photos, severity=Fading(0.5, 0.6)
+        )
+        _, info = environment.reset(seed=0)
+        assert 0.5 <= info["distortion"]["contrast"] <= 0.6
+        for action in (0, 1):
+            _, reward, _, _, _ = environment.step(action)
+            assert isinstance(reward, float)
+        assert environment.unwrapped.toolbox.names == ("denoise", "unfade")
+        environment.close()
+
+    def test_the_papers_tools_are_the_default(self, args, quick):
+        toolbox = train_toolbox.main(args(toolbox=Args.toolbox, tools=("noise-3", "blur-1"), iterations=1))
+        assert toolbox.names == ("blur-1", "noise-3")
+        assert [type(tool.module) for tool in toolbox] == [ThreeLayerCNN, EightLayerCNN]
+        assert sum(parameter.numel() for parameter in toolbox[1].module.parameters()) == 50_851
+
+    def test_tools_that_are_not_trained_are_kept_with_their_records(self, args, quick, tmp_path):
+        first = train_toolbox.main(args(tools=("deblock",)))[0]
+        record = records(tmp_path / "mine")["deblock"]
+        toolbox = train_toolbox.main(args(tools=("denoise",), name="both", iterations=2, seed=4))
+        assert toolbox.names == ("denoise", "deblock")  # the description's order
+        assert equal(load_toolbox(tmp_path / "mine")[1], first)
+        assert list(records(tmp_path / "mine")) == ["denoise", "deblock"]
+        assert records(tmp_path / "mine")["deblock"] == record
+        assert records(tmp_path / "mine")["denoise"]["settings"]["seed"] == 4
+        card = (tmp_path / "mine" / "README.md").read_text()
+        assert card.startswith("# both\n") and "| deblock |" in card
+
+    def test_tools_of_other_names_are_kept_and_come_last(self, args, quick, network_toolbox, tmp_path):
+        save_toolbox(network_toolbox, tmp_path / "mine")
+        toolbox = train_toolbox.main(args(tools=("deblock",)))
+        assert toolbox.names == ("deblock", "three", "eight")
+        assert equal(toolbox[1], network_toolbox[0])
+        assert "Not trained by this program: three, eight." in (tmp_path / "mine" / "README.md").read_text()
+
+    def test_a_finished_training_is_read_from_its_checkpoint(self, args, quick, tmp_path, monkeypatch):
+        first = train_toolbox.main(args(tools=("denoise",)))
+        monkeypatch.setattr(PoolBatches, "batch", None)  # another iteration would fail
+        again = train_toolbox.main(args(tools=("denoise",), output=tmp_path / "again"))
+        assert equal(first[0], again[0])
+        assert records(tmp_path / "again")["denoise"]["iterations"] == 3
+
+    def test_more_iterations_train_on(self, args, quick, tmp_path):
+        train_toolbox.main(args(tools=("denoise",)))
+        train_toolbox.main(args(tools=("denoise",), iterations=5))
+        assert records(tmp_path / "mine")["denoise"]["iterations"] == 5
+
+    def test_other_data_are_another_training(self, args, quick, photos, tmp_path):
+        train_toolbox.main(args(tools=("denoise",)))
+        write_image(tmp_path / "photos" / "3.png", photos[0])
+        with pytest.raises(ValueError, match=r"denoise\.pt: belongs to a training with another data; delete it"):
+            train_toolbox.main(args(tools=("denoise",)))
+
+    def test_another_seed_is_another_tool(self, args, quick, tmp_path):
+        same, again, other = (
+            train_toolbox.main(args(tools=("denoise",), seed=seed, checkpoints=tmp_path / name))[0]
+            for seed, name in ((0, "a"), (0, "b"), (1, "c"))
+        )
+        assert equal(same, again)
+        assert not equal(same, other)
+
+    def test_prepare_only_draws_the_pools(self, args, quick, tmp_path, monkeypatch):
+        assert train_toolbox.main(args(prepare=True)) is None
+        pools = sorted((tmp_path / "checkpoints" / "pools").iterdir())
+        assert [path.name.split("-")[0] for path in pools] == ["deblock", "denoise", "unfade"]
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["pools"]
+        assert not any((tmp_path / "mine").iterdir())
+        monkeypatch.setattr("tools.training_data.draw_in_parallel", None)  # drawing again would fail
+        assert train_toolbox.main(args()).names == ("denoise", "unfade", "deblock")
+
+    def test_robustness_changes_what_is_trained_on(self, args, quick, tmp_path):
+        data = {train_toolbox.data_of(NOISE, args(robust=robust)) for robust in (True, False)}
+        assert len(data) == 2
+        train_toolbox.main(args(tools=("denoise",), robust=False))
+        assert records(tmp_path / "mine")["denoise"]["settings"]["robust"] is False
+
+    @pytest.mark.slow
+    def test_tools_trained_side_by_side_are_the_same(self, args, quick, tmp_path):
+        options = {"tools": ("denoise", "unfade"), "iterations": 12}
+        one = train_toolbox.main(args(**options))
+        two = train_toolbox.main(args(**options, jobs=2, output=tmp_path / "b", checkpoints=tmp_path / "c"))
+        assert two.names == ("denoise", "unfade")
+        for left, right in zip(one, two, strict=True):
+            for key, value in left.module.state_dict().items():
+                # sums are split among as many threads as each process has
+                torch.testing.assert_close(value, right.module.state_dict()[key], atol=1e-5, rtol=0)
+
+    @pytest.mark.slow
+    def test_a_failure_in_one_process_ends_the_others(self, args, quick, tmp_path):
+        train_toolbox.main(args(tools=("denoise",)))
+        (tmp_path / "checkpoints" / "denoise.pt").write_bytes(b"damaged")
+        started = time.monotonic()
+        with pytest.raises(ValueError, match=r"denoise\.pt: not a checkpoint, or damaged"):
+            train_toolbox.main(args(tools=("denoise", "unfade"), iterations=10**7, jobs=2))
+        assert time.monotonic() - started < 120
+        assert load_checkpoint(tmp_path / "checkpoints" / "unfade.pt")["iteration"] < 10**7
 
 
-def same(one, other):
-    return all(torch.equal(left, right) for left, right in zip(weights(one), weights(other), strict=True))
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"tools": ("denoise", "noise-9")}, "tools: 'noise-9' is not one of denoise, unfade, deblock"),
+            ({"toolbox": "rl-restore-7"}, "toolbox='rl-restore-7' is neither one of 'rl-restore-6'"),
+            ({"precision": "float16"}, "precision='float16' is not one of 'auto', 'float32', 'bfloat16'"),
+            ({"recipe": "slow"}, "recipe='slow' is not one of 'fast', 'paper'"),
+            ({"device": "tpu"}, "device='tpu' is not a device"),
+            ({"device": "cuda:99"}, "device='cuda:99' is not available here"),
+            ({"jobs": 0}, "jobs=0 is not a whole number of at least 1"),
+            ({"pool": 0}, "pool=0 is not a whole number of at least 1"),
+            ({"iterations": 0}, "iterations=0 is not a whole number of at least 1"),
+            ({"minutes": 0.0}, "minutes=0.0 is not more than 0"),
+            ({"minutes": float("nan")}, "minutes=nan is not more than 0"),
+            ({"batch_size": 0}, "batch_size=0 is not more than 0"),
+            ({"crop": -3}, "crop=-3 is not more than 0"),
+            ({"learning_rate": 0.0}, "learning_rate=0.0 is not more than 0"),
+            ({"photos": Path("missing")}, "missing: no such folder"),
+            ({"validation": Path("missing")}, "missing: no such folder"),
+        ],
+    )
+    def test_wrong_ones_are_refused_before_anything_is_written(self, changes, message, args, quick, tmp_path):
+        with pytest.raises(ValueError, match=message):
+            train_toolbox.main(args(**changes))
+        assert not (tmp_path / "mine").exists()
+        assert not (tmp_path / "checkpoints").exists()
+
+    @pytest.mark.parametrize("place", ["output", "checkpoints"])
+    def test_a_folder_that_cannot_be_made_is_refused_before_the_work(self, place, args, quick, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        with pytest.raises(ValueError, match="file: cannot be made a folder"):
+            train_toolbox.main(args(**{place: tmp_path / "file"}))
+
+    def test_they_change_the_recipe(self, args):
+        recipe = train_toolbox.recipe_of(args(recipe="paper", learning_rate=0.2))
+        assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size, recipe.crop) == ("sgd", 0.2, 2, 24)
+        unchanged = train_toolbox.recipe_of(args(batch_size=None, crop=None))
+        assert unchanged == train_toolbox.RECIPES["fast"]
+
+    def test_without_validation_photos_every_tenth_is_kept_aside(self, args, photos, tmp_path):
+        training, held_out = train_toolbox.photos_of(args())
+        assert [path.name for path in held_out.paths] == ["0.png"]
+        assert [path.name for path in training.paths] == ["1.png", "2.png"]
+        for number in range(10, 22):
+            write_image(tmp_path / "photos" / f"{number}.png", photos[0])
+        training, held_out = train_toolbox.photos_of(args())
+        assert [path.name for path in held_out.paths] == ["0.png", "18.png"]  # in the order of their names
+        assert len(training) == 13
+        assert not set(training.paths) & set(held_out.paths)
+
+    def test_validation_photos_leave_all_others_to_train_on(self, args, photo_folder, photos, tmp_path):
+        (tmp_path / "others").mkdir()
+        write_image(tmp_path / "others" / "other.png", photos[0])
+        training, held_out = train_toolbox.photos_of(args(validation=tmp_path / "others"))
+        assert len(training) == 3
+        assert [path.name for path in held_out.paths] == ["other.png"]
+
+    def test_one_photo_is_not_enough_without_validation_photos(self, args, photo_folder):
+        for name in ("1.png", "2.png"):
+            (photo_folder / name).unlink()
+        with pytest.raises(ValueError, match="has one photo; two are needed, or --validation"):
+            train_toolbox.photos_of(args())
+        assert len(train_toolbox.photos_of(args(validation=photo_folder))[0]) == 1
+
+    def test_checkpoints_are_kept_by_the_outputs_name(self, args, tmp_path):
+        assert train_toolbox.folder_of(args(checkpoints=None)) == Path("runs/mine")
+        assert train_toolbox.folder_of(args()) == tmp_path / "checkpoints"
+
+    def test_a_gpu_needs_a_pool_for_all_but_pure_blur_and_noise(self, args):
+        tools = {tool.name: tool for tool in load_spec("rl-restore-12").tools}
+        pure = {name for name, tool in tools.items() if not train_toolbox.needs_pool(tool, gpu(args, robust=False))}
+        assert pure == {name for name in tools if not name.startswith("jpeg")}
+        assert all(train_toolbox.needs_pool(tool, gpu(args)) for tool in tools.values())
+        assert all(train_toolbox.needs_pool(tool, args(robust=False)) for tool in tools.values())
+        assert train_toolbox.needs_pool(FADE, gpu(args, robust=False))
+
+    def test_each_of_several_jobs_has_its_share_of_the_cores(self, args, monkeypatch):
+        monkeypatch.setattr(os, "cpu_count", lambda: 8)
+        assert [train_toolbox.threads_of(args(jobs=jobs)) for jobs in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.architecture)
-def test_a_training_that_was_killed_ends_as_if_it_never_had_been(spec, training):
-    expected = finished(training(spec=spec, name="whole"))
-    with pytest.raises(KeyboardInterrupt):
-        training(Killed, spec, "killed").run(silent, every=0.0)
-    resumed = training(spec=spec, name="killed")
-    assert resumed.iteration == 6
-    assert not same(resumed, expected)
-    finished(resumed)
-    assert same(resumed, expected)
-    moments = [run.optimizer.state_dict()["state"] for run in (resumed, expected)]
-    for key, values in moments[0].items():
-        assert all(torch.equal(values[name], moments[1][key][name]) for name in values)
-    assert resumed.iteration == expected.iteration == ITERATIONS
+def gpu(args, **changes):
+    return args(device="cuda", **changes)
 
 
-def test_the_same_seed_gives_the_same_tool(training):
-    first, second, other = (finished(training(name=name, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
-    assert same(first, second)
-    assert not same(first, other)
+class TestCommandLine:
+    """`python -m tools.train_toolbox`, in a process of its own or in this one."""
+
+    @staticmethod
+    def options(tmp_path, tools=("denoise",), jobs=1, budget=("--iterations", "1000000")):
+        return [
+            *("--photos", str(tmp_path / "photos"), "--output", str(tmp_path / "mine")),
+            *("--checkpoints", str(tmp_path / "checkpoints"), "--toolbox", str(tmp_path / "tiny.json")),
+            *("--tools", *tools, *budget, "--jobs", str(jobs)),
+            *("--batch-size", "1", "--crop", "16", "--pool", "4", "--precision", "float32"),
+        ]
+
+    @staticmethod
+    def wait_for_trainings(folder, tools):
+        """Wait until each tool is trained; its TensorBoard file comes right before the first iteration."""
+        until = time.monotonic() + 120
+        while not all((folder / "tensorboard" / tool).is_dir() for tool in tools):
+            assert time.monotonic() < until, "no training began"
+            time.sleep(0.05)
+        time.sleep(0.5)
+
+    def end(self, tmp_path, number, tools=("denoise",), kill=os.kill, **options):
+        """Start it, send a signal amid the training, and return the exit status and what it wrote.
+
+        Every process holds the pipe that is read here: it ends with the last of them.
+        """
+        command = [sys.executable, "-m", "tools.train_toolbox", *self.options(tmp_path, tools, **options)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            try:
+                self.wait_for_trainings(tmp_path / "checkpoints", tools)
+            finally:
+                kill(process.pid, number)
+            _, written = process.communicate(timeout=120)
+        return process.returncode, written
+
+    @staticmethod
+    def run_here(monkeypatch, options):
+        """Run the program in this process; returns what it exits with, None at its end."""
+        monkeypatch.setattr(sys, "argv", ["train_toolbox", *options])
+        try:
+            runpy.run_path(train_toolbox.__file__, run_name="__main__")
+        except SystemExit as ended:
+            return ended.code
+
+    def test_sigterm_stops_it_and_the_same_command_goes_on(self, photo_folder, description, quick, tmp_path):
+        budget = ("--minutes", "0.03")
+        status, written = self.end(tmp_path, signal.SIGTERM, budget=budget)
+        assert status == 143
+        assert written.splitlines()[-1] == "train_toolbox: stopped by SIGTERM; run the same command again to go on"
+        assert "Traceback" not in written
+        stopped = load_checkpoint(tmp_path / "checkpoints" / "denoise.pt")
+        assert stopped["iteration"] > 0 and stopped["seconds"] < 0.03 * 60
+        assert not any((tmp_path / "mine").iterdir())
+        toolbox = train_toolbox.main(tyro.cli(Args, args=self.options(tmp_path, budget=budget)))
+        assert toolbox.names == load_toolbox(tmp_path / "mine").names == ("denoise",)
+        assert records(tmp_path / "mine")["denoise"]["iterations"] > stopped["iteration"]
+
+    def test_ctrl_c_stops_it(self, photo_folder, description, tmp_path, monkeypatch, capsys):
+        def interrupt():
+            self.wait_for_trainings(tmp_path / "checkpoints", ["denoise"])
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt, daemon=True)
+        thread.start()
+        status = self.run_here(monkeypatch, self.options(tmp_path, ["denoise", "deblock"]))
+        thread.join()
+        assert status == 130
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last == "train_toolbox: stopped by SIGINT; run the same command again to go on"
+        assert load_checkpoint(tmp_path / "checkpoints" / "denoise.pt")["iteration"] > 0
+        assert not (tmp_path / "checkpoints" / "deblock.pt").exists()
+
+    def test_what_is_wrong_is_one_line(self, photo_folder, description, tmp_path, monkeypatch):
+        status = self.run_here(monkeypatch, self.options(tmp_path, ["noise-9"]))
+        assert status == "train_toolbox: tools: 'noise-9' is not one of denoise, unfade, deblock"
+
+    @pytest.mark.slow
+    def test_a_signal_that_reaches_all_processes_stops_them(self, photo_folder, description, quick, tmp_path):
+        tools = ("denoise", "unfade")
+        status, written = self.end(tmp_path, signal.SIGTERM, tools, jobs=2, kill=os.killpg)
+        assert status == 143
+        assert written.splitlines()[-1] == "train_toolbox: stopped by SIGTERM; run the same command again to go on"
+        assert "Traceback" not in written
+        reached = [load_checkpoint(tmp_path / "checkpoints" / f"{tool}.pt")["iteration"] for tool in tools]
+        assert all(0 < iteration < 10**6 for iteration in reached)
+        final = max(reached) + 10
+        options = self.options(tmp_path, tools, jobs=2, budget=("--iterations", str(final)))
+        assert train_toolbox.main(tyro.cli(Args, args=options)).names == tools
+        assert [record["iterations"] for record in records(tmp_path / "mine").values()] == [final, final]
+
+    @pytest.mark.slow
+    def test_its_processes_keep_their_work_and_end_when_it_was_killed(self, photo_folder, description, tmp_path):
+        tools = ("denoise", "unfade")
+        status, _ = self.end(tmp_path, signal.SIGKILL, tools, jobs=2)
+        assert status == -signal.SIGKILL
+        for tool in tools:
+            assert load_checkpoint(tmp_path / "checkpoints" / f"{tool}.pt")["iteration"] > 0
 
 
-def test_training_raises_the_psnr_of_patches_it_has_not_seen(training):
-    spec = ToolSpec("noise-2", "noise", (25, 25), "three-layer", {"wide": 8, "narrow": 8})
-    run = training(spec=spec, iterations=120, recipe=Recipe(2e-3, warm_up=10, batch_size=8, crop=24, average=0.95))
-    untrained = run.validate()
-    run.run(silent)
-    before, after = run.validate()
-    assert before == untrained[0]
-    assert after > before + 3
-    assert untrained[1] < before + 1
-
-
-def test_the_tool_is_the_average_of_the_weights(training):
-    run = training(iterations=1)
-    first = [parameter.clone() for parameter in run.network.parameters()]
-    tool = run.run(silent)
-    assert (tool.name, tool.removes, tool.interval) == ("noise-2", "noise", (12.5, 25))
-    assert tool.module is run.average
-    for average, start, end in zip(run.average.parameters(), first, run.network.parameters(), strict=True):
-        assert torch.equal(average, end)  # the mean of the weights after the first step
-        assert not torch.equal(start, end)
-
-
-def test_a_finished_training_is_not_continued(training):
-    expected = finished(training())
-
-    class Idle(ToolTraining):
-        def step(self, batch):
-            raise AssertionError("trained again")
-
-    again = training(Idle)
-    assert again.progress == 1
-    assert same(finished(again), expected)
-
-
-def test_progress_is_reported_with_the_validation(training):
-    lines = []
-    run = finished(training(iterations=2), lines.append)
-    before, after = run.validate()
-    assert [line.split(",")[0] for line in lines] == [f"noise-2: iteration {number}" for number in (1, 2, 2)]
-    assert f" {before:.2f} -> {after:.2f} dB, " in lines[-1]
-    assert lines[-1].endswith("0.0 min left")
-
-
-def test_a_damaged_checkpoint_is_named(training, tmp_path):
-    finished(training(iterations=1))
-    (tmp_path / "run.pt").write_bytes((tmp_path / "run.pt").read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"run\.pt: not a checkpoint, or damaged"):
-        training()
-
-
-def test_a_checkpoint_of_another_network_is_refused(training):
-    finished(training(iterations=1))
-    with pytest.raises(ValueError, match=r"run\.pt: belongs to a training with another tool"):
-        training(spec=SPECS[1])
-
-
-def test_a_checkpoint_of_another_recipe_or_seed_is_refused(training):
-    run = training(iterations=1)
-    finished(run)
-    with pytest.raises(ValueError, match="another recipe; delete it"):
-        training(recipe=replace(run.recipe, crop=run.recipe.crop + 1))
-    with pytest.raises(ValueError, match="another seed; delete it"):
-        training(seed=run.seed + 1)
-
-
-def test_a_checkpoint_without_a_training_is_refused(training, tmp_path):
-    torch.save({"iteration": 3}, tmp_path / "run.pt")
-    with pytest.raises(ValueError, match=r"run\.pt: belongs to a training with another tool"):
-        training()
-
-
-def test_a_budget_is_iterations_or_minutes():
-    assert Budget(iterations=10).progress(4, seconds=1e6) == pytest.approx(0.4)
-    assert Budget(minutes=2).progress(4, seconds=30) == pytest.approx(0.25)
-    assert Budget(iterations=10, minutes=1).progress(5, seconds=600) == pytest.approx(0.5)
-    assert Budget(iterations=0).progress(0, 0) == Budget(minutes=0).progress(0, 0) == Budget().progress(0, 0) == 1
-
-
-def test_a_budget_in_minutes_ends_the_training(training):
-    run = training()
-    run.budget = Budget(minutes=0.2 / 60)
-    finished(run)
-    assert run.iteration > 0
-    assert 0.2 <= run.seconds < 5
-
-
-def test_the_learning_rate_falls_to_zero_over_the_budget():
-    assert schedule(0, 1000, 10) == 1
-    assert schedule(0.5, 1000, 10) == pytest.approx(0.5)
-    assert schedule(1, 1000, 10) == schedule(1.1, 1000, 10) == pytest.approx(0, abs=1e-12)
-    falling = [schedule(share, 1000, 10) for share in np.linspace(0, 1, 20)]
-    assert falling == sorted(falling, reverse=True)
-
-
-def test_the_learning_rate_rises_over_the_first_iterations():
-    assert [schedule(0, iteration, 4) for iteration in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
-    assert schedule(0.5, 0, 4) == pytest.approx(0.125)
-    assert schedule(0, 0, 0) == 1  # no warm-up at all
-
-
-def test_the_specs_are_those_of_the_papers_table_1():
-    names = [f"{removes}-{number}" for removes in ("blur", "noise", "jpeg") for number in range(1, 5)]
-    assert [spec.name for spec in RL_RESTORE_12] == names
-    assert [spec.interval for spec in RL_RESTORE_12[8:]] == [(100, 60), (60, 35), (35, 20), (20, 10)]
-    layers = {name: "three-layer" if number % 4 < 2 else "eight-layer" for number, name in enumerate(names)}
-    assert {spec.name: spec.architecture for spec in RL_RESTORE_12} == layers
-    for spec in RL_RESTORE_12:
-        assert type(spec.network(0)) is ARCHITECTURES[layers[spec.name]]
-
-
-@pytest.mark.parametrize("number", [0, 4, 8])
-def test_slight_noise_and_jpeg_are_added_to_be_robust(number, photos):
-    spec = RL_RESTORE_12[number]
-    rng = np.random.default_rng(0)
-    for robust, intervals in ((True, [spec.interval, (0, 5), (80, 100)]), (False, [spec.interval])):
-        drawn = [list(spec.distortion(robust)(photos[0], rng)[1].items()) for _ in range(20)]
-        for place, interval in enumerate(intervals):
-            values = [draw[place][1] for draw in drawn]
-            assert min(interval) <= min(values) < max(values) <= max(interval)
-        assert all(len(draw) == len(intervals) and draw[0][0].startswith(spec.removes) for draw in drawn)
-
-
-def test_main_writes_a_toolbox_with_its_model_card(args, quick_main, tmp_path, capsys):
-    toolbox = train_toolbox.main(args(tools=("noise-1", "blur-1"), licence="made up"))
-    loaded = load_toolbox(tmp_path / "mine")
-    assert toolbox.names == loaded.names == ("blur-1", "noise-1")  # the paper's order
-    assert loaded.name == "mine"
-    assert loaded[1].interval == (0, 12.5)
-    for one, other in zip(toolbox, loaded, strict=True):
-        states = one.module.state_dict(), other.module.state_dict()
-        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    card = (tmp_path / "mine" / "README.md").read_text()
-    assert card.startswith("# mine\n")
-    assert "| noise-1 | noise 0 to 12.5 | 3 |" in card
-    assert "- Training photos: made up" in card
-    assert str(tmp_path) not in card
-    captured = capsys.readouterr()
-    assert captured.out == "" and "noise-1: iteration 3, " in captured.err
-
-
-def test_main_keeps_the_tools_it_does_not_train(args, quick_main, tmp_path):
-    first = train_toolbox.main(args())[0].module.state_dict()
-    toolbox = train_toolbox.main(args(tools=("blur-1",), name="both"))
-    assert toolbox.names == ("blur-1", "noise-1")
-    kept = load_toolbox(tmp_path / "mine")[1].module.state_dict()
-    assert all(torch.equal(kept[key], first[key]) for key in first)
-    card = (tmp_path / "mine" / "README.md").read_text()
-    assert card.startswith("# both\n")
-    assert "Kept from an earlier training: noise-1." in card
-
-
-def test_tools_of_other_names_are_kept_and_come_last(args, network_toolbox, tmp_path):
-    train_toolbox.save_toolbox(network_toolbox, tmp_path / "mine")
-    tool = SPECS[0].tool(SPECS[0].network(0))
-    assert train_toolbox.merged(args(), [tool]).names == ("noise-2", "three", "eight")
-
-
-@pytest.mark.slow
-def test_tools_trained_side_by_side_are_the_same(args, quick_main, tmp_path):
-    options = {"tools": ("noise-1", "blur-1"), "iterations": 2}
-    one = train_toolbox.main(args(**options))
-    two = train_toolbox.main(args(**options, jobs=2, output=tmp_path / "b", checkpoints=tmp_path / "c"))
-    for left, right in zip(one, two, strict=True):
-        for key, value in left.module.state_dict().items():
-            # sums are split among as many threads as each process has
-            torch.testing.assert_close(value, right.module.state_dict()[key], atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"tools": ("noise-1", "noise-9")}, "tools: 'noise-9' is not one of blur-1, blur-2"),
-        ({"precision": "float16"}, "precision='float16' is not 'auto', 'float32' or 'bfloat16'"),
-    ],
-)
-def test_wrong_options_are_refused(changes, message, args, quick_main, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        train_toolbox.main(args(**changes))
-    assert not (tmp_path / "mine").exists()
-
-
-def test_without_validation_photos_some_are_kept_aside(args, photo_folder, tmp_path):
-    training, held_out = train_toolbox.photos_of(args())
-    assert [path.name for path in held_out.paths] == ["0.png"]
-    assert [path.name for path in training.paths] == ["1.png", "2.png"]
-    training, held_out = train_toolbox.photos_of(args(validation=photo_folder))
-    assert len(training) == len(held_out) == 3
-
-
-def test_one_photo_is_not_enough_without_validation_photos(args, photo_folder):
-    for name in ("1.png", "2.png"):
-        (photo_folder / name).unlink()
-    with pytest.raises(ValueError, match="has one photo; two are needed, or --validation"):
-        train_toolbox.photos_of(args())
+def test_a_stop_before_a_tool_is_begun_leaves_it_alone(args, quick, tmp_path):
+    with stop_request() as request:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Stopped, match="SIGTERM"):
+            train_toolbox.train_all([NOISE, JPEG], args(), request)
+    assert not (tmp_path / "checkpoints").exists()

@@ -1,0 +1,35 @@
+"""What every published result has: its numbers as JSON, a table, the command, the data, the machine."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import machine
+from restore_env.files import write_text
+
+
+def results_of(args: Any, **content: Any) -> dict[str, Any]:
+    """The options of a program (a dataclass), the machine, and what was measured."""
+    options = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
+    return {"options": options, "machine": machine(), **content}
+
+
+def write_results(results: Mapping[str, Any], output: Path, program: str, text: str) -> None:
+    """Write the results as JSON, and beside it a text as Markdown with data, command and machine added."""
+    options = results["options"]
+    words = [f"--{key.replace('_', '-')} {_word(value)}" for key, value in options.items() if value not in ("", [], ())]
+    lines = [
+        text,
+        f"Data: {options['data']}.",
+        f"Command: `python -m benchmarks.{program} {' '.join(words)}`",
+        f"Machine: {', '.join(f'{key} {value}' for key, value in results['machine'].items())}",
+    ]
+    write_text(output, json.dumps(results, indent=1))
+    write_text(output.with_suffix(".md"), "\n\n".join(lines))
+
+
+def _word(value: Any) -> str:
+    return shlex.join(map(str, value)) if isinstance(value, list | tuple) else shlex.quote(str(value))
