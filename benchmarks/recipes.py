@@ -28,9 +28,10 @@ FAST: Final = RECIPES["fast"]
 
 COMPARED: Final[dict[str, Recipe]] = {
     "fast: SOAP, batches of 4": FAST,
-    "SOAP, batches of 16": replace(FAST, batch_size=16),
-    "Adam at 1e-3, batches of 4": replace(FAST, optimizer="adam", learning_rate=1e-3),
-    "Adam at 1e-3, batches of 16, warm-up 500": replace(
+    "fast, batches of 16": replace(FAST, batch_size=16),
+    "fast, mean squared error": replace(FAST, loss="mse", clip=0.1),
+    "fast, Adam at 1e-3": replace(FAST, optimizer="adam", learning_rate=1e-3),
+    "fast, Adam at 1e-3, batches of 16, warm-up 500": replace(
         FAST, optimizer="adam", learning_rate=1e-3, batch_size=16, warm_up=500
     ),
     "paper: SGD, batches of 64": RECIPES["paper"],

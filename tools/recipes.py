@@ -9,6 +9,15 @@ import torch
 from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 
+CHOICES: Final = {
+    "optimizer": ("soap", "adam", "sgd"),
+    "loss": ("psnr", "mse", "sum"),
+    "schedule": ("cosine", "steps"),
+}
+
+PSNR_FLOOR: Final = 1e-5
+"""Added to the mean squared error of a patch in the loss "psnr": beyond 50 dB nothing is left to gain."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -30,17 +39,18 @@ class Recipe:
     """Patches in a batch."""
     crop: int = 48
     """Height and width of a patch in pixels."""
-    clip: float = 0.1
-    """Largest norm of the gradient."""
-    summed: bool = False
-    """Whether the loss is half the squared error summed over a patch, as in VDSR, instead of its mean."""
+    loss: str = "psnr"
+    """"psnr": minus the mean PSNR in dB, which is what tools are measured by; "mse": the mean squared error, which is
+    ruled by the few patches with most detail; "sum": half the squared error summed over a patch, as in VDSR."""
+    clip: float = 100.0
+    """Largest norm of the loss's gradient."""
     average: float = 0.998
     """Decay of the exponential average of the weights, which is what becomes the tool; 0 takes the last weights."""
     branch_scale: float = 0.1
     """Factor on the first weights of the last convolution of each branch, so that training starts near the identity."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimizer", ("soap", "adam", "sgd")), ("schedule", ("cosine", "steps"))):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(map(repr, choices))}")
         for name in ("learning_rate", "batch_size", "crop", "clip", "branch_scale"):
@@ -54,6 +64,13 @@ class Recipe:
         progress = min(1.0, progress)
         falling = 0.5 * (1 + cos(pi * progress)) if self.schedule == "cosine" else 0.1 ** min(3, int(4 * progress))
         return self.learning_rate * falling * min(1.0, (iteration + 1) / max(1, self.warm_up))
+
+    def loss_of(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """The loss of a batch, (n, 3, h, w) each."""
+        errors = (restored.float() - reference).square().mean((1, 2, 3))
+        if self.loss == "psnr":
+            return 10 * (errors + PSNR_FLOOR).log10().mean()
+        return errors.mean() * (reference[0].numel() / 2 if self.loss == "sum" else 1)
 
     def new_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """An optimizer of a network's parameters."""
@@ -76,7 +93,7 @@ RECIPES: Final = {
         batch_size=64,
         crop=63,
         clip=0.4,
-        summed=True,
+        loss="sum",
         average=0.0,
     ),
 }

@@ -50,7 +50,7 @@ class Progress:
     Args:
         name: the tool's name.
         iteration: updates so far.
-        loss: mean squared error of the last batch, None before the first.
+        loss: of the last batch, None before the first.
         before: mean PSNR in dB of the validation patches.
         after: the same, after the tool.
         rate: the learning rate.
@@ -68,7 +68,7 @@ class Progress:
     left: float | None
 
     def __str__(self) -> str:
-        loss = "" if self.loss is None else f"loss {self.loss:.2e}, "
+        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
         left = "" if self.left is None else f", {self.left / 60:.1f} min left"
         return (
             f"{self.name}: iteration {self.iteration}, {loss}{self.before:.2f} -> {self.after:.2f} dB, "
@@ -162,9 +162,9 @@ class ToolTraining:
             group["lr"] = self.recipe.rate(self.progress, self.iteration)
         with self._precision():
             restored = self.network(distorted)
-        self.loss = nn.functional.mse_loss(restored.float(), reference)
+        self.loss = self.recipe.loss_of(restored, reference)
         self.optimizer.zero_grad()
-        (self.loss * reference[0].numel() / 2 if self.recipe.summed else self.loss).backward()
+        self.loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
         self._update_average()

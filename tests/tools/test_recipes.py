@@ -59,6 +59,7 @@ def test_the_rate_rises_over_the_first_iterations(schedule):
     ("changes", "message"),
     [
         ({"optimizer": "adamw"}, "optimizer='adamw' is not one of 'soap', 'adam', 'sgd'"),
+        ({"loss": "l1"}, "loss='l1' is not one of 'psnr', 'mse', 'sum'"),
         ({"schedule": "linear"}, "schedule='linear' is not one of 'cosine', 'steps'"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 is not more than 0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan is not more than 0"),
