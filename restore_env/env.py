@@ -153,6 +153,10 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         reward, terminated, truncated = self._episodes.batch.step(_one_action(action))
         return self._observation(), float(reward), bool(terminated), bool(truncated), self._episodes.info(0)
 
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions can be taken, bool (actions,), as MaskablePPO asks for it: always all."""
+        return np.ones(int(self._episodes.action_space.n), dtype=np.bool_)
+
     def render(self) -> NDArray[np.uint8] | None:
         """The episode so far as uint8 (h, w, 3): distorted, after each step, reference; None without a render mode."""
         if self.render_mode is None:

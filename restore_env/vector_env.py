@@ -138,6 +138,10 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         infos = self._after_step(np.flatnonzero(over), np.flatnonzero(terminated | truncated))
         return self._episodes.observations(), reward, terminated, truncated, infos
 
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions can be taken, bool (num_envs, actions): always all."""
+        return np.ones((self.num_envs, int(self._episodes.action_space.n)), dtype=np.bool_)
+
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A picture of each episode, as `ImageRestoreEnv.render` draws it."""
         if self.render_mode is None:
