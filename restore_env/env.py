@@ -73,6 +73,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         stop_if_worse: whether an episode ends that fell below its input.
         include_step: whether the observation holds the step.
         device: where the tools compute, "cpu" or "cuda".
+        dtype: in which precision networks convolve, "float32" or "bfloat16"; None leaves the toolbox as it is.
         render_mode: None or "rgb_array".
 
     Raises:
@@ -104,6 +105,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         stop_if_worse: bool = False,
         include_step: bool = False,
         device: str = "cpu",
+        dtype: str | None = None,
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = render_mode
@@ -119,6 +121,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             stop_if_worse=stop_if_worse,
             include_step=include_step,
             device=device,
+            dtype=dtype,
             render_mode=render_mode,
         )
         self.toolbox = self._episodes.toolbox

@@ -42,13 +42,14 @@ class Episodes:
         stop_if_worse: bool,
         include_step: bool,
         device: str,
+        dtype: str | None,
         render_mode: str | None,
     ) -> None:
         check_choice("render_mode", render_mode, RENDER_MODES)
         self.patch_size = check_whole("patch_size", patch_size, SMALLEST_SIDE)
         self.include_step = check_flag("include_step", include_step)
         self.device = check_device(device)
-        self.toolbox: Toolbox = load_toolbox(toolbox, self.device)
+        self.toolbox: Toolbox = load_toolbox(toolbox, self.device, dtype)
         self.source = as_source(images, severity, self.patch_size)
         self.batch = RestorationBatch(
             self.toolbox,

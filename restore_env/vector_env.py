@@ -34,7 +34,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         autoreset_mode: "NextStep" (Gymnasium's default), "SameStep" or "Disabled", or the `AutoresetMode`.
         max_episode_steps: another limit of the steps, as `gymnasium.make_vec` passes it; the smaller one holds.
         images, severity, toolbox, reward, patch_size, max_steps, stop_action, time_limit, stop_if_worse, include_step,
-            device, render_mode: as in `ImageRestoreEnv`.
+            device, dtype, render_mode: as in `ImageRestoreEnv`.
 
     Raises:
         TypeError, ValueError: for an argument that is none of these; the message names it.
@@ -59,6 +59,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         stop_if_worse: bool = False,
         include_step: bool = False,
         device: str = "cpu",
+        dtype: str | None = None,
         render_mode: str | None = None,
     ) -> None:
         self.num_envs = check_whole("num_envs", num_envs, 1)
@@ -79,6 +80,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             stop_if_worse=stop_if_worse,
             include_step=include_step,
             device=device,
+            dtype=dtype,
             render_mode=render_mode,
         )
         self.toolbox = self._episodes.toolbox

@@ -376,3 +376,17 @@ def test_version_0_pays_and_ends_as_it_always_did(photos, function_toolbox):
     # JPEG and blur may differ by a level between builds of OpenCV
     assert info["psnr"] == pytest.approx(PINNED["psnr"], abs=0.05)
     assert [transition[1] for transition in transitions] == pytest.approx(PINNED["rewards"], abs=0.05)
+
+
+def test_bfloat16_is_an_option(make, pair):
+    gains = {}
+    for dtype in ("float32", "bfloat16"):
+        env = make(toolbox="rl-restore-12", dtype=dtype)
+        assert env.unwrapped.toolbox.dtype == dtype
+        env.reset(options=pair)
+        gains[dtype] = env.step(5)[1]
+    assert gains["float32"] != gains["bfloat16"]
+    assert gains["float32"] == pytest.approx(gains["bfloat16"], abs=0.02)
+    assert make(toolbox="rl-restore-12").unwrapped.toolbox.dtype == "float32"
+    with pytest.raises(ValueError, match="dtype='half'"):
+        make(dtype="half")

@@ -35,13 +35,16 @@ def available_toolboxes() -> list[str]:
 
 
 def load_toolbox(
-    name: str | os.PathLike[str] | Toolbox = DEFAULT_TOOLBOX, device: str | torch.device = "cpu"
+    name: str | os.PathLike[str] | Toolbox = DEFAULT_TOOLBOX,
+    device: str | torch.device = "cpu",
+    dtype: str | None = None,
 ) -> Toolbox:
     """Load a shipped toolbox by name or any other by its folder.
 
     Args:
         name: "rl-restore-12", "classical", or a folder; a `Toolbox` is returned as it is, on `device`.
         device: where its networks compute.
+        dtype: in which precision they convolve, "float32" or "bfloat16"; by default as they are.
 
     Raises:
         ValueError: if there is no such toolbox, or this machine lacks the device.
@@ -49,16 +52,16 @@ def load_toolbox(
     """
     check_device(device)
     if isinstance(name, Toolbox):
-        return name.to(device)
+        return name.to(device, dtype)
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"toolbox={name!r} is not a name, a folder or a Toolbox")
     if name == "classical":
-        return classical_toolbox()
+        return classical_toolbox().to(device, dtype)
     folder = PRETRAINED / name if name in available_toolboxes() else Path(name)
     if not (folder / DESCRIPTION).is_file():
         known = ", ".join(map(repr, available_toolboxes()))
         raise ValueError(f"toolbox={str(name)!r} is neither one of {known} nor a folder with a {DESCRIPTION}")
-    return _load_folder(folder).to(device)
+    return _load_folder(folder).to(device, dtype)
 
 
 def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str]) -> None:

@@ -1,12 +1,14 @@
 """An ordered, immutable set of tools that acts on a batch of images."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from typing import Any, Final, overload
 
 import torch
 from torch import Tensor
 
+from restore_env.checks import check_choice
 from restore_env.toolbox.tool import Tool
 
 STOP: Final = "stop"
@@ -14,6 +16,9 @@ STOP: Final = "stop"
 
 CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
 """Pixels that a tool gets at once on a device: on a CPU the feature maps then stay in its cache."""
+
+DTYPES: Final = ("float32", "bfloat16")
+"""Precisions in which networks can convolve."""
 
 TILE: Final = 256
 """Side in pixels of the tiles in which images larger than a chunk are worked on."""
@@ -25,15 +30,18 @@ class Toolbox(Sequence[Tool]):
     Args:
         tools: the tools; names are unique.
         name: what to call the toolbox in reports and saved policies.
+        dtype: in which precision networks convolve, "float32" or "bfloat16"; images are float32 in any case.
 
     Raises:
         TypeError: if something in `tools` is no `Tool`.
-        ValueError: if there is none, two share a name, or one is called "stop".
+        ValueError: if there is none, two share a name, or one is called "stop"; if `dtype` is neither.
     """
 
-    def __init__(self, tools: Iterable[Tool], name: str = "custom") -> None:
+    def __init__(self, tools: Iterable[Tool], name: str = "custom", dtype: str = "float32") -> None:
+        check_choice("dtype", dtype, DTYPES)
         self._tools = tuple(tools)
         self.name = name
+        self.dtype = dtype
         wrong = [tool for tool in self._tools if not isinstance(tool, Tool)]
         if wrong:
             raise TypeError(f"tools: {wrong[0]!r} is not a Tool; Tool.from_function and Tool.from_module make one")
@@ -76,9 +84,9 @@ class Toolbox(Sequence[Tool]):
     def __repr__(self) -> str:
         return f"Toolbox({self.name!r}: {', '.join(self.names)})"
 
-    def to(self, device: str | torch.device) -> "Toolbox":
-        """The toolbox on a device."""
-        return Toolbox([tool.to(device) for tool in self._tools], self.name)
+    def to(self, device: str | torch.device, dtype: str | None = None) -> "Toolbox":
+        """The toolbox on a device, and in another precision if one is given."""
+        return Toolbox([tool.to(device) for tool in self._tools], self.name, dtype or self.dtype)
 
     def index(self, name: Any, *_: Any) -> int:
         """The action of the tool called `name`, or of "stop".
@@ -106,7 +114,7 @@ class Toolbox(Sequence[Tool]):
         """
         chosen = self.check_actions(actions, len(images))
         result = images.clone(memory_format=torch.channels_last)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._precision(images.device):
             for action in chosen.unique().tolist():
                 if action == self.stop:
                     continue
@@ -114,6 +122,10 @@ class Toolbox(Sequence[Tool]):
                 for chunk in rows.split(_chunk_length(images)):
                     result[chunk] = apply_tool(self[action], images[chunk])
         return result
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """What networks run under; what they add to an image is rounded to bfloat16 then, the image is not."""
+        return torch.autocast(device.type, torch.bfloat16) if self.dtype == "bfloat16" else nullcontext()
 
     def check_actions(self, actions: Tensor | Sequence[int], n: int) -> Tensor:
         """Return `actions` as an int64 tensor (n,) on the CPU, or raise a `ValueError`."""

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from restore_env import Tool, Toolbox, ToolError, load_toolbox
+from restore_env.metrics import psnr
 from restore_env.toolbox import toolbox as toolbox_module
 from restore_env.toolbox.toolbox import CHUNK_PIXELS, TILE, apply_tool
 
@@ -189,3 +191,29 @@ def test_index_of_an_unknown_tool_lists_the_known(function_toolbox):
 def test_a_name_is_in_the_toolbox_or_not(function_toolbox):
     assert "median" in function_toolbox and function_toolbox[0] in function_toolbox
     assert "stop" not in function_toolbox
+
+
+def test_bfloat16_changes_little_and_keeps_float32_images():
+    toolbox = load_toolbox("rl-restore-12")
+    rounded = load_toolbox("rl-restore-12", dtype="bfloat16")
+    generator = torch.Generator().manual_seed(0)
+    reference = nn.functional.interpolate(torch.rand(13, 3, 9, 9, generator=generator), 63, mode="bicubic").clamp(0, 1)
+    images = (reference + 0.05 * torch.randn(reference.shape, generator=generator)).clamp(0, 1)
+    actions = torch.arange(13)
+    exact, result = toolbox.apply(images, actions), rounded.apply(images, actions)
+    assert result.dtype == torch.float32
+    assert torch.equal(result[12], images[12])
+    assert all(not torch.equal(exact[row], result[row]) for row in range(12))
+    assert float((psnr(exact, reference) - psnr(result, reference)).abs().max()) < 0.02
+
+
+def test_functions_know_nothing_of_bfloat16(function_toolbox):
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    rounded = function_toolbox.to("cpu", "bfloat16")
+    assert (rounded.dtype, rounded.to("cpu").dtype, function_toolbox.dtype) == ("bfloat16", "bfloat16", "float32")
+    assert torch.equal(rounded.apply(images, [0, 1, 2]), function_toolbox.apply(images, [0, 1, 2]))
+
+
+def test_an_unknown_precision_is_refused(function_toolbox):
+    with pytest.raises(ValueError, match="dtype='float16' is not one of 'float32', 'bfloat16'"):
+        function_toolbox.to("cpu", "float16")
