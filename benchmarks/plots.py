@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,9 +26,7 @@ def bars(axes: Axes, labels: Sequence[str], values: Mapping[str, Sequence[float]
         axes.bar(places + (number - (len(values) - 1) / 2) * width, heights, width, label=name)
     axes.set_xticks(places, labels, rotation=45, ha="right")
     axes.set_ylabel(title)
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    _finish(axes, "y")
 
 
 def curves(
@@ -38,7 +37,12 @@ def curves(
         axes.plot(x, y, marker=".", label=name)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    axes.grid(alpha=0.3)
+    _finish(axes, "both")
+
+
+def _finish(axes: Axes, lines: Literal["x", "y", "both"]) -> None:
+    """Faint grid lines, no frame, and a legend."""
+    axes.grid(axis=lines, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
 

@@ -13,7 +13,12 @@ def images_to_tensor(
 ) -> Tensor:
     """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [0, 1], laid out channels last."""
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(list(images)))).to(device)
-    return (stacked.float() / 255).permute(0, 3, 1, 2)  # permuted, it is channels last already
+    return bytes_to_floats(stacked)
+
+
+def bytes_to_floats(images: Tensor) -> Tensor:
+    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [0, 1] on the same device, laid out channels last."""
+    return (images.float() / 255).permute(0, 3, 1, 2)  # permuted, it is channels last already
 
 
 def tensor_to_images(images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from restore_env.arrays import bytes_to_floats
 from restore_env.constants import BLUR_KERNEL_SIZE
 from restore_env.distortions import DistortionModel, GaussianBlur, GaussianNoise, MixedDistortion
 from restore_env.pairs import shrink, shrink_factors
@@ -102,7 +103,7 @@ class PhotoBatches:
         rows, columns = self._mirrored(rows), self._mirrored(columns)
         places = start[:, None, None] + rows[:, :, None] * width[:, None, None] + columns[:, None, :]
         places = torch.where(self._coin()[:, None, None], places.transpose(1, 2), places)
-        return (self._pixels[places].float() / 255).permute(0, 3, 1, 2)
+        return bytes_to_floats(self._pixels[places])
 
     def _mirrored(self, places: Tensor) -> Tensor:
         return torch.where(self._coin()[:, None], places.flip(1), places)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore_env.arrays import images_to_tensor
+from restore_env.arrays import bytes_to_floats, images_to_tensor
 from restore_env.errors import ImageError
 from restore_env.pairs import Pairs, PairSource, load_pairs, save_pairs
 from tools.parallel import draw_in_parallel
@@ -50,7 +50,7 @@ class PoolBatches:
                 len(self.distorted), size=(BLOCK, self.batch_size)
             )
             self._block, self._rows = block, torch.from_numpy(rows).to(self.distorted.device)
-        return _floats(self.distorted[self._rows[place]]), _floats(self.reference[self._rows[place]])
+        return bytes_to_floats(self.distorted[self._rows[place]]), bytes_to_floats(self.reference[self._rows[place]])
 
 
 def prepare_pool(folder: Path, name: str, source: PairSource, identity: str, n: int, seed: int, jobs: int) -> Pairs:
@@ -81,8 +81,3 @@ def prepare_pool(folder: Path, name: str, source: PairSource, identity: str, n: 
 def pairs_to_tensors(pairs: Pairs, device: str | torch.device = "cpu") -> Batch:
     """All pairs as float32 (n, 3, h, w) in [0, 1], distorted and reference."""
     return images_to_tensor(pairs.distorted, device), images_to_tensor(pairs.reference, device)
-
-
-def _floats(images: Tensor) -> Tensor:
-    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [0, 1]; permuted, it is laid out channels last."""
-    return images.float().div_(255).permute(0, 3, 1, 2)
