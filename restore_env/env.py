@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.distortions import DistortionModel
 from restore_env.episodes import Episodes, Info, ObservationDict, Options
+from restore_env.pairs import Pair
 from restore_env.rendering import draw_episode
 from restore_env.rewards import Reward
 
@@ -138,10 +139,10 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
                 drawing.
         """
         super().reset(seed=seed)
-        pair = self._episodes.draw(self.np_random, options)
+        pair = self._episodes.pair(options, lambda: self._episodes.source.sample(self.np_random))
         self._episodes.start([pair])
         self._started = True
-        return self._observation(), self._episodes.info(0, pair)
+        return self._observation(), self._info(pair)
 
     def step(self, action: Any) -> tuple[ObservationDict, float, bool, bool, Info]:
         """Apply the tool `action`, or stop.
@@ -154,7 +155,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         if not self._started or bool(self._episodes.batch.ended[0]):
             raise gym.error.ResetNeeded("the episode has ended or not begun; call reset() before step()")
         reward, terminated, truncated = self._episodes.batch.step(_one_action(action))
-        return self._observation(), float(reward), bool(terminated), bool(truncated), self._episodes.info(0)
+        return self._observation(), float(reward), bool(terminated), bool(truncated), self._info()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions can be taken, bool (actions,), as MaskablePPO asks for it: always all."""
@@ -168,6 +169,9 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         if not self._started:
             raise gym.error.ResetNeeded("nothing to render yet; call reset() first")
         return draw_episode(self._episodes.batch, 0)
+
+    def _info(self, *pair: Pair) -> Info:
+        return self._episodes.infos(np.zeros(1, np.int64), pair)[0]
 
     def _observation(self) -> ObservationDict:
         rows = self._episodes.observations()

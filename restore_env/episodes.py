@@ -1,6 +1,6 @@
 """What the single and the vector environment share: arguments, spaces, starting states, observations, infos."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,9 @@ class Episodes:
         self.observation_space = self._observation_space()
         self.action_space = spaces.Discrete(len(self.toolbox) + self.batch.stop_action)
 
-    def draw(self, rng: np.random.Generator, options: Options | None) -> Pair:
-        """The pair of a new episode: that of `options`, or one drawn from the source."""
-        pair = self._given(options or {}) or self.source.sample(rng)
+    def pair(self, options: Options | None, draw: Callable[[], Pair]) -> Pair:
+        """The pair of a new episode: that of `options`, or one that is drawn."""
+        pair = self._given(options or {}) or draw()
         size = (self.patch_size, self.patch_size, 3)
         if pair.distorted.shape != size or pair.reference.shape != size:
             raise ValueError(
@@ -81,22 +81,24 @@ class Episodes:
         """Begin the episodes of some rows anew."""
         self.batch.restart(torch.from_numpy(rows).to(self.device), *self._tensors(pairs))
 
-    def observations(self) -> ObservationDict:
-        """New arrays with the observations of all episodes."""
-        observed = self.batch.observe()
+    def observations(self, rows: NDArray[np.int64] | None = None) -> ObservationDict:
+        """New arrays with the observations of some episodes, by default of all."""
+        observed = self.batch.observe(None if rows is None else torch.from_numpy(rows).to(self.device))
         result = {"image": observed.image.cpu().numpy(), "previous_action": observed.previous_action.cpu().numpy()}
         return result | ({"step": observed.step.cpu().numpy()} if self.include_step else {})
 
-    def info(self, row: int, pair: Pair | None = None) -> Info:
-        """A new info of one episode; with the parameters of the distortion if it starts with `pair`."""
-        info: Info = {
-            "psnr": float(self.batch.psnr[row]),
-            "step": int(self.batch.steps[row]),
-            "toolchain": self.batch.toolchain(row),
-        }
-        if pair is not None and pair.distortion is not None:
-            info["distortion"] = dict(pair.distortion)
-        return info
+    def infos(self, rows: NDArray[np.int64], pairs: Sequence[Pair] = ()) -> list[Info]:
+        """New infos of some episodes; with the parameters of the distortions if they start with `pairs`."""
+        wanted = torch.from_numpy(rows).to(self.device)
+        columns = self.batch.psnr[wanted].tolist(), self.batch.steps[wanted].tolist()
+        infos: list[Info] = [
+            {"psnr": value, "step": step, "toolchain": toolchain}
+            for value, step, toolchain in zip(*columns, self.batch.named_toolchains(wanted), strict=True)
+        ]
+        for info, pair in zip(infos, pairs, strict=False):
+            if pair.distortion is not None:
+                info["distortion"] = dict(pair.distortion)
+        return infos
 
     def _observation_space(self) -> spaces.Dict:
         parts: dict[str, spaces.Space[Any]] = {

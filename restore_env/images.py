@@ -4,12 +4,12 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from copy import copy
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
-import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -26,6 +26,9 @@ EXTENSIONS: Final = frozenset(
 
 WRITTEN: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
 """Endings of the files that can be written."""
+
+EMBEDDED: Final = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
+"""Files of scikit-image."""
 
 _WRITTEN_16_BIT: Final = frozenset((".png", ".tif", ".tiff"))
 _WRITTEN_ALPHA: Final = frozenset((".png", ".tif", ".tiff", ".webp"))
@@ -171,10 +174,13 @@ class FolderPhotos(Sequence[ByteImage]):
 
 
 def embedded_photos() -> list[ByteImage]:
-    """The colour photos that scikit-image ships: an astronaut, a cat, a cup of coffee, a rocket, a motorcycle."""
-    names = ("astronaut", "chelsea", "coffee", "rocket")
-    photos = [getattr(skimage.data, name)() for name in names] + [skimage.data.stereo_motorcycle()[0]]
-    return [np.ascontiguousarray(photo[..., :3], dtype=np.uint8) for photo in photos]
+    """The colour photos that scikit-image ships: an astronaut, a cat, a cup of coffee, a rocket, a motorcycle.
+
+    Their files are read directly: the functions of `skimage.data` import half of SciPy first.
+    """
+    folder = files("skimage.data")
+    with as_file(folder) as path:
+        return [as_rgb_bytes(read_image(path / name)) for name in EMBEDDED]
 
 
 def warn_skipped(reason: object) -> None:

@@ -174,13 +174,25 @@ class RestorationBatch:
         self._count(acting, applied, chosen)
         return Outcome(reward, terminated, truncated)
 
-    def observe(self) -> Observation:
-        """What a policy sees now."""
-        return Observation(tensor_to_images(self.images), self.previous_action.clone(), self.steps.clone())
+    def observe(self, rows: Tensor | None = None) -> Observation:
+        """What a policy sees now, in new tensors.
+
+        Args:
+            rows: int64 (k,), the episodes wanted; by default all.
+        """
+        rows = torch.arange(len(self), device=self.images.device) if rows is None else rows
+        return Observation(tensor_to_images(self.images[rows]), self.previous_action[rows], self.steps[rows])
 
     def toolchain(self, row: int) -> tuple[str, ...]:
         """The names of the tools applied so far in one episode."""
-        return tuple(self.toolbox[action].name for action in self.toolchains[row].tolist() if action != NO_TOOL)
+        return self.named_toolchains(slice(row, row + 1))[0]
+
+    def named_toolchains(self, rows: slice | Tensor) -> list[tuple[str, ...]]:
+        """The names of the tools applied so far, of each of these episodes."""
+        names = self.toolbox.names
+        return [
+            tuple(names[action] for action in chain if action != NO_TOOL) for chain in self.toolchains[rows].tolist()
+        ]
 
     def _checked(self, actions: Tensor) -> Tensor:
         ended = self.ended.cpu()

@@ -11,12 +11,14 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from restore_env.checks import check_whole
+from restore_env.checks import check_flag, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.distortions import DistortionModel
 from restore_env.env import ImageRestoreEnv
 from restore_env.episodes import Episodes, Info, ObservationDict, Options
 from restore_env.images import check_all_bytes
+from restore_env.pairs import Pair
+from restore_env.prefetch import Prefetcher
 from restore_env.rendering import draw_episode
 from restore_env.rewards import Reward
 
@@ -27,10 +29,12 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
     """`num_envs` environments `ImageRestore-v0` as one batch.
 
     It returns what `gymnasium.vector.SyncVectorEnv` over as many single environments would, sub-environment i seeded
-    with `seed + i`, but applies each tool once to all images that chose it.
+    with `seed + i`, but applies each tool once to all images that chose it, and meanwhile draws the pairs of the next
+    episodes. After the first step the generators of `np_random` are therefore ahead by a pair.
 
     Args:
         num_envs: how many environments.
+        prefetch: whether to draw pairs ahead, in a thread; the pairs are the same without.
         autoreset_mode: "NextStep" (Gymnasium's default), "SameStep" or "Disabled", or the `AutoresetMode`.
         max_episode_steps: another limit of the steps, as `gymnasium.make_vec` passes it; the smaller one holds.
         images, severity, toolbox, reward, patch_size, max_steps, stop_action, time_limit, stop_if_worse, include_step,
@@ -46,6 +50,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         self,
         num_envs: int = 1,
         *,
+        prefetch: bool = True,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
         images: Any = "embedded",
@@ -89,6 +94,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._generators: list[tuple[np.random.Generator, int]] = []
+        self._prefetcher = Prefetcher(self._episodes.source, check_flag("prefetch", prefetch))
         self._started = False
 
     @property  # type: ignore[misc]
@@ -136,6 +142,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         over = batch.ended.cpu().numpy()
         if over.any() and self.autoreset_mode is AutoresetMode.DISABLED:
             raise gym.error.ResetNeeded(f"episode {int(over.argmax())} has ended; call reset() with a 'reset_mask'")
+        self._prefetcher.prepare(self.np_random)
         reward, terminated, truncated = (value.cpu().numpy() for value in batch.step(self._integers(actions)))
         infos = self._after_step(np.flatnonzero(over), np.flatnonzero(terminated | truncated))
         return self._episodes.observations(), reward, terminated, truncated, infos
@@ -152,6 +159,10 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             raise gym.error.ResetNeeded("nothing to render yet; call reset() first")
         return tuple(draw_episode(self._episodes.batch, row) for row in range(self.num_envs))
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the thread that draws pairs."""
+        self._prefetcher.close()
+
     def _integers(self, actions: Any) -> torch.Tensor:
         array = np.asarray(actions)
         if not np.issubdtype(array.dtype, np.integer):
@@ -163,13 +174,14 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
         infos: Info = {}
         reset_now = ended if same_step else over
-        for row in np.setdiff1d(np.arange(self.num_envs), reset_now):
-            infos = self._add_info(infos, self._episodes.info(int(row)), int(row))
+        going_on = np.setdiff1d(np.arange(self.num_envs), reset_now)
+        for row, info in zip(going_on.tolist(), self._episodes.infos(going_on), strict=True):
+            infos = self._add_info(infos, info, row)
         if same_step and len(ended):
-            final = self._episodes.observations()
-            for row in ended.tolist():
-                single = {key: value[row].copy() for key, value in final.items()}
-                infos = self._add_info(infos, {"final_obs": single, "final_info": self._episodes.info(row)}, row)
+            final = self._episodes.observations(ended)
+            for index, (row, info) in enumerate(zip(ended.tolist(), self._episodes.infos(ended), strict=True)):
+                single = {key: value[index].copy() for key, value in final.items()}
+                infos = self._add_info(infos, {"final_obs": single, "final_info": info}, row)
         return self._begin(reset_now, {}, infos)
 
     def _begin(self, rows: Rows, options: Options, infos: Info | None = None) -> Info:
@@ -177,16 +189,20 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         infos = {} if infos is None else infos
         if not len(rows):
             return infos
-        generators = self.np_random
-        pairs = [self._episodes.draw(generators[row], self._options_of(row, options)) for row in rows]
+        pairs = [self._pair(row, options) for row in rows.tolist()]
         if len(rows) == self.num_envs:
             self._episodes.start(pairs)
         else:
             self._episodes.restart(rows, pairs)
         self._started = True
-        for row, pair in zip(rows.tolist(), pairs, strict=True):
-            infos = self._add_info(infos, self._episodes.info(row, pair), row)
+        for row, info in zip(rows.tolist(), self._episodes.infos(rows, pairs), strict=True):
+            infos = self._add_info(infos, info, row)
         return infos
+
+    def _pair(self, row: int, options: Options) -> Pair:
+        return self._episodes.pair(
+            self._options_of(row, options), lambda: self._prefetcher.take(row, self._seeded()[row][0])
+        )
 
     def _rows(self, options: Options) -> Rows:
         if "reset_mask" not in options:

@@ -5,7 +5,6 @@ from typing import Final
 
 import cv2
 import numpy as np
-from skimage.restoration import denoise_tv_chambolle, richardson_lucy
 
 from restore_env.distortions import ByteImage, FloatImage
 from restore_env.toolbox.tool import Tool
@@ -50,7 +49,10 @@ def _unsharp_mask(sigma: float, amount: float) -> Callable[[ByteImage], ByteImag
     return apply
 
 
+# scikit-image's filters take longer to import, with SciPy, than PyTorch: only who uses them waits for that.
 def _total_variation(image: FloatImage, weight: float) -> FloatImage:
+    from skimage.restoration import denoise_tv_chambolle  # noqa: PLC0415
+
     return np.asarray(denoise_tv_chambolle(image, weight=weight, channel_axis=2), dtype=np.float32)
 
 
@@ -62,6 +64,8 @@ _MARGIN: Final = 4 * _RADIUS
 
 def _richardson_lucy(image: FloatImage) -> FloatImage:
     """Ten rounds of Richardson-Lucy with a Gaussian of 1.5 pixels, edges mirrored so that they do not darken."""
+    from skimage.restoration import richardson_lucy  # noqa: PLC0415
+
     line = cv2.getGaussianKernel(2 * _RADIUS + 1, _BLUR_SIGMA)
     kernel = line @ line.T
     padded = np.pad(image, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="reflect")

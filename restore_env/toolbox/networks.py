@@ -7,8 +7,9 @@ nothing clipped.
 from collections.abc import Mapping
 from typing import Final
 
-from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch import Tensor, nn, relu, relu_
+
+from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
 
 
 class ThreeLayerCNN(nn.Module):
@@ -25,13 +26,13 @@ class ThreeLayerCNN(nn.Module):
     def __init__(self, wide: int = 32, narrow: int = 16) -> None:
         super().__init__()
         self.arguments = {"wide": wide, "narrow": narrow}
-        self.conv1 = nn.Conv2d(3, wide, 9, padding=4)
+        self.conv1 = ConvFromImage(wide, 9)
         self.conv2 = nn.Conv2d(wide, narrow, 5, padding=2)
-        self.conv3 = nn.Conv2d(narrow, 3, 5, padding=2)
+        self.conv3 = ConvToImage(narrow, 5)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return `images` (n, 3, h, w) plus the residual."""
-        features = relu(self.conv2(relu(self.conv1(images))))
+        features = relu_(self.conv2(relu_(self.conv1(images))))
         residual: Tensor = self.conv3(features)
         return images + residual
 
@@ -52,21 +53,21 @@ class EightLayerCNN(nn.Module):
     def __init__(self, wide: int = 64, narrow: int = 32) -> None:
         super().__init__()
         self.arguments = {"wide": wide, "narrow": narrow}
-        self.conv1 = nn.Conv2d(3, wide, 5, padding=2)
+        self.conv1 = ConvFromImage(wide, 5)
         self.conv1_2 = nn.Conv2d(wide, narrow, 1)
         self.conv2 = nn.Conv2d(narrow, narrow, 3, padding=1)
         self.conv2a = nn.Conv2d(narrow, narrow, 3, padding=1)
         self.conv2c = nn.Conv2d(narrow, narrow, 3, padding=1)
         self.conv2d = nn.Conv2d(narrow, narrow, 3, padding=1)
         self.conv2_2 = nn.Conv2d(narrow, wide, 1)
-        self.conv3 = nn.Conv2d(wide, 3, 5, padding=2)
+        self.conv3 = ConvToImage(wide, 5)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return `images` (n, 3, h, w) plus the residual."""
-        a = self.conv1_2(relu(self.conv1(images)))
-        b = a + self.conv2a(relu(self.conv2(relu(a))))
-        c = b + self.conv2d(relu(self.conv2c(relu(b))))
-        residual: Tensor = self.conv3(relu(self.conv2_2(c)))
+        a = self.conv1_2(relu_(self.conv1(images)))
+        b = a + self.conv2a(relu_(self.conv2(relu(a))))
+        c = b + self.conv2d(relu_(self.conv2c(relu(b))))
+        residual: Tensor = self.conv3(relu_(self.conv2_2(c)))
         return images + residual
 
 

@@ -113,14 +113,13 @@ class Toolbox(Sequence[Tool]):
             ToolError: if a tool fails; `images` is unchanged in any case.
         """
         chosen = self.check_actions(actions, len(images))
-        result = images.clone(memory_format=torch.channels_last)
+        result = torch.empty_like(images, memory_format=torch.channels_last)
+        groups = chosen.argsort(stable=True).to(images.device).split(chosen.bincount(minlength=self.stop + 1).tolist())
         with torch.inference_mode(), self._precision(images.device):
-            for action in chosen.unique().tolist():
-                if action == self.stop:
-                    continue
-                rows = (chosen == action).nonzero().flatten().to(images.device)
-                for chunk in rows.split(_chunk_length(images)):
-                    result[chunk] = apply_tool(self[action], images[chunk])
+            for tool, rows in zip(self, groups, strict=False):
+                for chunk in rows.split(_chunk_length(images)) if len(rows) else ():
+                    result[chunk] = apply_tool(tool, images[chunk])
+        result[groups[self.stop]] = images[groups[self.stop]]
         return result
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
