@@ -40,6 +40,17 @@ def curves(
     _finish(axes, "both")
 
 
+def throughput_bars(axes: Axes, rates: Mapping[str, float]) -> None:
+    """A horizontal bar for each key, its value beside it; the key "bound" is a line."""
+    shown = {name: value for name, value in rates.items() if name != "bound"}
+    places = axes.barh(list(shown), list(shown.values()))
+    axes.bar_label(places, fmt="{:,.0f}", padding=3)
+    axes.axvline(rates["bound"], color="black", linestyle="--", label="bound of the arithmetic units (float32)")
+    axes.invert_yaxis()
+    axes.set_xlabel("steps per second")
+    _finish(axes, "x")
+
+
 def _finish(axes: Axes, lines: Literal["x", "y", "both"]) -> None:
     """Faint grid lines, no frame, and a legend."""
     axes.grid(axis=lines, alpha=0.3)

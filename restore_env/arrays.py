@@ -12,8 +12,12 @@ def images_to_tensor(
     images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], device: str | torch.device = "cpu"
 ) -> Tensor:
     """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [0, 1], laid out channels last."""
-    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(list(images)))).to(device)
-    return bytes_to_floats(stacked)
+    return bytes_to_floats(stack_images(images, device))
+
+
+def stack_images(images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], device: str | torch.device = "cpu") -> Tensor:
+    """Images of one size as a uint8 tensor (n, h, w, 3) on a device."""
+    return torch.from_numpy(np.ascontiguousarray(np.stack(list(images)))).to(device)
 
 
 def bytes_to_floats(images: Tensor) -> Tensor:
