@@ -1,7 +1,6 @@
 """The training of one tool, with everything it needs to stop and go on."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,14 +11,12 @@ from torch import Tensor, nn
 
 from restore_env.metrics import psnr
 from restore_env.toolbox.tool import Tool
-from tools.checkpoint import load_checkpoint, save_checkpoint
 from tools.recipes import Recipe
 from tools.specs import ToolSpec
+from tools.training import Budget, Training
 from tools.training_data import Batch
 
 VALIDATION_CHUNK = 16
-EVERY = 60.0
-"""Seconds between checkpoints."""
 
 
 class Batches(Protocol):
@@ -27,20 +24,6 @@ class Batches(Protocol):
 
     def batch(self, iteration: int) -> Batch:
         """Distorted and reference, each float32 (batch, 3, h, w) in [0, 1] on the device that trains."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a training is over: after so many iterations, or so many minutes of training."""
-
-    iterations: int | None = None
-    minutes: float | None = None
-
-    def progress(self, iteration: int, seconds: float) -> float:
-        """Share of the budget that is used; 1 or more when it is used up."""
-        if self.iterations is not None:
-            return iteration / self.iterations if self.iterations else 1.0
-        return seconds / (60 * (self.minutes or 0)) if self.minutes else 1.0
 
 
 @dataclass(frozen=True)
@@ -75,14 +58,24 @@ class Progress:
             f"{self.seconds / 60:.1f} min{left}"
         )
 
+    def scalars(self) -> dict[str, float]:
+        """What is logged."""
+        loss = {} if self.loss is None else {"training/loss": self.loss}
+        return loss | {
+            "validation/psnr": self.after,
+            "validation/gain": self.after - self.before,
+            "training/learning_rate": self.rate,
+            "training/minutes": self.seconds / 60,
+        }
+
 
 @dataclass
-class ToolTraining:
+class ToolTraining(Training):
     """Trains one tool; call `run`.
 
-    Stopped at any moment, it goes on from its last checkpoint as if it had never stopped: a batch depends on the seed
-    and the iteration alone, and all else is in the checkpoint. With a budget in iterations the result on a CPU is the
-    same to the bit; in minutes, how many iterations fit depends on the machine.
+    A batch depends on the seed and the iteration alone, and all else is in the checkpoint. With a budget in iterations
+    the result on a CPU is the same to the bit however often it was stopped; in minutes, how many iterations fit depends
+    on the machine.
 
     Args:
         spec: the tool.
@@ -111,36 +104,12 @@ class ToolTraining:
         self.network = self._new_network()
         self.average = self._new_network()
         self.optimizer = self.recipe.new_optimizer(self.network)
-        self.iteration = 0
-        self.seconds = 0.0
         self.loss: Tensor | None = None
-        self._restore()
+        self.restore()
 
-    def run(
-        self, report: Callable[[Progress], None], stopping: Callable[[], bool] = lambda: False, every: float = EVERY
-    ) -> bool:
-        """Train until the budget is used up, or until `stopping`; checkpoint and report every so many seconds.
-
-        Returns:
-            whether the budget is used up.
-        """
-        reported = time.monotonic()
-        while self.progress < 1 and not stopping():
-            started = time.monotonic()
-            self.step(self.batches.batch(self.iteration))
-            self.seconds += time.monotonic() - started
-            if time.monotonic() - reported >= every:
-                self.save()
-                report(self.state())
-                reported = time.monotonic()
-        self.save()
-        report(self.state())
-        return self.progress >= 1
-
-    @property
-    def progress(self) -> float:
-        """Share of the budget that is used."""
-        return self.budget.progress(self.iteration, self.seconds)
+    def advance(self) -> None:
+        """One update on the iteration's batch."""
+        self.step(self.batches.batch(self.iteration))
 
     @property
     def tool(self) -> Tool:
@@ -170,31 +139,30 @@ class ToolTraining:
         self._update_average()
         self.iteration += 1
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        state = {
-            "settings": self._settings(),
+    def state(self) -> dict[str, Any]:
+        """Weights, their average, and the optimizer's memory."""
+        return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration,
-            "seconds": self.seconds,
         }
-        save_checkpoint(self.checkpoint, state)
 
-    def state(self) -> Progress:
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from those."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def status(self) -> Progress:
         """How the training stands."""
-        left = self.seconds / self.progress - self.seconds if self.progress else None
-        loss = None if self.loss is None else float(self.loss.detach())
-        rate = self.recipe.rate(self.progress, self.iteration)
         return Progress(
             self.spec.name,
             self.iteration,
-            loss,
+            None if self.loss is None else float(self.loss.detach()),
             *self.validate(),
-            rate,
+            self.recipe.rate(self.progress, self.iteration),
             self.seconds,
-            None if left is None else max(0.0, left),
+            self.budget.left(self.iteration, self.seconds),
         )
 
     def _precision(self) -> AbstractContextManager[Any]:
@@ -215,27 +183,8 @@ class ToolTraining:
                     parameter.mul_(self.recipe.branch_scale)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
-    def _restore(self) -> None:
-        state: dict[str, Any] | None = load_checkpoint(self.checkpoint)
-        if state is None:
-            return
-        settings = self._settings()
-        differing = [key for key, value in settings.items() if state.get("settings", {}).get(key) != value]
-        if differing:
-            raise ValueError(
-                f"{self.checkpoint}: belongs to a training with another {differing[0]}; delete it to start afresh, or "
-                "choose another folder of checkpoints"
-            )
-        try:
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.iteration, self.seconds = state["iteration"], state["seconds"]
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{self.checkpoint}: not a checkpoint of the tool {self.spec.name!r}") from error
-
-    def _settings(self) -> dict[str, Any]:
-        """What must be the same for a training to go on; the budget may differ, to train for longer."""
+    def settings(self) -> dict[str, Any]:
+        """Tool, recipe, seed, data and precision."""
         return {
             "tool": asdict(self.spec),
             "recipe": asdict(self.recipe),

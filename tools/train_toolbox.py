@@ -33,7 +33,8 @@ from tools.photo_batches import PhotoBatches, can_be_made_on_a_device
 from tools.recipes import RECIPES, Recipe
 from tools.specs import ToolSpec, load_spec
 from tools.stopping import Stopped, StopRequest, stop_request
-from tools.tool_training import Batches, Budget, ToolTraining
+from tools.tool_training import Batches, ToolTraining
+from tools.training import Budget
 from tools.training_data import PoolBatches, pairs_to_tensors, prepare_pool
 from tools.training_log import TrainingLog
 

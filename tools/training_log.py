@@ -6,11 +6,11 @@ from types import TracebackType
 
 from torch.utils.tensorboard import SummaryWriter
 
-from tools.tool_training import Progress
+from tools.training import Status
 
 
 class TrainingLog:
-    """Reports the progress of one tool's training.
+    """Reports how a training stands.
 
     Args:
         folder: of its TensorBoard file.
@@ -26,17 +26,9 @@ class TrainingLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._writer.close()
 
-    def report(self, progress: Progress) -> None:
+    def report(self, status: Status) -> None:
         """Print a line and write the scalars."""
-        print(progress, file=sys.stderr, flush=True)
-        scalars = {
-            "validation/psnr": progress.after,
-            "validation/gain": progress.after - progress.before,
-            "training/learning_rate": progress.rate,
-            "training/minutes": progress.seconds / 60,
-        }
-        if progress.loss is not None:
-            scalars["training/loss"] = progress.loss
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, progress.iteration)
+        print(status, file=sys.stderr, flush=True)
+        for name, value in status.scalars().items():
+            self._writer.add_scalar(name, value, status.iteration)
         self._writer.flush()

@@ -13,7 +13,8 @@ from restore_env.metrics import psnr
 from restore_env.pairs import PatchSampler, draw_pairs, load_pairs, save_pairs
 from tools.recipes import RECIPES, Recipe
 from tools.specs import ToolSpec
-from tools.tool_training import Budget, ToolTraining
+from tools.tool_training import ToolTraining
+from tools.training import Budget
 from tools.training_data import PoolBatches, pairs_to_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -278,7 +279,7 @@ def test_progress_says_how_the_training_stands(training):
         str(last)
         == f"noise-2: iteration 2, loss {last.loss:.3g}, {before:.2f} -> {after:.2f} dB, 0.0 min, 0.0 min left"
     )
-    fresh = training(name="fresh").state()
+    fresh = training(name="fresh").status()
     assert fresh.loss is None and fresh.left is None
     assert str(fresh).endswith(" dB, 0.0 min")
 
