@@ -45,6 +45,26 @@ class Outcome(NamedTuple):
     truncated: Tensor
 
 
+class Trial(NamedTuple):
+    """What a step of n episodes would lead to; on the batch's device.
+
+    Attributes:
+        images: float32 (n, 3, h, w), the states after it.
+        psnr: float64 (n,), of those, in dB.
+        outcome: rewards, and which episodes it would end.
+        acting: bool (n,), the episodes that have not ended before.
+        applied: bool (n,), the episodes to which a tool is applied.
+        actions: int64 (n,), *stop* for episodes that have ended before.
+    """
+
+    images: Tensor
+    psnr: Tensor
+    outcome: Outcome
+    acting: Tensor
+    applied: Tensor
+    actions: Tensor
+
+
 class RestorationBatch:
     """n episodes of restoration side by side; nothing else applies a tool and pays a reward.
 
@@ -161,6 +181,20 @@ class RestorationBatch:
             ValueError: if an action is not allowed, or the reward is none; nothing has changed then.
             ToolError: if a tool fails; nothing has changed then.
         """
+        trial = self.attempt(actions)
+        # Nothing has changed until here, so that a failing tool or reward leaves the episodes where they were.
+        self.commit(trial)
+        return trial.outcome
+
+    def attempt(self, actions: Tensor) -> Trial:
+        """What `step` would lead to, without taking it.
+
+        Args:
+            actions: n integers; those of ended episodes are ignored.
+
+        Raises:
+            ValueError, ToolError: as `step`.
+        """
         acting = ~self.ended
         chosen = self._checked(actions)
         images = self.toolbox.apply(self.images, chosen)
@@ -168,11 +202,13 @@ class RestorationBatch:
         values = torch.where(applied, self._measure(images), self.psnr)
         terminated, truncated = self._ends(acting, applied, values)
         reward = self._pay(images, values, acting, terminated | truncated)
-        # Nothing has changed until here, so that a failing tool or reward leaves the episodes where they were.
-        self.images, self.psnr = images, values
-        self.ended = self.ended | terminated | truncated
-        self._count(acting, applied, chosen)
-        return Outcome(reward, terminated, truncated)
+        return Trial(images, values, Outcome(reward, terminated, truncated), acting, applied, chosen)
+
+    def commit(self, trial: Trial) -> None:
+        """Take the step of a trial; no other step may have come between."""
+        self.images, self.psnr = trial.images, trial.psnr
+        self.ended = self.ended | trial.outcome.terminated | trial.outcome.truncated
+        self._count(trial.acting, trial.applied, trial.actions)
 
     def observe(self, rows: Tensor | None = None) -> Observation:
         """What a policy sees now, in new tensors.

@@ -45,7 +45,7 @@ class TrainedTool:
             "psnr_out": round(self.after, 3),
             "iterations": self.iterations,
             "minutes": round(self.seconds / 60, 1),
-            "settings": {**self.settings, **_made_with(str(self.settings.get("device", "cpu")))},
+            "settings": {**self.settings, **made_with(str(self.settings.get("device", "cpu")))},
         }
 
 
@@ -102,8 +102,8 @@ def _row(tool: Tool, record: Mapping[str, Any]) -> str:
     )
 
 
-def _made_with(device: str) -> dict[str, Any]:
-    """Versions and hardware."""
+def made_with(device: str) -> dict[str, Any]:
+    """Versions and hardware, as a record of a training holds them."""
     cpu = f"{platform.machine()} CPU ({torch.backends.cpu.get_cpu_capability()})"
     return {
         "hardware": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else cpu,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from restore_env.metrics import psnr
 from restore_env.policies.policy import Policy, Progress, State, Yardstick
 from restore_env.policies.search import chain_psnrs
 from restore_env.restoration import Observation, RestorationBatch
@@ -67,10 +66,9 @@ class GreedyWithReference(Yardstick):
 
     def act(self, batch: RestorationBatch, state: State) -> tuple[Tensor, State]:
         """Try every tool."""
-        values = [batch.psnr]
-        for action in range(len(batch.toolbox)):
-            tried = batch.toolbox.apply(batch.images, [action] * len(batch))
-            values.append(psnr(tried, _reference(batch)))
+        _reference(batch)  # refuses a batch without one
+        everywhere = torch.ones_like(batch.previous_action)
+        values = [batch.psnr, *(batch.attempt(everywhere * action).psnr for action in range(len(batch.toolbox)))]
         # The present image comes first, so that a tie stops.
         best = torch.stack(values, dim=1).argmax(1)  # (n, 1 + tools) -> (n,)
         return torch.where(best == 0, batch.toolbox.stop, best - 1), state

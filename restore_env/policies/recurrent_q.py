@@ -32,6 +32,7 @@ class RecurrentQNetwork(nn.Module):
         features: size of the image's description.
         hidden: size of the LSTM.
         patch_size: height and width of the images in pixels.
+        dueling: whether the last layer computes a state's value and the actions' advantages (Wang et al., 2016).
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RecurrentQNetwork(nn.Module):
         features: int = 32,
         hidden: int = 50,
         patch_size: int = PATCH_SIZE,
+        dueling: bool = False,
     ) -> None:
         super().__init__()
         self.n_tools, self.hidden, self.patch_size = n_tools, hidden, patch_size
@@ -50,6 +52,7 @@ class RecurrentQNetwork(nn.Module):
             "features": features,
             "hidden": hidden,
             "patch_size": patch_size,
+            "dueling": dueling,
         }
         inputs = (3, *channels[:-1])
         self.convolutions = nn.ModuleList(
@@ -62,7 +65,8 @@ class RecurrentQNetwork(nn.Module):
         self.describe = nn.Linear(side * side * channels[-1], features)
         # One matrix for input and hidden state, and one bias, as in TensorFlow's BasicLSTMCell; nn.LSTMCell has two.
         self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)
-        self.values = nn.Linear(hidden, n_tools + 1)
+        self.dueling = dueling
+        self.values = nn.Linear(hidden, n_tools + 1 + dueling)
 
     def features(self, images: Tensor) -> Tensor:
         """Describe images: float32 (n, 3, h, w), about [0, 1] -> float32 (n, features)."""
@@ -85,6 +89,14 @@ class RecurrentQNetwork(nn.Module):
         cell = state.cell * forget.sigmoid() + enter.sigmoid() * candidate.tanh()
         return LSTMState(leave.sigmoid() * cell.tanh(), cell)
 
+    def q_values(self, state: LSTMState) -> Tensor:
+        """Q-values float32 (n, n_tools + 1) of what the LSTM holds."""
+        values: Tensor = self.values(state.hidden)
+        if not self.dueling:
+            return values
+        worth, advantages = values[:, :1], values[:, 1:]
+        return worth + advantages - advantages.mean(1, keepdim=True)
+
     def initial_state(self, n: int) -> LSTMState:
         """Zeros."""
         zeros = self.gates.weight.new_zeros(n, self.hidden)
@@ -93,7 +105,7 @@ class RecurrentQNetwork(nn.Module):
     def forward(self, images: Tensor, previous_action: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Q-values float32 (n, n_tools + 1) and the next state."""
         state = self.remember(self.features(images), previous_action, state)
-        return self.values(state.hidden), state
+        return self.q_values(state), state
 
 
 class RecurrentQPolicy(Policy):
@@ -131,8 +143,7 @@ class RecurrentQPolicy(Policy):
         chunks = observation.image.split(CHUNK)
         features = torch.cat([self.network.features(chunk.permute(0, 3, 1, 2).float() / 255) for chunk in chunks])
         state = self.network.remember(features, observation.previous_action, state)
-        values: Tensor = self.network.values(state.hidden)
-        return values, state
+        return self.network.q_values(state), state
 
     def to(self, device: str | torch.device) -> "RecurrentQPolicy":
         """Move the network to a device."""

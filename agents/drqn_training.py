@@ -1,0 +1,259 @@
+"""Deep recurrent Q-learning (paper, section 3.2), with everything it needs to stop and go on."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.collecting import collect
+from agents.options import Options
+from agents.replay import Replay
+from agents.targets import losses, targets, turned, unrolled
+from restore_env.evaluation import Evaluation, evaluate
+from restore_env.pair_tensors import PairTensors
+from restore_env.pairs import Pairs, PairSource, draw_pairs
+from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
+from restore_env.restoration import RestorationBatch
+from restore_env.toolbox import STOP
+from tools.training import Budget, Training
+
+SYMMETRIES = 8
+
+
+@dataclass(frozen=True)
+class AgentStatus:
+    """How the training of an agent stands.
+
+    Args:
+        iteration: rounds of playing and learning so far.
+        updates: of the network so far.
+        steps: of the environment so far.
+        loss: mean of the last iteration's updates, None before the first.
+        evaluation: on the validation pairs.
+        share: of the oracle's gain, None if the oracle's is not known.
+        best: the highest gain on the validation pairs so far, in dB.
+        epsilon: share of random actions.
+        rate: the learning rate.
+        seconds: of training so far.
+        left: seconds of training that are left, None if unknown.
+    """
+
+    iteration: int
+    updates: int
+    steps: int
+    loss: float | None
+    evaluation: Evaluation
+    share: float | None
+    best: float
+    epsilon: float
+    rate: float
+    seconds: float
+    left: float | None
+
+    def __str__(self) -> str:
+        share = "" if self.share is None else f" ({self.share:.1%} of the oracle's gain)"
+        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
+        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
+        return (
+            f"{self.updates} updates, {self.steps} steps, {loss}gain {self.evaluation.gain:.3f} dB{share}, "
+            f"best {self.best:.3f}, {self.evaluation.steps:.2f} tools, {self.seconds / 60:.1f} min{left}"
+        )
+
+    def scalars(self) -> dict[str, float]:
+        """What is logged."""
+        found = {
+            "validation/psnr": self.evaluation.psnr_out,
+            "validation/ssim": self.evaluation.ssim_out,
+            "validation/gain": self.evaluation.gain,
+            "validation/tools": self.evaluation.steps,
+            "validation/stop_ratio": self.evaluation.tool_ratio[-1][STOP],
+            "training/updates": self.updates,
+            "training/steps": self.steps,
+            "training/epsilon": self.epsilon,
+            "training/learning_rate": self.rate,
+            "training/minutes": self.seconds / 60,
+        }
+        if self.share is not None:
+            found["validation/share_of_oracle"] = self.share
+        if self.loss is not None:
+            found["training/loss"] = self.loss
+        for step, ratios in enumerate(self.evaluation.tool_ratio, start=1):
+            found |= {f"step_{step}/{name}": share for name, share in ratios.items()}
+        return found
+
+
+class DRQNTraining(Training):
+    """Trains a recurrent Q-network by playing episodes and learning from those remembered.
+
+    Args:
+        network: with its first weights; it is trained in place.
+        new_batch: makes an environment's batch, on the device that trains.
+        source: where episodes begin; their pairs depend on the seed and the episode's number alone.
+        data: what that is; a training goes on with the same only.
+        validation: pairs that it is measured on.
+        options: how it is trained.
+        budget: when it ends.
+        folder: where checkpoint and memory are kept.
+        name: of the policy.
+        seed: of all that is drawn.
+        oracle_gain: in dB on the first of the validation pairs, and how many those are.
+    """
+
+    def __init__(
+        self,
+        network: RecurrentQNetwork,
+        new_batch: Callable[[], RestorationBatch],
+        source: PairSource,
+        data: str,
+        validation: Pairs,
+        options: Options,
+        budget: Budget,
+        folder: Path,
+        name: str = "drqn",
+        seed: int = 0,
+        oracle_gain: tuple[float, int] | None = None,
+    ) -> None:
+        self.network, self.new_batch, self.source = network, new_batch, source
+        self.data, self.validation, self.options = data, validation, options
+        self.budget, self.checkpoint = budget, folder / "training.pt"
+        self.name, self.seed, self.oracle_gain = name, seed, oracle_gain
+        self.target = deepcopy(network)
+        self.best_network = deepcopy(network)
+        self.best_gain = float("-inf")
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+        self.updates = self.steps = 0
+        self.loss: float | None = None
+        self.device = next(network.parameters()).device
+        self.toolbox = new_batch().toolbox
+        steps = new_batch().max_steps
+        capacity = max(1, options.replay_steps // steps)
+        # A checkpoint is written once a minute; more than these are not played in that time.
+        margin = max(4 * options.episodes, capacity // 4)
+        self.replay = Replay(folder / "replay", capacity, margin, steps, network.patch_size, network.n_tools + 1)
+        self.restore()
+
+    @property
+    def policy(self) -> RecurrentQPolicy:
+        """The policy that was best on the validation pairs."""
+        return RecurrentQPolicy(deepcopy(self.best_network), self.toolbox.action_names, self.name)
+
+    def advance(self) -> None:
+        """Play episodes, then update the network."""
+        if self.replay.count - self._saved_count() >= self.replay.slots - self.replay.capacity - self.options.episodes:
+            self.save()
+        self._play()
+        if self.steps >= self.options.learning_starts:
+            rng = np.random.default_rng([self.seed, 1, self.iteration])
+            self.loss = float(torch.stack([self._update(rng) for _ in range(self.options.updates)]).mean())
+        self.iteration += 1
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        super().save()
+        self._saved = self.replay.count
+
+    def status(self) -> AgentStatus:
+        """Measure how the training stands; the best network so far is kept."""
+        policy = RecurrentQPolicy(self.network, self.toolbox.action_names, self.name)
+        evaluation = evaluate(self.validation, policy, self.toolbox, device=str(self.device))
+        self.network.train()
+        if evaluation.gain > self.best_gain:
+            self.best_gain, self.best_network = evaluation.gain, deepcopy(self.network)
+        return AgentStatus(
+            self.iteration,
+            self.updates,
+            self.steps,
+            self.loss,
+            evaluation,
+            self._share(evaluation),
+            self.best_gain,
+            self.options.exploration(self.progress),
+            self.options.rate(self.progress),
+            self.seconds,
+            self.budget.left(self.iteration, self.seconds),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Network, options, data, seed and actions."""
+        return {
+            "network": self.network.arguments,
+            "options": asdict(self.options),
+            "data": self.data,
+            "seed": self.seed,
+            "actions": list(self.toolbox.action_names),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Networks, optimizer, counts and the memory's state."""
+        return {
+            "network_weights": self.network.state_dict(),
+            "target_weights": self.target.state_dict(),
+            "best_weights": self.best_network.state_dict(),
+            "best_gain": self.best_gain,
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.state(),
+            "updates": self.updates,
+            "steps": self.steps,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from those."""
+        self.network.load_state_dict(state["network_weights"])
+        self.target.load_state_dict(state["target_weights"])
+        self.best_network.load_state_dict(state["best_weights"])
+        self.best_gain = state["best_gain"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.replay.load_state(state["replay"])
+        self.updates, self.steps = state["updates"], state["steps"]
+        self._saved = self.replay.count
+
+    def _saved_count(self) -> int:
+        return getattr(self, "_saved", 0)
+
+    def _play(self) -> None:
+        count = self.options.episodes
+        numbers = range(self.iteration * count, (self.iteration + 1) * count)
+        pairs = PairTensors(draw_pairs(self.source, numbers, self.seed), self.device)
+        batch = self.new_batch()
+        batch.start(*pairs[torch.arange(count, device=self.device)])
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
+        epsilon = self.options.exploration(self.progress)
+        episodes = collect(self.network, batch, self.options, epsilon, generator)
+        self.steps += int((episodes.action >= 0).sum())
+        self.replay.add(episodes)
+
+    def _update(self, rng: np.random.Generator) -> Tensor:
+        options = self.options
+        places, weights = self.replay.draw(options.batch_size, rng, options.priority)
+        episodes = self.replay[places].to(self.device)
+        if options.augment:
+            episodes = turned(episodes, int(rng.integers(SYMMETRIES)))
+        values = unrolled(self.network, episodes)
+        with torch.no_grad():
+            later = unrolled(self.target, episodes)
+        single, errors = losses(values, targets(episodes, values, later, options), episodes, options)
+        loss = (weights.to(self.device) * single).mean()
+        for group in self.optimizer.param_groups:
+            group["lr"] = options.rate(self.progress)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
+        self.optimizer.step()
+        if options.priority:
+            self.replay.priority[places] = errors.cpu().numpy() + 1e-3
+        self.updates += 1
+        if self.updates % options.target_every == 0:
+            self.target.load_state_dict(self.network.state_dict())
+        return loss.detach()
+
+    def _share(self, evaluation: Evaluation) -> float | None:
+        gain, count = self.oracle_gain or (0.0, 0)
+        if not gain:
+            return None
+        reached = [image.psnr_out - image.psnr_in for image in evaluation.images[:count]]
+        return sum(reached) / len(reached) / gain

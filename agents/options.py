@@ -1,0 +1,145 @@
+"""How a recurrent Q-network is trained: every choice as an option, and the presets."""
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Final
+
+from restore_env.checks import check_choice, check_whole
+
+TARGETS: Final = ("taken", "all")
+LOSSES: Final = ("huber", "squared")
+RATES: Final = ("exponential", "cosine")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a recurrent Q-network is trained. Schedules run over the whole budget, whatever its length.
+
+    Raises:
+        ValueError, TypeError: for a value that cannot be.
+    """
+
+    targets: str = "all"
+    """taken: learn from the action that was taken (deep Q-learning); all: try every tool in every state that is
+    visited, and learn the value of all actions at once. A restoration tool's outcome can be computed without a step."""
+    gamma: float = 1.0
+    """Discount factor."""
+    n_step: int = 1
+    """Rewards that a target of the action taken sums up before it estimates the rest."""
+    double: bool = True
+    """Choose the next action by the network itself, value it by the target network (van Hasselt et al., 2016)."""
+    dueling: bool = False
+    """Split the network's head into the state's value and the actions' advantages (Wang et al., 2016)."""
+    priority: float = 0.0
+    """Exponent of prioritised replay of episodes by their largest error (Schaul et al., 2016); 0 draws evenly."""
+    decision: float = 0.0
+    """Weight of a second loss, with targets "all": the expected regret of acting by the softmax of the Q-values."""
+    temperature: float = 0.1
+    """Temperature of that softmax, in units of the reward."""
+    augment: bool = True
+    """Mirror and transpose the images that updates see."""
+    loss: str = "huber"
+    """huber (delta 1) or squared."""
+    batch_size: int = 32
+    """Whole episodes in an update (the paper's sequential updates)."""
+    learning_rate: float = 1e-3
+    """Adam's, at the start."""
+    final_rate: float = 1e-5
+    """Adam's, at the end."""
+    rates: str = "cosine"
+    """How the learning rate falls: exponential or cosine."""
+    clip: float = 10.0
+    """Largest norm of the gradient."""
+    target_every: int = 250
+    """Updates between two copies to the target network."""
+    epsilon: float = 1.0
+    """Share of random actions at the start."""
+    final_epsilon: float = 0.1
+    """Share of random actions at the end."""
+    epsilon_share: float = 0.3
+    """Share of the budget over which it falls."""
+    replay_steps: int = 60_000
+    """Steps of the environment that are remembered, 11.9 kB each."""
+    learning_starts: int = 500
+    """Steps before the first update."""
+    episodes: int = 32
+    """Episodes played side by side in an iteration."""
+    updates: int = 24
+    """Updates in an iteration."""
+    stop_if_worse: bool = False
+    """End an episode that falls below its input while it is played for training, as the authors' program does."""
+    singles: float = 0.0
+    """Share of training patches with a single distortion, those that the tools are made for."""
+
+    def __post_init__(self) -> None:
+        check_choice("targets", self.targets, TARGETS)
+        check_choice("loss", self.loss, LOSSES)
+        check_choice("rates", self.rates, RATES)
+        for name in ("n_step", "batch_size", "target_every", "replay_steps", "episodes", "updates"):
+            check_whole(name, getattr(self, name), 1)
+        check_whole("learning_starts", self.learning_starts, 0)
+        for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles"):
+            _check_share(name, getattr(self, name))
+        for name in ("learning_rate", "final_rate", "clip", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} is not more than 0")
+        if self.targets == "taken" and self.decision:
+            raise ValueError("decision needs targets='all': the regret of an action needs the value of the others")
+
+    def rate(self, progress: float) -> float:
+        """The learning rate when this share of the budget is used."""
+        progress = min(1.0, progress)
+        if self.rates == "exponential":
+            return float(self.learning_rate * (self.final_rate / self.learning_rate) ** progress)
+        return self.final_rate + (self.learning_rate - self.final_rate) * (1 + cos(pi * progress)) / 2
+
+    def exploration(self, progress: float) -> float:
+        """The share of random actions when this share of the budget is used."""
+        fallen = min(1.0, progress / self.epsilon_share) if self.epsilon_share else 1.0
+        return self.epsilon + (self.final_epsilon - self.epsilon) * fallen
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value} is not between 0 and 1")
+
+
+_PAPER: Final = Options(
+    targets="taken",
+    gamma=0.99,
+    double=False,
+    augment=False,
+    loss="squared",
+    learning_rate=2.5e-4,
+    final_rate=2.5e-5,
+    rates="exponential",
+    target_every=2_500,
+    epsilon_share=0.5,
+    replay_steps=500_000,
+    learning_starts=5_000,
+    updates=22,
+)
+
+PRESETS: Final = {
+    "fast": Options(),
+    "paper": _PAPER,
+    "released-code": Options(
+        targets="taken",
+        gamma=0.99,
+        double=False,
+        augment=False,
+        learning_rate=1e-4,
+        final_rate=2.5e-5,
+        rates="exponential",
+        target_every=10_000,
+        epsilon_share=0.5,
+        replay_steps=500_000,
+        learning_starts=5_000,
+        updates=22,
+        stop_if_worse=True,
+        singles=0.5,
+    ),
+}
+"""`fast` is our best. `paper` follows the paper (section 4.1) and, where it is silent (epsilon, the first updates, an
+update every four steps: 22 in an iteration of 32 episodes), the authors' program, which `released-code` follows in all
+but the steps in which its learning rate halves. Both were made for 500,000 updates."""

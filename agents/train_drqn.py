@@ -1,0 +1,274 @@
+"""Train the paper's recurrent agent, a deep recurrent Q-network, on a toolbox.
+
+    python -m agents.train_drqn --photos photos/ --output my-agent/
+
+Stopped at any moment, the same command goes on from its checkpoint.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from agents.agent_card import write_agent_card
+from agents.drqn_training import AgentStatus, DRQNTraining
+from agents.options import PRESETS, Options
+from restore_env.checks import check_choice, check_device, check_whole
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
+from restore_env.distortions import DistortionModel, OneOf, as_distortion
+from restore_env.evaluation import evaluate
+from restore_env.files import write_text
+from restore_env.images import FolderPhotos
+from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
+from restore_env.policies import Oracle, RecurrentQPolicy, save_policy
+from restore_env.policies.recurrent_q import RecurrentQNetwork
+from restore_env.progress import progress_bar
+from restore_env.restoration import RestorationBatch
+from restore_env.toolbox import Toolbox, load_toolbox
+from tools.specs import load_spec
+from tools.stopping import Stopped, stop_request
+from tools.training import Budget
+from tools.training_log import TrainingLog
+
+VALIDATION_SEED = 2**31
+
+
+@dataclass
+class Args:
+    """Train the paper's recurrent agent, a deep recurrent Q-network, on a toolbox."""
+
+    photos: str
+    """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
+    output: Path
+    """Policy folder to write; its name becomes the policy's."""
+    validation: str = ""
+    """Folder of other clean photos, or a pairs file, to measure on; by default every tenth of the training photos is
+    kept aside."""
+    toolbox: str = DEFAULT_TOOLBOX
+    """Name or folder of a toolbox."""
+    severity: str = "moderate"
+    """mild, moderate, severe or any."""
+    preset: str = "fast"
+    """fast (our best), paper, or released-code; the options below change it."""
+    minutes: float = 60.0
+    """Minutes of training."""
+    iterations: int | None = None
+    """Iterations of playing and learning, instead of minutes."""
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    """How it is trained."""
+    channels: tuple[int, ...] = (32, 24, 24, 24)
+    """Feature maps of the network's four convolutions."""
+    features: int = 32
+    """Size of the network's description of an image."""
+    hidden: int = 50
+    """Size of the network's LSTM."""
+    max_steps: int = MAX_STEPS
+    """Tools in a toolchain at most."""
+    reward: str = "step_psnr"
+    """step_psnr, step_ssim, final_psnr or final_mse."""
+    patches: int = 256
+    """Patches to measure on."""
+    oracle: int = 0
+    """Of those, how many are also restored by trying every toolchain, once, to know the share of the best gain."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    dtype: str = "float32"
+    """Precision in which the tools convolve: float32 or bfloat16."""
+    seed: int = 0
+    """Seed of the first weights and of all that is drawn."""
+    checkpoints: Path | None = None
+    """Where the checkpoint, the memory and TensorBoard files are kept, by default runs/ and the output's name."""
+    licence: str = "not stated"
+    """The photos' source and licence, for the model card."""
+
+
+def main(args: Args) -> RecurrentQPolicy:
+    """Train, write the policy folder with its model card, and return the policy.
+
+    Raises:
+        Stopped: when SIGINT or SIGTERM came; what was learnt is in the checkpoint.
+        ValueError: if an option cannot be.
+    """
+    check(args)
+    toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
+    training, validation = sources(args)
+    run = new_training(args, toolbox, training, draw_pairs(validation, args.patches, VALIDATION_SEED))
+    history: list[dict[str, Any]] = []
+    with stop_request() as request, TrainingLog(folder_of(args) / "tensorboard", run.iteration) as log:
+
+        def report(status: AgentStatus) -> None:
+            log.report(status)
+            history[:] = noted(folder_of(args), status)
+
+        if not run.run(report, request):
+            request.check()
+    save_policy(run.policy, args.output, toolbox.name)
+    write_agent_card(args.output, run, record_of(args), history)
+    return run.policy
+
+
+def check(args: Args) -> None:
+    """Raise a `ValueError` if an option cannot be, before any work."""
+    for name, least in (("patches", 1), ("oracle", 0), ("seed", 0), ("features", 1), ("hidden", 1), ("max_steps", 1)):
+        check_whole(name, getattr(args, name), least)
+    if args.iterations is not None:
+        check_whole("iterations", args.iterations, 1)
+    if not args.minutes > 0:
+        raise ValueError(f"minutes={args.minutes} is not more than 0")
+    if len(args.channels) != 4:
+        raise ValueError(f"channels={args.channels} are not four numbers")
+    check_device(args.device)
+    for folder in (args.output, folder_of(args)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+
+
+def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: Pairs) -> DRQNTraining:
+    """The training that the options describe, gone on from its checkpoint."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        network = RecurrentQNetwork(
+            len(toolbox), args.channels, args.features, args.hidden, dueling=args.options.dueling
+        ).to(args.device)
+    return DRQNTraining(
+        network,
+        lambda: RestorationBatch(
+            toolbox,
+            max_steps=args.max_steps,
+            stop_if_worse=args.options.stop_if_worse,
+            reward=args.reward,
+        ),
+        source,
+        data_of(args, toolbox, source),
+        validation,
+        args.options,
+        Budget(args.iterations, args.minutes),
+        folder_of(args),
+        args.output.resolve().name,
+        args.seed,
+        oracle_gain(args, toolbox, validation),
+    )
+
+
+def sources(args: Args) -> tuple[PairSource, PairSource]:
+    """Where episodes begin, and where the pairs to measure on come from; the latter are of the plain severity."""
+    plain = as_distortion(args.severity)
+    mixed = mixture(plain, args.options.singles)
+    if args.validation:
+        return as_source(args.photos, mixed, PATCH_SIZE), as_source(args.validation, plain, PATCH_SIZE)
+    source = as_source(args.photos, mixed, PATCH_SIZE)
+    if not isinstance(source, PatchSampler):
+        raise ValueError(f"photos={args.photos!r} are fixed pairs; --validation with others is needed")
+    photos, aside = source.photos, range(0, len(source.photos), 10)
+    if len(photos) < 2:
+        raise ValueError(f"photos={args.photos!r} has one photo; two are needed, or --validation with others")
+    rest = [number for number in range(len(photos)) if number not in aside]
+    return PatchSampler(_subset(photos, rest), mixed), PatchSampler(_subset(photos, aside), plain)
+
+
+def _subset(photos: Sequence[Any], numbers: Sequence[int]) -> Sequence[Any]:
+    return photos.subset(list(numbers)) if isinstance(photos, FolderPhotos) else [photos[number] for number in numbers]
+
+
+def mixture(distortion: DistortionModel, singles: float) -> DistortionModel:
+    """A distortion, but for a share of the patches one of those that the twelve tools are made for, alone."""
+    if not singles:
+        return distortion
+    alone = OneOf([tool.distortion(robust=False) for tool in load_spec("rl-restore-12").tools])
+    return OneOf([distortion, alone], [1 - singles, singles]) if singles < 1 else alone
+
+
+def data_of(args: Args, toolbox: Toolbox, source: PairSource) -> str:
+    """What a training is done on; the same text means the same data, tools and task."""
+    photos = getattr(source, "photos", None)
+    files = (
+        sorted((path.name, path.stat().st_size) for path in photos.paths) if isinstance(photos, FolderPhotos) else ""
+    )
+    weights = sha256()
+    for tool in toolbox:
+        for value in () if tool.module is None else tool.module.state_dict().values():
+            weights.update(value.cpu().contiguous().numpy().tobytes())
+    task = (args.max_steps, args.reward, args.dtype, args.severity)
+    return (
+        f"{args.photos if not files else len(files)} photos "
+        f"({sha256(repr(files).encode()).hexdigest()[:12]}), task {task}, toolbox {weights.hexdigest()[:12]}"
+    )
+
+
+def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float, int] | None:
+    """The oracle's gain on the first validation pairs, found once and kept in a file; None if it is not asked for."""
+    if not args.oracle:
+        return None
+    pairs = validation.first(args.oracle)
+    content = b"".join(image.tobytes() for image in pairs.distorted) + data_of(args, toolbox, pairs).encode()
+    path = folder_of(args) / f"oracle-{sha256(content).hexdigest()[:12]}.json"
+    if not path.exists():
+        with progress_bar("oracle") as report:
+            found = evaluate(pairs, Oracle(), toolbox, max_steps=args.max_steps, device=args.device, progress=report)
+        write_text(path, json.dumps({"gain": found.gain, "n": found.n}))
+    kept = json.loads(path.read_text())
+    return kept["gain"], kept["n"]
+
+
+def folder_of(args: Args) -> Path:
+    """Where all that belongs to an unfinished training is kept."""
+    return args.checkpoints or Path("runs") / args.output.resolve().name
+
+
+def noted(folder: Path, status: AgentStatus) -> list[dict[str, Any]]:
+    """The course of the training so far, with this status added; kept as history.json."""
+    path = folder / "history.json"
+    before: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    history = [item for item in before if item["iteration"] < status.iteration]
+    history.append({"iteration": status.iteration, **status.scalars()})
+    write_text(path, json.dumps(history))
+    return history
+
+
+def record_of(args: Args) -> dict[str, Any]:
+    """What the model card says of the training, besides its results."""
+    return {
+        "photos": args.licence,
+        "severity": args.severity,
+        "toolbox": Path(args.toolbox).name,
+        "preset": args.preset,
+        "options": asdict(args.options),
+        "reward": args.reward,
+        "max_steps": args.max_steps,
+        "seed": args.seed,
+        "dtype": args.dtype,
+        "device": args.device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def parse(words: Sequence[str] | None = None) -> Args:
+    """The options of a command line; what a preset sets can be changed one by one.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    preset = next((after for word, after in zip(given, given[1:], strict=False) if word == "--preset"), "fast")
+    preset = next((word.partition("=")[2] for word in given if word.startswith("--preset=")), preset)
+    check_choice("preset", preset, PRESETS)
+    default = Args(photos=tyro.MISSING, output=tyro.MISSING, preset=preset, options=PRESETS[preset])
+    return tyro.cli(Args, args=given, default=default)
+
+
+if __name__ == "__main__":
+    try:
+        main(parse())
+    except ValueError as error:
+        sys.exit(f"train_drqn: {error}")
+    except (Stopped, KeyboardInterrupt) as error:
+        print(f"train_drqn: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 130))

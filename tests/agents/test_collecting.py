@@ -1,0 +1,87 @@
+"""Playing to learn: what is noted must be what the transition says."""
+
+import pytest
+import torch
+from agent_problems import Shifts, shift_toolbox, small_network
+
+from agents.collecting import as_input, collect
+from agents.options import Options
+from restore_env.pair_tensors import PairTensors
+from restore_env.pairs import draw_pairs
+from restore_env.restoration import RestorationBatch
+
+N = 12
+STOP = 2
+
+
+def started(**options) -> RestorationBatch:
+    pairs = PairTensors(draw_pairs(Shifts((-60, -40, -20, 0, 20, 40)), N, seed=0))
+    batch = RestorationBatch(shift_toolbox(), **options)
+    batch.start(*pairs[torch.arange(N)])
+    return batch
+
+
+def played(targets: str, epsilon: float = 0.7, **options):
+    generator = torch.Generator().manual_seed(3)
+    return collect(small_network(), started(**options), Options(targets=targets), epsilon, generator)
+
+
+@pytest.mark.parametrize("targets", ["taken", "all"])
+def test_the_rewards_of_the_actions_taken_are_those_of_the_transition(targets):
+    episodes = played(targets)
+    assert {0, 1, STOP} <= set(episodes.action.flatten().tolist())
+    batch = started()
+    for step in range(3):
+        assert torch.equal(episodes.image[:, step][~batch.ended], batch.observe().image[~batch.ended])
+        lives = ~batch.ended
+        assert torch.equal(episodes.action[:, step] == -1, batch.ended)
+        actions = episodes.action[:, step].clamp(min=0)
+        outcome = batch.step(torch.where(lives, actions, STOP))
+        taken = episodes.reward[:, step].gather(1, actions.unsqueeze(1)).squeeze(1)
+        torch.testing.assert_close(taken[lives], outcome.reward[lives].float())
+        assert episodes.known[:, step].gather(1, actions.unsqueeze(1)).squeeze(1)[lives].all()
+        assert not episodes.known[:, step][~lives].any()
+    assert batch.ended.all()
+
+
+def test_both_ways_play_the_same_episodes():
+    one, other = played("taken"), played("all")
+    assert torch.equal(one.action, other.action)
+    lives = one.action != -1
+    assert torch.equal(one.image[lives], other.image[lives])
+
+
+def test_trying_all_actions_notes_what_each_would_have_brought_and_what_follows():
+    episodes, network = played("all"), small_network()
+    assert episodes.known[:, 0].all()
+    for action in range(3):
+        batch = started()
+        seen = batch.observe()
+        _, memory = network(as_input(seen.image), seen.previous_action, network.initial_state(N))
+        outcome = batch.step(torch.full((N,), action))
+        torch.testing.assert_close(episodes.reward[:, 0, action], outcome.reward.float())
+        after = batch.observe()
+        values, _ = network(as_input(after.image), after.previous_action, memory)
+        expected = torch.zeros(N) if action == STOP else values.amax(1)
+        torch.testing.assert_close(episodes.value[:, 0, action], expected.detach())
+    assert (episodes.value[:, 2] == 0).all()  # nothing follows the last step
+
+
+def test_only_the_action_taken_is_known_without_trying():
+    episodes = played("taken")
+    assert (episodes.known.sum(2) == (episodes.action != -1)).all()
+    assert (episodes.value == 0).all()
+
+
+def test_without_chance_the_network_decides_and_with_nothing_else_it_does_not():
+    greedy = played("taken", epsilon=0.0)
+    batch, network = started(), small_network()
+    values, _ = network(as_input(batch.observe().image), batch.previous_action, network.initial_state(N))
+    assert torch.equal(greedy.action[:, 0], values.argmax(1))
+    assert len(set(played("taken", epsilon=1.0).action[:, 0].tolist())) == 3
+
+
+def test_an_episode_that_falls_below_its_input_can_end():
+    assert (played("all", epsilon=1.0, stop_if_worse=True).action == -1).sum() > (
+        played("all", epsilon=1.0).action == -1
+    ).sum()

@@ -1,0 +1,163 @@
+"""The program that trains the recurrent agent."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agents.options import PRESETS, Options
+from agents.train_drqn import Args, check, main, mixture, oracle_gain, parse, sources
+from restore_env import evaluate, load_policy
+from restore_env.distortions import as_distortion
+from restore_env.pairs import PatchSampler, as_source, draw_pairs, load_pairs, save_pairs
+from restore_env.toolbox import load_toolbox, save_toolbox
+
+ROOT = Path(__file__).parent.parent.parent
+QUICK = Options(episodes=4, updates=2, batch_size=4, learning_starts=0, replay_steps=60)
+
+
+@pytest.fixture
+def args(photo_folder, network_toolbox, tmp_path) -> Args:
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    return Args(
+        str(photo_folder),
+        tmp_path / "agent",
+        toolbox=str(tmp_path / "tools"),
+        iterations=2,
+        options=QUICK,
+        channels=(4, 4, 4, 4),
+        features=8,
+        hidden=8,
+        patches=3,
+        oracle=2,
+        checkpoints=tmp_path / "runs",
+        licence="made up",
+    )
+
+
+def test_it_writes_a_policy_that_runs_and_says_how_it_was_made(args, one_thread):
+    policy = main(args)
+    loaded = load_policy(args.output)
+    assert loaded.name == "agent"
+    for one, other in zip(policy.network.parameters(), loaded.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    pairs = draw_pairs(as_source(args.photos, "moderate", 63), 2, 0)
+    assert evaluate(pairs, args.output, args.toolbox).policy == "agent"
+    record = json.loads((args.output / "training.json").read_text())
+    assert (record["patches"], record["updates"], record["steps"]) == (3, 4, record["steps"])
+    assert record["settings"]["options"]["targets"] == "all"
+    card = (args.output / "README.md").read_text()
+    for words in ("# agent", "photos: made up", "seed: 0", "4 updates", "torch"):
+        assert words in card
+    history = json.loads((args.checkpoints / "history.json").read_text())
+    assert history[-1]["iteration"] == 2
+    assert {"validation/gain", "validation/share_of_oracle", "step_1/three", "validation/stop_ratio"} <= set(
+        history[-1]
+    )
+    assert list((args.checkpoints / "tensorboard").iterdir())
+
+
+def test_a_finished_training_is_packed_again_and_a_longer_one_goes_on(args, one_thread):
+    first = main(args)
+    again = main(args)
+    assert torch.equal(first.network.values.weight, again.network.values.weight)
+    main(replace(args, iterations=3))
+    assert json.loads((args.output / "training.json").read_text())["updates"] == 6
+
+
+def test_other_tools_are_another_training(args, one_thread):
+    main(args)
+    with pytest.raises(ValueError, match="belongs to a training with another data"):
+        main(replace(args, reward="final_psnr"))
+
+
+def test_every_tenth_photo_is_kept_aside(args):
+    training, aside = sources(args)
+    assert (len(training.photos), len(aside.photos)) == (2, 1)
+    assert training.photos.paths + aside.photos.paths != aside.photos.paths
+    assert not set(training.photos.paths) & set(aside.photos.paths)
+
+
+def test_pairs_files_can_be_trained_and_measured_on(args, tmp_path, one_thread):
+    file = tmp_path / "pairs.npz"
+    save_pairs(file, draw_pairs(as_source(args.photos, "moderate", 63), 4, 0))
+    with pytest.raises(ValueError, match="are fixed pairs; --validation with others is needed"):
+        main(replace(args, photos=str(file)))
+    training, validation = sources(replace(args, photos=str(file), validation=str(file)))
+    assert len(training) == len(validation) == len(load_pairs(file))
+    main(replace(args, photos=str(file), validation=str(file), iterations=1))
+
+
+def test_single_distortions_come_in_their_share():
+    plain = as_distortion("moderate")
+    assert mixture(plain, 0) is plain
+    mixed = mixture(plain, 0.25)
+    image, rng = np.full((8, 8, 3), 100, np.uint8), np.random.default_rng(0)
+    drawn = [len(mixed(image, rng)[1]) for _ in range(400)]
+    assert set(drawn) == {1, 3}
+    assert drawn.count(1) / 400 == pytest.approx(0.25, abs=0.06)
+    assert {len(mixture(plain, 1.0)(image, rng)[1]) for _ in range(20)} == {1}
+
+
+def test_the_oracle_is_asked_once(args, monkeypatch, one_thread):
+    check(args)
+    toolbox = load_toolbox(args.toolbox)
+    validation = draw_pairs(PatchSampler(sources(args)[1].photos), 3, 0)
+    gain, count = oracle_gain(args, toolbox, validation)
+    assert count == 2
+    expected = evaluate(validation.first(2), "oracle", toolbox).gain
+    assert gain == pytest.approx(expected)
+    monkeypatch.setattr("agents.train_drqn.evaluate", None)
+    assert oracle_gain(args, toolbox, validation) == (gain, 2)
+    assert oracle_gain(replace(args, oracle=0), toolbox, validation) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"minutes": 0}, "minutes=0 is not more than 0"),
+        ({"iterations": 0}, "iterations"),
+        ({"channels": (4, 4)}, r"channels=\(4, 4\) are not four numbers"),
+        ({"device": "tpu"}, "tpu"),
+        ({"patches": 0}, "patches"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(changes, message, args):
+    with pytest.raises(ValueError, match=message):
+        main(replace(args, **changes))
+
+
+def test_presets_can_be_changed_one_by_one():
+    words = ["--photos", "p", "--output", "o"]
+    assert parse(words).options == PRESETS["fast"]
+    assert parse([*words, "--preset", "paper"]).options == PRESETS["paper"]
+    changed = parse([*words, "--preset=released-code", "--gamma", "0.5", "--double"])
+    assert changed.options == replace(PRESETS["released-code"], gamma=0.5, double=True)
+    assert changed.preset == "released-code"
+    with pytest.raises(ValueError, match="preset='slow'"):
+        parse([*words, "--preset", "slow"])
+
+
+@pytest.mark.slow
+def test_a_signal_ends_it_well_and_the_same_command_goes_on(args):
+    command = [sys.executable, "-m", "agents.train_drqn", "--photos", args.photos, "--output", str(args.output)]
+    command += ["--toolbox", args.toolbox, "--channels", "4", "4", "4", "4", "--patches", "2", "--episodes", "4"]
+    command += ["--checkpoints", str(args.checkpoints), "--updates", "1", "--iterations", "100000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        while not (args.checkpoints / "replay" / "replay.json").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        time.sleep(2)
+        os.kill(process.pid, signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert told.splitlines()[-1] == "train_drqn: stopped by SIGTERM; run the same command again to go on"
+    assert (args.checkpoints / "training.pt").exists()
