@@ -28,12 +28,10 @@ def shift_toolbox() -> Toolbox:
     return Toolbox([Tool(name, lambda images, by=by: images + by / 255) for name, by in tools], "shifts")
 
 
-def small_network(
-    seed: int = 0, n_tools: int = 2, kind: type = RecurrentQNetwork, **options: bool
-) -> RecurrentQNetwork:
+def small_network(seed: int = 0, kind: type = RecurrentQNetwork, width: int = 4, **options: bool) -> RecurrentQNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return kind(2, (4, 4, 4, 4), features=8, hidden=12, patch_size=SIDE, **options)
+        return kind(2, (width,) * 4, features=2 * width, hidden=3 * width, patch_size=SIDE, **options)
 
 
 class Memoryless(RecurrentQNetwork):

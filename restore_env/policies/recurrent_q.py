@@ -67,6 +67,15 @@ class RecurrentQNetwork(nn.Module):
         self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)
         self.dueling = dueling
         self.values = nn.Linear(hidden, n_tools + 1 + dueling)
+        self._initialize()
+
+    def _initialize(self) -> None:
+        """Weights that keep the scale of what passes (He et al., 2015), and a memory that is kept at first."""
+        for layer in (*self.convolutions, self.describe):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.gates.bias)
+        nn.init.ones_(self.gates.bias[2 * self.hidden : 3 * self.hidden])
 
     def features(self, images: Tensor) -> Tensor:
         """Describe images: float32 (n, 3, h, w), about [0, 1] -> float32 (n, features)."""
