@@ -9,15 +9,13 @@ The fixed toolchains are searched on patches of the training photos, for each se
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
-from statistics import stdev
 from typing import Any
 
 import tyro
 
 from agents.search_toolchain import search
-from benchmarks.report import results_of, write_results
+from benchmarks.report import half_interval, results_of, write_results
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
@@ -107,7 +105,7 @@ def row(severity: str, result: Evaluation, oracle: Evaluation) -> dict[str, Any]
         "ssim_in": result.ssim_in,
         "ssim_out": result.ssim_out,
         "gain": result.gain,
-        "gain_95": 1.96 * stdev(gains) / sqrt(len(gains)),
+        "gain_95": half_interval(gains),
         "share_of_oracle": share_of_best(result, oracle),
         "steps": result.steps,
         "tool_ratio": result.tool_ratio,

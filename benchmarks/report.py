@@ -2,9 +2,11 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import sqrt
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from benchmarks.machine import machine
@@ -29,6 +31,11 @@ def write_results(results: Mapping[str, Any], output: Path, program: str, text: 
     ]
     write_text(output, json.dumps(results, indent=1))
     write_text(output.with_suffix(".md"), "\n\n".join(lines))
+
+
+def half_interval(values: Sequence[float]) -> float:
+    """Half the width of the 95% interval of a mean."""
+    return 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
 
 
 def _word(value: Any) -> str:

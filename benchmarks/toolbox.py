@@ -8,7 +8,6 @@ PSNR is measured on what tools compute, neither clipped nor rounded, as the envi
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -18,7 +17,7 @@ import tyro
 from torch import Tensor
 
 from benchmarks.plots import bars, heat_map, save_figure
-from benchmarks.report import results_of, write_results
+from benchmarks.report import half_interval, results_of, write_results
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import Distortion, MixedDistortion
@@ -162,7 +161,7 @@ def difference(after: Sequence[Tensor]) -> dict[str, float]:
     if len(after) < 2:
         return {}
     by = after[0] - after[1]
-    return {"difference": float(by.mean()), "difference_95": float(1.96 * by.std() / sqrt(len(by)))}
+    return {"difference": float(by.mean()), "difference_95": half_interval(by.tolist())}
 
 
 def applied(toolbox: Toolbox, tool: str, images: Tensor) -> Tensor:

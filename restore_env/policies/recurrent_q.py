@@ -72,8 +72,8 @@ class RecurrentQNetwork(nn.Module):
     def _initialize(self) -> None:
         """Weights that keep the scale of what passes (He et al., 2015), and a memory that is kept at first."""
         for layer in (*self.convolutions, self.describe):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.gates.bias)
         nn.init.ones_(self.gates.bias[2 * self.hidden : 3 * self.hidden])
 
