@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from agents.collecting import collect
 from agents.options import Options
 from agents.replay import Replay
+from agents.scalars import scalars_of
 from agents.targets import losses, targets, turned, unrolled
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.pair_tensors import PairTensors
 from restore_env.pairs import Pairs, PairSource, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration import RestorationBatch
-from restore_env.toolbox import STOP
 from tools.training import Budget, Training
 
 SYMMETRIES = 8
@@ -66,12 +66,7 @@ class AgentStatus:
 
     def scalars(self) -> dict[str, float]:
         """What is logged."""
-        found = {
-            "validation/psnr": self.evaluation.psnr_out,
-            "validation/ssim": self.evaluation.ssim_out,
-            "validation/gain": self.evaluation.gain,
-            "validation/tools": self.evaluation.steps,
-            "validation/stop_ratio": self.evaluation.tool_ratio[-1][STOP],
+        found = scalars_of(self.evaluation) | {
             "training/updates": self.updates,
             "training/steps": self.steps,
             "training/epsilon": self.epsilon,
@@ -82,8 +77,6 @@ class AgentStatus:
             found["validation/share_of_oracle"] = self.share
         if self.loss is not None:
             found["training/loss"] = self.loss
-        for step, ratios in enumerate(self.evaluation.tool_ratio, start=1):
-            found |= {f"step_{step}/{name}": share for name, share in ratios.items()}
         return found
 
 

@@ -17,26 +17,23 @@ import torch
 import tyro
 
 from agents.agent_card import write_agent_card
+from agents.data import draw_validation, sources
 from agents.drqn_training import AgentStatus, DRQNTraining
 from agents.options import PRESETS, Options
 from restore_env.checks import check_choice, check_device, check_whole
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.distortions import DistortionModel, OneOf, as_distortion
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.evaluation import evaluate
 from restore_env.files import write_text
 from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
+from restore_env.pairs import Pairs, PairSource
 from restore_env.policies import Oracle, RecurrentQPolicy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
-from tools.specs import load_spec
 from tools.stopping import Stopped, stop_request
 from tools.training import Budget
 from tools.training_log import TrainingLog
-
-VALIDATION_SEED = 2**31
 
 
 @dataclass
@@ -97,8 +94,8 @@ def main(args: Args) -> RecurrentQPolicy:
     """
     check(args)
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
-    training, validation = sources(args)
-    run = new_training(args, toolbox, training, draw_pairs(validation, args.patches, VALIDATION_SEED))
+    training, validation = sources(args.photos, args.validation, args.severity, args.options.singles)
+    run = new_training(args, toolbox, training, draw_validation(validation, args.patches))
     history: list[dict[str, Any]] = []
     with stop_request() as request, TrainingLog(folder_of(args) / "tensorboard", run.iteration) as log:
 
@@ -156,34 +153,6 @@ def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: P
         args.seed,
         oracle_gain(args, toolbox, validation),
     )
-
-
-def sources(args: Args) -> tuple[PairSource, PairSource]:
-    """Where episodes begin, and where the pairs to measure on come from; the latter are of the plain severity."""
-    plain = as_distortion(args.severity)
-    mixed = mixture(plain, args.options.singles)
-    if args.validation:
-        return as_source(args.photos, mixed, PATCH_SIZE), as_source(args.validation, plain, PATCH_SIZE)
-    source = as_source(args.photos, mixed, PATCH_SIZE)
-    if not isinstance(source, PatchSampler):
-        raise ValueError(f"photos={args.photos!r} are fixed pairs; --validation with others is needed")
-    photos, aside = source.photos, range(0, len(source.photos), 10)
-    if len(photos) < 2:
-        raise ValueError(f"photos={args.photos!r} has one photo; two are needed, or --validation with others")
-    rest = [number for number in range(len(photos)) if number not in aside]
-    return PatchSampler(_subset(photos, rest), mixed), PatchSampler(_subset(photos, aside), plain)
-
-
-def _subset(photos: Sequence[Any], numbers: Sequence[int]) -> Sequence[Any]:
-    return photos.subset(list(numbers)) if isinstance(photos, FolderPhotos) else [photos[number] for number in numbers]
-
-
-def mixture(distortion: DistortionModel, singles: float) -> DistortionModel:
-    """A distortion, but for a share of the patches one of those that the twelve tools are made for, alone."""
-    if not singles:
-        return distortion
-    alone = OneOf([tool.distortion(robust=False) for tool in load_spec("rl-restore-12").tools])
-    return OneOf([distortion, alone], [1 - singles, singles]) if singles < 1 else alone
 
 
 def data_of(args: Args, toolbox: Toolbox, source: PairSource) -> str:

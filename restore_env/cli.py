@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from restore_env.evaluation import Evaluation
 
 _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, show_default=True, help="Name or folder of a toolbox.")
-_POLICY = click.option("--policy", default=DEFAULT_POLICY, show_default=True, help="Name or folder of a policy.")
+_POLICY = click.option(
+    "--policy",
+    default=DEFAULT_POLICY,
+    show_default=True,
+    help="Name or folder of a policy, or a .zip of SB3 (loading one can run code).",
+)
 _DEVICE = click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu or cuda.")
 _STEPS = click.option(
     "--max-steps", type=click.IntRange(1), default=MAX_STEPS, show_default=True, help="Tools applied at most."

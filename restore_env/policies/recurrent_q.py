@@ -4,14 +4,13 @@ from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, pad, relu
+from torch.nn.functional import one_hot
 
 from restore_env.constants import PATCH_SIZE
+from restore_env.policies.patch_encoder import PatchEncoder
 from restore_env.policies.policy import Policy, State
 from restore_env.restoration import Observation
 
-KERNELS: Final = (9, 5, 5, 5)
-STRIDE: Final = 2
 CHUNK: Final = 64
 """Patches whose features are computed at once, to bound memory when a large photo is looked at."""
 
@@ -23,7 +22,7 @@ class LSTMState(NamedTuple):
     cell: Tensor
 
 
-class RecurrentQNetwork(nn.Module):
+class RecurrentQNetwork(PatchEncoder):
     """Q-values from images, the previous action and what was seen before; 87,863 parameters for 12 tools.
 
     Args:
@@ -44,7 +43,7 @@ class RecurrentQNetwork(nn.Module):
         patch_size: int = PATCH_SIZE,
         dueling: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(channels, features, patch_size)
         self.n_tools, self.hidden, self.patch_size = n_tools, hidden, patch_size
         self.arguments = {
             "n_tools": n_tools,
@@ -54,35 +53,13 @@ class RecurrentQNetwork(nn.Module):
             "patch_size": patch_size,
             "dueling": dueling,
         }
-        inputs = (3, *channels[:-1])
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, kernel, STRIDE)
-            for before, after, kernel in zip(inputs, channels, KERNELS, strict=True)
-        )
-        side = patch_size
-        for _ in channels:
-            side = -(-side // STRIDE)
-        self.describe = nn.Linear(side * side * channels[-1], features)
         # One matrix for input and hidden state, and one bias, as in TensorFlow's BasicLSTMCell; nn.LSTMCell has two.
         self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)
         self.dueling = dueling
         self.values = nn.Linear(hidden, n_tools + 1 + dueling)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        """Weights that keep the scale of what passes (He et al., 2015), and a memory that is kept at first."""
-        for layer in (*self.convolutions, self.describe):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.gates.bias)
-        nn.init.ones_(self.gates.bias[2 * self.hidden : 3 * self.hidden])
-
-    def features(self, images: Tensor) -> Tensor:
-        """Describe images: float32 (n, 3, h, w), about [0, 1] -> float32 (n, features)."""
-        maps = images
-        for convolution, kernel in zip(self.convolutions, KERNELS, strict=True):
-            maps = relu(convolution(pad(maps, _same_padding(maps.shape[-1], kernel))))
-        return relu(self.describe(maps.permute(0, 2, 3, 1).flatten(1)))  # (n, c, h, w) -> (n, h * w * c)
+        with torch.no_grad():  # at first what is remembered is kept
+            self.gates.bias.zero_()
+            self.gates.bias[2 * hidden : 3 * hidden] = 1
 
     def remember(self, features: Tensor, previous_action: Tensor, state: LSTMState) -> LSTMState:
         """One step of the LSTM.
@@ -158,10 +135,3 @@ class RecurrentQPolicy(Policy):
         """Move the network to a device."""
         self.network.to(device)
         return self
-
-
-def _same_padding(side: int, kernel: int) -> tuple[int, int, int, int]:
-    """TensorFlow's "SAME": left, right, top, bottom; the odd pixel goes right and below."""
-    total = max(0, (-(-side // STRIDE) - 1) * STRIDE + kernel - side)
-    before = total // 2
-    return before, total - before, before, total - before

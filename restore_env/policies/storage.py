@@ -49,7 +49,8 @@ def load_policy(
 
     Args:
         name: a shipped policy; "random", "stop", "greedy" or "oracle" (the last two need references);
-            "fixed:noise-3,blur-2" for a toolchain; a policy folder; or a policy.
+            "fixed:noise-3,blur-2" for a toolchain; a policy folder; a `.zip` that SB3 saved, which can run code when it
+            is loaded: name only files you trust; or a policy.
         toolbox: what it shall act on; needed unless `name` is a folder.
         device: where it computes.
 
@@ -96,6 +97,8 @@ def _find(name: str | os.PathLike[str] | Policy | Yardstick, toolbox: Toolbox | 
     folder = PRETRAINED / name if (PRETRAINED / name / DESCRIPTION).is_file() else Path(name)
     if (folder / DESCRIPTION).is_file():
         return _load_folder(folder)
+    if folder.suffix == ".zip" and folder.is_file():
+        return _load_sb3(folder)
     text = str(name)
     if (text in _NAMED or text.startswith(FIXED)) and toolbox is None:
         raise ValueError(f"policy={text!r} needs a toolbox to act on")
@@ -105,8 +108,17 @@ def _find(name: str | os.PathLike[str] | Policy | Yardstick, toolbox: Toolbox | 
         return FixedToolchain([tool for tool in text.removeprefix(FIXED).split(",") if tool], toolbox.action_names)
     known = ", ".join(map(repr, available_policies()))
     raise ValueError(
-        f"policy={text!r} is neither one of {known}, nor 'fixed:TOOL,TOOL', nor a folder with a {DESCRIPTION}"
+        f"policy={text!r} is neither one of {known}, nor 'fixed:TOOL,TOOL', nor a folder with a {DESCRIPTION}, "
+        "nor a .zip of Stable-Baselines3"
     )
+
+
+def _load_sb3(file: Path) -> Policy:
+    try:
+        from restore_env.policies.sb3_policy import load_sb3_policy  # noqa: PLC0415  -- few need it, and it is slow
+    except ImportError as error:
+        raise ValueError(f"policy={str(file)!r} needs Stable-Baselines3: install restore-env[train]") from error
+    return load_sb3_policy(file)
 
 
 def _load_folder(folder: Path) -> Policy:

@@ -9,15 +9,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from agents.options import PRESETS, Options
-from agents.train_drqn import Args, check, main, mixture, oracle_gain, parse, sources
+from agents.train_drqn import Args, check, main, oracle_gain, parse
 from restore_env import evaluate, load_policy
-from restore_env.distortions import as_distortion
-from restore_env.pairs import PatchSampler, as_source, draw_pairs, load_pairs, save_pairs
+from restore_env.pairs import as_source, draw_pairs, save_pairs
 from restore_env.toolbox import load_toolbox, save_toolbox
 
 ROOT = Path(__file__).parent.parent.parent
@@ -77,38 +75,18 @@ def test_other_tools_are_another_training(args, one_thread):
         main(replace(args, reward="final_psnr"))
 
 
-def test_every_tenth_photo_is_kept_aside(args):
-    training, aside = sources(args)
-    assert (len(training.photos), len(aside.photos)) == (2, 1)
-    assert training.photos.paths + aside.photos.paths != aside.photos.paths
-    assert not set(training.photos.paths) & set(aside.photos.paths)
-
-
 def test_pairs_files_can_be_trained_and_measured_on(args, tmp_path, one_thread):
     file = tmp_path / "pairs.npz"
     save_pairs(file, draw_pairs(as_source(args.photos, "moderate", 63), 4, 0))
     with pytest.raises(ValueError, match="are fixed pairs; --validation with others is needed"):
         main(replace(args, photos=str(file)))
-    training, validation = sources(replace(args, photos=str(file), validation=str(file)))
-    assert len(training) == len(validation) == len(load_pairs(file))
     main(replace(args, photos=str(file), validation=str(file), iterations=1))
-
-
-def test_single_distortions_come_in_their_share():
-    plain = as_distortion("moderate")
-    assert mixture(plain, 0) is plain
-    mixed = mixture(plain, 0.25)
-    image, rng = np.full((8, 8, 3), 100, np.uint8), np.random.default_rng(0)
-    drawn = [len(mixed(image, rng)[1]) for _ in range(400)]
-    assert set(drawn) == {1, 3}
-    assert drawn.count(1) / 400 == pytest.approx(0.25, abs=0.06)
-    assert {len(mixture(plain, 1.0)(image, rng)[1]) for _ in range(20)} == {1}
 
 
 def test_the_oracle_is_asked_once(args, monkeypatch, one_thread):
     check(args)
     toolbox = load_toolbox(args.toolbox)
-    validation = draw_pairs(PatchSampler(sources(args)[1].photos), 3, 0)
+    validation = draw_pairs(as_source(args.photos, "moderate", 63), 3, 0)
     gain, count = oracle_gain(args, toolbox, validation)
     assert count == 2
     expected = evaluate(validation.first(2), "oracle", toolbox).gain

@@ -1,0 +1,55 @@
+"""What agents train and are measured on."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from restore_env.constants import PATCH_SIZE
+from restore_env.distortions import DistortionModel, OneOf, as_distortion
+from restore_env.images import FolderPhotos
+from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
+from tools.specs import load_spec
+
+VALIDATION_SEED: Final = 2**31
+
+
+def sources(photos: str, validation: str, severity: str, singles: float) -> tuple[PairSource, PairSource]:
+    """Where episodes begin, and where the pairs to measure on come from.
+
+    Args:
+        photos: a folder of photos, a pairs file, or "embedded".
+        validation: another one; if it is empty, every tenth of the photos is kept aside.
+        severity: of both.
+        singles: share of training patches with a single distortion.
+
+    Raises:
+        ValueError: if no photo can be kept aside.
+    """
+    plain = as_distortion(severity)
+    mixed = mixture(plain, singles)
+    source = as_source(photos, mixed, PATCH_SIZE)
+    if validation:
+        return source, as_source(validation, plain, PATCH_SIZE)
+    if not isinstance(source, PatchSampler):
+        raise ValueError(f"photos={photos!r} are fixed pairs; --validation with others is needed")
+    every = range(len(source.photos))
+    if len(every) < 2:
+        raise ValueError(f"photos={photos!r} has one photo; two are needed, or --validation with others")
+    aside, rest = [number for number in every if number % 10 == 0], [number for number in every if number % 10]
+    return PatchSampler(_subset(source.photos, rest), mixed), PatchSampler(_subset(source.photos, aside), plain)
+
+
+def draw_validation(source: PairSource, n: int) -> Pairs:
+    """The pairs to measure on."""
+    return draw_pairs(source, n, VALIDATION_SEED)
+
+
+def mixture(distortion: DistortionModel, singles: float) -> DistortionModel:
+    """A distortion, but for a share of the patches one of those that the twelve tools are made for, alone."""
+    if not singles:
+        return distortion
+    alone = OneOf([tool.distortion(robust=False) for tool in load_spec("rl-restore-12").tools])
+    return OneOf([distortion, alone], [1 - singles, singles]) if singles < 1 else alone
+
+
+def _subset(photos: Sequence[Any], numbers: list[int]) -> Sequence[Any]:
+    return photos.subset(numbers) if isinstance(photos, FolderPhotos) else [photos[number] for number in numbers]

@@ -1,0 +1,238 @@
+"""Train an agent of Stable-Baselines3 on a toolbox.
+
+    python -m agents.train_sb3 --algo ppo --photos photos/ --output agent.zip
+
+Stopped at any moment, the same command goes on from the last checkpoint. SB3's files hold pickled objects: loading one
+runs whatever code its author put in, so load only files you trust.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import tyro
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecMonitor
+
+from agents.data import draw_validation, sources
+from agents.scalars import scalars_of
+from restore_env.checks import check_choice, check_device, check_whole
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.evaluation import Evaluation, evaluate
+from restore_env.files import replacing
+from restore_env.policies.sb3 import SB3VecEnv
+from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
+from restore_env.rewards import Transition, step_psnr
+from restore_env.toolbox import load_toolbox
+from tools.stopping import Stopped, stop_request
+
+BELS: Final = 0.1
+"""Rewards are in dB over 10: SB3's losses and clipped values suit rewards of about 1."""
+
+_VALUE_BASED: Final = {"learning_starts": 1_000, "batch_size": 64, "train_freq": 4, "target_update_interval": 1_000}
+_ON_POLICY: Final = {"n_steps": 32, "batch_size": 256, "n_epochs": 4, "gamma": 1.0, "ent_coef": 0.01}
+
+DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "dqn": {**_VALUE_BASED, "learning_rate": 5e-4, "gamma": 0.99, "exploration_fraction": 0.5},
+    "qrdqn": {**_VALUE_BASED, "learning_rate": 5e-4, "gamma": 0.99, "exploration_fraction": 0.5},
+    "ppo": {**_ON_POLICY, "learning_rate": 5e-4},
+    "maskable_ppo": {**_ON_POLICY, "learning_rate": 5e-4},
+    "recurrent_ppo": {**_ON_POLICY, "learning_rate": 5e-4},
+}
+"""What differs from SB3's own defaults, which are made for longer episodes."""
+
+
+@dataclass
+class Args:
+    """Train an agent of Stable-Baselines3 on a toolbox."""
+
+    photos: str
+    """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
+    output: Path
+    """File to write, ending in .zip; loading such a file can run code, so share it with a warning."""
+    algo: str = "ppo"
+    """dqn, qrdqn, ppo, maskable_ppo or recurrent_ppo."""
+    validation: str = ""
+    """Folder of other clean photos, or a pairs file, to measure on; by default every tenth of the training photos is
+    kept aside."""
+    toolbox: str = DEFAULT_TOOLBOX
+    """Name or folder of a toolbox."""
+    severity: str = "moderate"
+    """mild, moderate, severe or any."""
+    singles: float = 0.0
+    """Share of training patches with a single distortion, those that the tools are made for."""
+    steps: int = 100_000
+    """Steps of the environment."""
+    envs: int = 32
+    """Environments side by side."""
+    buffer_size: int = 50_000
+    """Steps that dqn and qrdqn remember, 23.8 kB each."""
+    learning_rate: float | None = None
+    """Instead of the algorithm's."""
+    max_steps: int = MAX_STEPS
+    """Tools in a toolchain at most."""
+    patches: int = 256
+    """Patches to measure on."""
+    every: int = 5_000
+    """Steps between two checkpoints, at which the agent is also measured."""
+    device: str = "cpu"
+    """Where the agent computes: cpu or cuda. The tools compute there too."""
+    seed: int = 0
+    """Seed of the first weights and of all that is drawn."""
+    checkpoints: Path | None = None
+    """Where the checkpoint and TensorBoard files are kept, by default runs/ and the output's name."""
+
+
+def main(args: Args) -> SB3Policy:
+    """Train, write the file, and return the policy.
+
+    Raises:
+        Stopped: when SIGINT or SIGTERM came; what was learnt is in the checkpoint.
+        ValueError: if an option cannot be.
+    """
+    check(args)
+    training, validation = sources(args.photos, args.validation, args.severity, args.singles)
+    pairs = draw_validation(validation, args.patches)
+    toolbox = load_toolbox(args.toolbox, args.device)
+    environments = SB3VecEnv(
+        args.envs,
+        images=training,
+        toolbox=toolbox,
+        max_steps=args.max_steps,
+        time_limit="terminate",
+        reward=in_bels,
+        device=args.device,
+    )
+    model = new_model(args, VecMonitor(environments))
+    model.action_names = list(toolbox.action_names)  # type: ignore[attr-defined]
+    policy = SB3Policy(model, args.output.stem)
+
+    def measure() -> Evaluation:
+        return evaluate(pairs, policy, toolbox, max_steps=args.max_steps, device=args.device)
+
+    with stop_request() as request:
+        left = max(0, args.steps - model.num_timesteps)
+        if left:
+            keeper = Keeper(measure, lambda: save(model, args), request, args.every)
+            model.learn(left, keeper, tb_log_name=args.algo, reset_num_timesteps=model.num_timesteps == 0)
+        save(model, args)
+        if model.num_timesteps < args.steps:
+            request.check()
+    environments.close()
+    with replacing(args.output) as temporary:
+        model.save(temporary)
+    return policy
+
+
+def in_bels(step: Transition) -> Any:
+    """The PSNR's rise in dB, over 10."""
+    return BELS * step_psnr(step)
+
+
+class Keeper(BaseCallback):
+    """Measures and saves an agent every so many steps, and ends its training when it is told to.
+
+    Args:
+        measure: returns how good it is.
+        save: writes the checkpoint.
+        stopping: whether to end.
+        every: steps.
+    """
+
+    def __init__(
+        self, measure: Callable[[], Evaluation], save: Callable[[], None], stopping: Callable[[], bool], every: int
+    ) -> None:
+        super().__init__()
+        self.measure, self.keep, self.stopping, self.every = measure, save, stopping, every
+
+    def _on_training_start(self) -> None:
+        self._next = self.num_timesteps + self.every
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._next:
+            self._next += self.every
+            result = self.measure()
+            for name, value in scalars_of(result).items():
+                self.logger.record(name, value)
+            self.logger.dump(self.num_timesteps)
+            print(f"{self.num_timesteps} steps, gain {result.gain:.3f} dB, {result.steps:.2f} tools", file=sys.stderr)
+            self.keep()
+        return not self.stopping()
+
+
+def check(args: Args) -> None:
+    """Raise a `ValueError` if an option cannot be."""
+    check_choice("algo", args.algo, ALGORITHMS)
+    for name in ("steps", "envs", "buffer_size", "patches", "every", "max_steps"):
+        check_whole(name, getattr(args, name), 1)
+    check_device(args.device)
+    if args.output.suffix != ".zip":
+        raise ValueError(f"output={str(args.output)!r} does not end in .zip")
+    for folder in (args.output.resolve().parent, folder_of(args)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+
+
+def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:
+    """The agent, from its checkpoint if there is one."""
+    algorithm = ALGORITHMS[args.algo]
+    kept = checkpoint_of(args)
+    if kept.exists():
+        model = algorithm.load(kept, environments, device=args.device)
+        if isinstance(model, OffPolicyAlgorithm) and buffer_of(args).exists():
+            model.load_replay_buffer(buffer_of(args))
+        return model
+    options = dict(DEFAULTS[args.algo])
+    if args.learning_rate is not None:
+        options["learning_rate"] = args.learning_rate
+    if issubclass(algorithm, OffPolicyAlgorithm):
+        options["buffer_size"] = args.buffer_size
+    return algorithm(
+        "MultiInputLstmPolicy" if args.algo == "recurrent_ppo" else "MultiInputPolicy",
+        environments,
+        policy_kwargs={"features_extractor_class": PaperExtractor},
+        tensorboard_log=str(folder_of(args) / "tensorboard"),
+        seed=args.seed,
+        device=args.device,
+        **options,
+    )
+
+
+def save(model: BaseAlgorithm, args: Args) -> None:
+    """Write the checkpoint, complete or not at all."""
+    if isinstance(model, OffPolicyAlgorithm):
+        with replacing(buffer_of(args)) as temporary:
+            model.save_replay_buffer(temporary)
+    with replacing(checkpoint_of(args)) as temporary:
+        model.save(temporary)
+
+
+def checkpoint_of(args: Args) -> Path:
+    """The agent's checkpoint."""
+    return folder_of(args) / f"{args.algo}.zip"
+
+
+def buffer_of(args: Args) -> Path:
+    """The checkpoint of what a value-based agent remembers."""
+    return folder_of(args) / f"{args.algo}-memory.pkl"
+
+
+def folder_of(args: Args) -> Path:
+    """Where all that belongs to an unfinished training is kept."""
+    return args.checkpoints or Path("runs") / args.output.resolve().stem
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args))
+    except ValueError as error:
+        sys.exit(f"train_sb3: {error}")
+    except (Stopped, KeyboardInterrupt) as error:
+        print(f"train_sb3: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 130))

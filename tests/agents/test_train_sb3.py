@@ -1,0 +1,125 @@
+"""The program that trains agents of SB3: each algorithm runs, stops, goes on, and its file is a policy."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from stable_baselines3 import A2C, PPO
+
+from agents import train_sb3
+from agents.train_sb3 import Args, check, checkpoint_of, main
+from restore_env import evaluate, load_policy, restore
+from restore_env.errors import FormatError
+from restore_env.pairs import as_source, draw_pairs
+from restore_env.policies.sb3 import SB3VecEnv
+from restore_env.policies.sb3_policy import ALGORITHMS
+from restore_env.toolbox import load_toolbox, save_toolbox
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def args(photo_folder, network_toolbox, tmp_path, monkeypatch) -> Args:
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    small = {"dqn": {"learning_starts": 20, "batch_size": 8}, "qrdqn": {"learning_starts": 20, "batch_size": 8}}
+    small |= dict.fromkeys(("ppo", "maskable_ppo", "recurrent_ppo"), {"n_steps": 8, "batch_size": 16, "n_epochs": 1})
+    monkeypatch.setattr(train_sb3, "DEFAULTS", small)
+    return Args(
+        str(photo_folder),
+        tmp_path / "agent.zip",
+        toolbox=str(tmp_path / "tools"),
+        steps=64,
+        envs=4,
+        buffer_size=200,
+        patches=2,
+        every=32,
+        checkpoints=tmp_path / "runs",
+    )
+
+
+@pytest.mark.parametrize("algo", list(ALGORITHMS))
+def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, capsys):
+    trained = main(replace(args, algo=algo))
+    assert trained.model.num_timesteps >= 64
+    assert "32 steps, gain" in capsys.readouterr().err
+    pairs = draw_pairs(as_source(args.photos, "moderate", 63), 3, 0)
+    toolbox = load_toolbox(args.toolbox)
+    expected = evaluate(pairs, trained, toolbox)
+    loaded = load_policy(args.output, toolbox)
+    assert type(loaded.model) is ALGORITHMS[algo]
+    assert loaded.action_names == toolbox.action_names
+    assert [image.toolchain for image in evaluate(pairs, loaded, toolbox).images] == [
+        image.toolchain for image in expected.images
+    ]
+    photo = as_source(args.photos, "moderate", 63).photos[0]
+    assert restore(photo, policy=loaded, toolbox=toolbox).image.shape == photo.shape
+    with pytest.raises(ValueError, match="was made for the actions three, eight, stop"):
+        load_policy(args.output, load_toolbox("rl-restore-12"))
+    logged = list((args.checkpoints / "tensorboard").rglob("events*"))
+    assert logged
+
+
+@pytest.mark.parametrize("algo", ["dqn", "recurrent_ppo"])
+def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread):
+    first = main(replace(args, algo=algo)).model.num_timesteps
+    again = main(replace(args, algo=algo, steps=first + 32))
+    assert again.model.num_timesteps >= first + 32
+    if algo == "dqn":
+        assert again.model.replay_buffer.size() > first // args.envs  # what was remembered before is there
+    kept = main(replace(args, algo=algo, steps=first + 32))
+    assert kept.model.num_timesteps == again.model.num_timesteps
+    for one, other in zip(kept.model.policy.parameters(), again.model.policy.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algo": "a2c"}, "algo='a2c'"),
+        ({"steps": 0}, "steps"),
+        ({"output": Path("agent.pt")}, r"output='agent.pt' does not end in .zip"),
+        ({"device": "tpu"}, "tpu"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes, message, args):
+    with pytest.raises(ValueError, match=message):
+        check(replace(args, **changes))
+
+
+def test_other_files_are_refused(args, tmp_path, network_toolbox):
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK not really")
+    with pytest.raises(FormatError, match=r"broken\.zip: not an agent that dqn, qrdqn, ppo"):
+        load_policy(broken)
+    envs = SB3VecEnv(1, images=args.photos, toolbox=network_toolbox)
+    A2C("MultiInputPolicy", envs, device="cpu").save(tmp_path / "a2c.zip")
+    with pytest.raises(FormatError, match=r"a2c\.zip: not an agent that"):
+        load_policy(tmp_path / "a2c.zip")
+
+
+def test_an_agent_that_was_trained_without_this_program_is_a_policy_too(args, tmp_path, network_toolbox):
+    envs = SB3VecEnv(1, images=args.photos, toolbox=network_toolbox, include_step=True)
+    PPO("MultiInputPolicy", envs, device="cpu").save(tmp_path / "own.zip")
+    pairs = draw_pairs(as_source(args.photos, "moderate", 63), 2, 0)
+    assert evaluate(pairs, tmp_path / "own.zip", network_toolbox).policy == "own"
+
+
+@pytest.mark.slow
+def test_a_signal_ends_it_well_and_the_checkpoint_is_there(args):
+    command = [sys.executable, "-m", "agents.train_sb3", "--photos", args.photos, "--output", str(args.output)]
+    command += ["--toolbox", args.toolbox, "--patches", "2", "--every", "64", "--envs", "4"]
+    command += ["--checkpoints", str(args.checkpoints), "--steps", "10000000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        while not checkpoint_of(args).exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert told.splitlines()[-1] == "train_sb3: stopped by SIGTERM; run the same command again to go on"
