@@ -41,23 +41,28 @@ def best_time(function: Callable[[], Any], repeats: int = 7) -> float:
     return min(times)
 
 
-def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of the fastest of several matrix products."""
-    rates = []
+def matrix_rate(device: str, dtype: torch.dtype, seconds: float) -> float:
+    """Floating-point operations per second of the fastest of several matrix products, kept up for some seconds."""
+    products: list[tuple[float, Callable[[], Any]]] = []
     for side in (512, 1024, 2048) if device == "cpu" else (4096, 8192):
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-
-        def product(a: torch.Tensor = a, b: torch.Tensor = b) -> None:
-            a @ b
-            if device != "cpu":
-                torch.cuda.synchronize()
-
-        rates.append(2 * side**3 / best_time(product))
+        products.append((2 * side**3, partial(_finished, torch.matmul, a, b)))
     # A 1x1 convolution is a matrix product too, and on some processors its library is the faster one.
     weight = torch.randn(256, 256, 1, 1, device=device, dtype=dtype)
     maps = torch.randn(4, 256, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    rates.append(2 * 256 * 256 * 4 * 64 * 64 / best_time(lambda: conv2d(maps, weight)))
-    return max(rates)
+    products.append((2 * 256 * 256 * 4 * 64 * 64, partial(_finished, conv2d, maps, weight)))
+    count, product = max(products, key=lambda item: item[0] / best_time(item[1]))
+    started, runs = time.perf_counter(), 0
+    while (spent := time.perf_counter() - started) < seconds:
+        product()
+        runs += 1
+    return runs * count / spent
+
+
+def _finished(function: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> None:
+    """Call a function and wait for the device."""
+    if function(*tensors).device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def operations(toolbox: Toolbox, side: int = 63) -> float:

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import product
+from itertools import compress, product
+from operator import not_
 from typing import Any, Final, overload
 
 import torch
 from torch import Tensor
 
 from restore_env.checks import check_choice
+from restore_env.toolbox.threads import run_in_threads
 from restore_env.toolbox.tool import Tool
 
 STOP: Final = "stop"
@@ -115,10 +117,22 @@ class Toolbox(Sequence[Tool]):
         chosen = self.check_actions(actions, len(images))
         result = torch.empty_like(images, memory_format=torch.channels_last)
         groups = chosen.argsort(stable=True).to(images.device).split(chosen.bincount(minlength=self.stop + 1).tolist())
-        with torch.inference_mode(), self._precision(images.device):
-            for tool, rows in zip(self, groups, strict=False):
-                for chunk in rows.split(_chunk_length(images)) if len(rows) else ():
-                    result[chunk] = apply_tool(tool, images[chunk])
+        tasks = [
+            (tool, chunk)
+            for tool, rows in zip(self, groups, strict=False)
+            for chunk in (rows.split(_chunk_length(images)) if len(rows) else ())
+        ]
+
+        def run(task: tuple[Tool, Tensor]) -> None:
+            tool, chunk = task
+            with torch.inference_mode(), self._precision(images.device):
+                result[chunk] = apply_tool(tool, images[chunk])
+
+        # Functions that users wrote need not bear several threads, and a GPU has one queue.
+        apart = [images.device.type == "cpu" and tool.module is not None for tool, _ in tasks]
+        run_in_threads(run, sorted(compress(tasks, apart), key=_cost, reverse=True))
+        for task in compress(tasks, map(not_, apart)):
+            run(task)
         result[groups[self.stop]] = images[groups[self.stop]]
         return result
 
@@ -153,6 +167,13 @@ def apply_tool(tool: Tool, images: Tensor) -> Tensor:
         tile = tool(images[:, :, rows, columns].contiguous(memory_format=torch.channels_last))
         result[:, :, top : top + TILE, left : left + TILE] = tile[:, :, inner_rows, inner_columns]
     return result
+
+
+def _cost(task: tuple[Tool, Tensor]) -> int:
+    """About how long a task takes: parameters times images."""
+    tool, rows = task
+    assert tool.module is not None
+    return len(rows) * sum(parameter.numel() for parameter in tool.module.parameters())
 
 
 def _overlapping(start: int, side: int, radius: int) -> tuple[slice, slice]:
