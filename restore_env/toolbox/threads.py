@@ -6,8 +6,9 @@ spent waiting for the slowest part of each operation; whole tasks side by side k
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -23,7 +24,7 @@ def run_in_threads(function: Callable[[Task], None], tasks: Iterable[Task]) -> N
         tasks: the longest first, so that all threads end at about the same time.
 
     Raises:
-        Exception: the first that a call raised; the other calls are made nevertheless.
+        Exception: the first that a call raised.
     """
     pending = list(tasks)
     threads = torch.get_num_threads()
@@ -31,19 +32,28 @@ def run_in_threads(function: Callable[[Task], None], tasks: Iterable[Task]) -> N
         for task in pending:
             function(task)
         return
-    for future in [_pool(threads).submit(function, task) for task in pending]:
+    futures = [_pool(threads).submit(function, task) for task in pending]
+    wait(futures)
+    for future in futures:
         future.result()
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Threads in each of which PyTorch uses one core."""
-    pool = ThreadPoolExecutor(threads, "tools", initializer=torch.set_num_threads, initargs=(1,))
-    barrier = [pool.submit(torch.get_num_threads) for _ in range(threads)]
-    for future in barrier:
-        future.result()
+    started = Barrier(threads + 1)
+    pool = ThreadPoolExecutor(threads, "tools", initializer=_use_one_core, initargs=(started,))
+    for _ in range(threads):
+        pool.submit(int)
+    started.wait()
     torch.set_num_threads(threads)  # what a thread sets is also the default of threads that begin later
     return pool
+
+
+def _use_one_core(started: Barrier) -> None:
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # settles the number in this thread
+    started.wait()
 
 
 # A forked process has none of its parent's threads.

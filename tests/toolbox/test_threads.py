@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pytest
 import torch
@@ -22,11 +23,13 @@ def test_every_task_is_done_once_in_threads_of_one_core(two_threads):
     seen = []
 
     def note(task: int) -> None:
+        time.sleep(1e-3)
         seen.append((task, threading.current_thread().name, torch.get_num_threads()))
 
     run_in_threads(note, range(50))
     assert sorted(task for task, _, _ in seen) == list(range(50))
     assert {cores for _, _, cores in seen} == {1}
+    assert len({name for _, name, _ in seen}) == 2
     assert threading.current_thread().name not in {name for _, name, _ in seen}
     assert torch.get_num_threads() == 2
     from_later_thread = []
