@@ -1,6 +1,6 @@
 """What a policy folder tells about its making: `training.json`, and `README.md` made of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,17 @@ from restore_env.formats import FORMAT_VERSION, write_json
 from tools.model_card import made_with
 
 
-def write_agent_card(
-    folder: Path, run: DRQNTraining, settings: Mapping[str, Any], history: Sequence[Mapping[str, float]]
-) -> None:
+def write_agent_card(folder: Path, run: DRQNTraining, settings: Mapping[str, Any]) -> None:
     """Write the record and the model card of a trained agent.
 
     Args:
         folder: the policy folder.
         run: the finished training.
         settings: what it was trained on and how.
-        history: its validation over time.
     """
-    best = max(history, key=lambda item: item["validation/gain"])
     record = {
-        "gain": round(best["validation/gain"], 3),
-        "share_of_oracle": best.get("validation/share_of_oracle"),
+        "gain": round(run.best_gain, 3),
+        "share_of_oracle": run.best_share,
         "patches": len(run.validation),
         "updates": run.updates,
         "steps": run.steps,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from agents.options import Options
 from agents.replay import NO_STEP, Episodes
-from restore_env.arrays import tensor_to_images
+from restore_env.arrays import bytes_to_floats, tensor_to_images
 from restore_env.policies.recurrent_q import LSTMState, RecurrentQNetwork
 from restore_env.restoration import Outcome, RestorationBatch, Trial
 
@@ -34,7 +34,7 @@ def collect(
     memory, steps = network.initial_state(n), []
     while not bool(batch.ended.all()):
         seen = batch.observe()
-        values, memory = network(as_input(seen.image), seen.previous_action, memory)
+        values, memory = network(bytes_to_floats(seen.image), seen.previous_action, memory)
         explores = torch.rand(n, generator=generator) < epsilon
         at_random = torch.randint(actions, (n,), generator=generator)
         chosen = torch.where(explores, at_random, values.argmax(1).cpu()).to(batch.images.device)
@@ -44,11 +44,6 @@ def collect(
         image, action, reward, value, known = steps[-1]
         steps.append((image, torch.full_like(action, NO_STEP), reward, value, torch.zeros_like(known)))
     return Episodes(*(torch.stack(column, dim=1) for column in zip(*steps, strict=True)))
-
-
-def as_input(images: Tensor) -> Tensor:
-    """What the network sees: uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [0, 1]."""
-    return images.permute(0, 3, 1, 2).float() / 255
 
 
 def _taken(batch: RestorationBatch, chosen: Tensor) -> _Learnt:
@@ -79,7 +74,7 @@ def _value_after(network: RecurrentQNetwork, trial: Trial, memory: LSTMState) ->
     if bool(over.all()):
         return torch.zeros_like(trial.psnr, dtype=torch.float32)
     # An episode that stops has no next state; its row is computed along and not used.
-    values, _ = network(as_input(tensor_to_images(trial.images)), trial.actions, memory)
+    values, _ = network(bytes_to_floats(tensor_to_images(trial.images)), trial.actions, memory)
     return torch.where(over, 0.0, values.amax(1))
 
 
@@ -98,4 +93,5 @@ def _picked(trials: list[Trial], chosen: Tensor) -> Trial:
         trials[0].acting,
         pick([trial.applied for trial in trials]),
         chosen,
+        trials[0].taken,
     )

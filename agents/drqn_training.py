@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ class AgentStatus:
         iteration: rounds of playing and learning so far.
         updates: of the network so far.
         steps: of the environment so far.
-        loss: mean of the last iteration's updates, None before the first.
+        loss: mean of the last iteration's updates, None before the first since the start or the resume.
         evaluation: on the validation pairs.
         share: of the oracle's gain, None if the oracle's is not known.
         best: the highest gain on the validation pairs so far, in dB.
@@ -80,6 +82,14 @@ class AgentStatus:
         return found
 
 
+def digest_of(pairs: Pairs) -> str:
+    """A few letters that stand for the pixels of pairs."""
+    digest = sha256()
+    for pair in pairs:
+        digest.update(pair.distorted.tobytes() + pair.reference.tobytes())
+    return digest.hexdigest()[:12]
+
+
 class DRQNTraining(Training):
     """Trains a recurrent Q-network by playing episodes and learning from those remembered.
 
@@ -118,17 +128,23 @@ class DRQNTraining(Training):
         self.target = deepcopy(network)
         self.best_network = deepcopy(network)
         self.best_gain = float("-inf")
+        self.best_share: float | None = None
         self.optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
         self.updates = self.steps = 0
         self.loss: float | None = None
         self.device = next(network.parameters()).device
-        self.toolbox = new_batch().toolbox
-        steps = new_batch().max_steps
-        capacity = max(1, options.replay_steps // steps)
-        # A checkpoint is written once a minute; more than these are not played in that time.
-        margin = max(4 * options.episodes, capacity // 4)
-        self.replay = Replay(folder / "replay", capacity, margin, steps, network.patch_size, network.n_tools + 1)
+        batch = new_batch()
+        self.toolbox, self.max_steps = batch.toolbox, batch.max_steps
+        self._folder, self._saved = folder, 0
         self.restore()
+
+    @cached_property
+    def replay(self) -> Replay:
+        """What is remembered; opened only once it is known that the checkpoint belongs to this training."""
+        capacity = max(1, self.options.replay_steps // self.max_steps)
+        margin = max(4 * self.options.episodes, capacity // 4)
+        side, actions = self.network.patch_size, self.network.n_tools + 1
+        return Replay(self._folder / "replay", capacity, margin, self.max_steps, side, actions)
 
     @property
     def policy(self) -> RecurrentQPolicy:
@@ -137,8 +153,9 @@ class DRQNTraining(Training):
 
     def advance(self) -> None:
         """Play episodes, then update the network."""
-        if self.replay.count - self._saved_count() >= self.replay.slots - self.replay.capacity - self.options.episodes:
-            self.save()
+        margin = self.replay.slots - self.replay.capacity
+        if self.replay.count + self.options.episodes - self._saved > margin:
+            self.save()  # what is written now would else replace what the last checkpoint may draw from
         self._play()
         if self.steps >= self.options.learning_starts:
             rng = np.random.default_rng([self.seed, 1, self.iteration])
@@ -147,16 +164,18 @@ class DRQNTraining(Training):
 
     def save(self) -> None:
         """Write the checkpoint."""
+        self.replay.flush()
         super().save()
         self._saved = self.replay.count
 
     def status(self) -> AgentStatus:
         """Measure how the training stands; the best network so far is kept."""
         policy = RecurrentQPolicy(self.network, self.toolbox.action_names, self.name)
-        evaluation = evaluate(self.validation, policy, self.toolbox, device=str(self.device))
+        evaluation = evaluate(self.validation, policy, self.toolbox, max_steps=self.max_steps, device=str(self.device))
         self.network.train()
         if evaluation.gain > self.best_gain:
             self.best_gain, self.best_network = evaluation.gain, deepcopy(self.network)
+            self.best_share = self._share(evaluation)
         return AgentStatus(
             self.iteration,
             self.updates,
@@ -172,11 +191,12 @@ class DRQNTraining(Training):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Network, options, data, seed and actions."""
+        """Network, options, data, validation pairs, seed and actions."""
         return {
             "network": self.network.arguments,
             "options": asdict(self.options),
             "data": self.data,
+            "validation": digest_of(self.validation),
             "seed": self.seed,
             "actions": list(self.toolbox.action_names),
         }
@@ -188,6 +208,7 @@ class DRQNTraining(Training):
             "target_weights": self.target.state_dict(),
             "best_weights": self.best_network.state_dict(),
             "best_gain": self.best_gain,
+            "best_share": self.best_share,
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.state(),
             "updates": self.updates,
@@ -199,14 +220,15 @@ class DRQNTraining(Training):
         self.network.load_state_dict(state["network_weights"])
         self.target.load_state_dict(state["target_weights"])
         self.best_network.load_state_dict(state["best_weights"])
-        self.best_gain = state["best_gain"]
+        self.best_gain, self.best_share = state["best_gain"], state["best_share"]
         self.optimizer.load_state_dict(state["optimizer"])
+        if state["replay"]["count"] and not self.replay.found:
+            raise ValueError(
+                f"{self._folder / 'replay'}: what belongs to {self.checkpoint} is missing; delete that to start afresh"
+            )
         self.replay.load_state(state["replay"])
         self.updates, self.steps = state["updates"], state["steps"]
         self._saved = self.replay.count
-
-    def _saved_count(self) -> int:
-        return getattr(self, "_saved", 0)
 
     def _play(self) -> None:
         count = self.options.episodes

@@ -59,7 +59,7 @@ class Options:
     epsilon_share: float = 0.3
     """Share of the budget over which it falls."""
     replay_steps: int = 60_000
-    """Steps of the environment that are remembered, 11.9 kB each."""
+    """Steps of the environment that are remembered, in files, 12 kB each and a quarter more."""
     learning_starts: int = 500
     """Steps before the first update."""
     episodes: int = 32
@@ -80,6 +80,9 @@ class Options:
         check_whole("learning_starts", self.learning_starts, 0)
         for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles"):
             _check_share(name, getattr(self, name))
+        for name in ("priority", "decision"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)} is less than 0")
         for name in ("learning_rate", "final_rate", "clip", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not more than 0")
@@ -131,7 +134,7 @@ PRESETS: Final = {
         learning_rate=1e-4,
         final_rate=2.5e-5,
         rates="exponential",
-        target_every=10_000,
+        target_every=2_500,
         epsilon_share=0.5,
         replay_steps=500_000,
         learning_starts=5_000,
@@ -141,5 +144,6 @@ PRESETS: Final = {
     ),
 }
 """`fast` is our best. `paper` follows the paper (section 4.1) and, where it is silent (epsilon, the first updates, an
-update every four steps: 22 in an iteration of 32 episodes), the authors' program, which `released-code` follows in all
-but the steps in which its learning rate halves. Both were made for 500,000 updates."""
+update every four steps: 22 in an iteration of 32 episodes), the authors' program, which `released-code` follows; its
+10,000 steps of the environment between two copies of the target network are 2,500 updates. Both were made for 500,000
+updates."""

@@ -1,7 +1,9 @@
 """What an agent remembers: whole episodes, images as bytes, in files, so that a training goes on exactly."""
 
 import json
+import shutil
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +51,9 @@ class Replay:
     The files hold a margin more than is drawn from, so that what was written after a checkpoint, and is written again
     after it, has replaced nothing that is drawn from in between.
 
+    Attributes:
+        found: whether the files were there, and of the right shape.
+
     Args:
         folder: of the files; what is there is kept if it fits.
         capacity: episodes that are drawn from.
@@ -68,7 +73,7 @@ class Replay:
             "value": ((*shape, actions), np.float32),
             "known": ((*shape, actions), np.bool_),
         }
-        self._arrays = _open(folder, kinds)
+        self.found, self._arrays = _open(folder, kinds)
         self.priority = np.ones(self.slots)
         self.count = 0
 
@@ -111,6 +116,12 @@ class Replay:
     def _places(self) -> NDArray[np.int64]:
         return np.arange(self.count - len(self), self.count) % self.slots
 
+    def flush(self) -> None:
+        """Write to the disk what the system still holds back."""
+        for array in self._arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+
     def state(self) -> dict[str, Any]:
         """What the files do not hold."""
         return {"count": self.count, "priority": torch.from_numpy(self.priority.copy())}
@@ -120,16 +131,34 @@ class Replay:
         self.count, self.priority = int(state["count"]), state["priority"].numpy().copy()
 
 
-def _open(folder: Path, kinds: dict[str, tuple[tuple[int, ...], type[np.generic]]]) -> dict[str, NDArray[Any]]:
-    """The arrays of a folder; made anew if they are of another shape."""
+def _open(
+    folder: Path, kinds: dict[str, tuple[tuple[int, ...], type[np.generic]]]
+) -> tuple[bool, dict[str, NDArray[Any]]]:
+    """Whether the arrays of a folder fit, and the arrays; made anew if they do not.
+
+    Raises:
+        ValueError: if there is no room for them.
+    """
     description = json.dumps({name: [list(shape), kind.__name__] for name, (shape, kind) in kinds.items()})
-    path = folder / "replay.json"
-    there = path.exists() and path.read_text().strip() == description
+    path, files = folder / "replay.json", {name: folder / f"{name}.npy" for name in kinds}
+    there = all(file.exists() for file in (path, *files.values())) and path.read_text().strip() == description
     folder.mkdir(parents=True, exist_ok=True)
+    if not there:
+        _check_room(folder, sum(prod(shape) * np.dtype(kind).itemsize for shape, kind in kinds.values()))
     arrays: dict[str, NDArray[Any]] = {
-        name: open_memmap(folder / f"{name}.npy", mode="r+" if there else "w+", dtype=kind, shape=shape)
+        name: open_memmap(files[name], mode="r+" if there else "w+", dtype=kind, shape=shape)
         for name, (shape, kind) in kinds.items()
     }
     if not there:
         write_text(path, description)
-    return arrays
+    return there, arrays
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    # The files fill up bit by bit; a disk that is full then would end the program without a word.
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed for what is remembered, {free / 1e9:.1f} GB are free; "
+            "a smaller --replay-steps needs less"
+        )

@@ -4,16 +4,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from agents.collecting import as_input
 from agents.options import Options
 from agents.replay import NO_STEP, Episodes
+from restore_env.arrays import bytes_to_floats
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 
 
 def unrolled(network: RecurrentQNetwork, episodes: Episodes) -> Tensor:
     """Q-values along episodes, float32 (n, t, actions); rows after an episode's end mean nothing."""
     n, steps = episodes.action.shape
-    features = network.features(as_input(episodes.image.flatten(0, 1))).view(n, steps, -1)
+    features = network.features(bytes_to_floats(episodes.image.flatten(0, 1))).view(n, steps, -1)
     memory, values = network.initial_state(n), []
     previous = torch.full_like(episodes.action[:, 0], network.n_tools)
     for step in range(steps):

@@ -8,20 +8,22 @@ Stopped at any moment, the same command goes on from its checkpoint.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import torch
 import tyro
 
 from agents.agent_card import write_agent_card
 from agents.data import draw_validation, sources
-from agents.drqn_training import AgentStatus, DRQNTraining
+from agents.drqn_training import AgentStatus, DRQNTraining, digest_of
 from agents.options import PRESETS, Options
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.distortions import as_distortion
+from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate
 from restore_env.files import write_text
 from restore_env.images import FolderPhotos
@@ -30,10 +32,13 @@ from restore_env.policies import Oracle, RecurrentQPolicy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
+from restore_env.rewards import as_reward
 from restore_env.toolbox import Toolbox, load_toolbox
 from tools.stopping import Stopped, stop_request
 from tools.training import Budget
 from tools.training_log import TrainingLog
+
+HISTORY: Final = "history.json"
 
 
 @dataclass
@@ -96,17 +101,18 @@ def main(args: Args) -> RecurrentQPolicy:
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
     training, validation = sources(args.photos, args.validation, args.severity, args.options.singles)
     run = new_training(args, toolbox, training, draw_validation(validation, args.patches))
-    history: list[dict[str, Any]] = []
+    history = [item for item in history_in(folder_of(args)) if item["iteration"] <= run.iteration > 0]
     with stop_request() as request, TrainingLog(folder_of(args) / "tensorboard", run.iteration) as log:
 
         def report(status: AgentStatus) -> None:
             log.report(status)
-            history[:] = noted(folder_of(args), status)
+            history.append({"iteration": status.iteration, **status.scalars()})
+            write_text(folder_of(args) / HISTORY, json.dumps(history))
 
         if not run.run(report, request):
             request.check()
     save_policy(run.policy, args.output, toolbox.name)
-    write_agent_card(args.output, run, record_of(args), history)
+    write_agent_card(args.output, run, record_of(args, run))
     return run.policy
 
 
@@ -120,6 +126,11 @@ def check(args: Args) -> None:
         raise ValueError(f"minutes={args.minutes} is not more than 0")
     if len(args.channels) != 4:
         raise ValueError(f"channels={args.channels} are not four numbers")
+    if not all(number >= 1 for number in args.channels):
+        raise ValueError(f"channels={args.channels}: each is at least 1")
+    check_choice("preset", args.preset, PRESETS)
+    as_reward(args.reward)
+    as_distortion(args.severity)
     check_device(args.device)
     for folder in (args.output, folder_of(args)):
         try:
@@ -157,19 +168,19 @@ def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: P
 
 def data_of(args: Args, toolbox: Toolbox, source: PairSource) -> str:
     """What a training is done on; the same text means the same data, tools and task."""
-    photos = getattr(source, "photos", None)
-    files = (
-        sorted((path.name, path.stat().st_size) for path in photos.paths) if isinstance(photos, FolderPhotos) else ""
-    )
+    if isinstance(source, Pairs):
+        files: Any = digest_of(source)
+    else:
+        photos = getattr(source, "photos", None)
+        paths = photos.paths if isinstance(photos, FolderPhotos) else []
+        files = sorted((path.name, path.stat().st_size) for path in paths) or args.photos
     weights = sha256()
     for tool in toolbox:
         for value in () if tool.module is None else tool.module.state_dict().values():
             weights.update(value.cpu().contiguous().numpy().tobytes())
     task = (args.max_steps, args.reward, args.dtype, args.severity)
-    return (
-        f"{args.photos if not files else len(files)} photos "
-        f"({sha256(repr(files).encode()).hexdigest()[:12]}), task {task}, toolbox {weights.hexdigest()[:12]}"
-    )
+    data = sha256(repr(files).encode()).hexdigest()[:12]
+    return f"photos or pairs {data}, task {task}, toolbox {weights.hexdigest()[:12]}"
 
 
 def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float, int] | None:
@@ -177,8 +188,7 @@ def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float,
     if not args.oracle:
         return None
     pairs = validation.first(args.oracle)
-    content = b"".join(image.tobytes() for image in pairs.distorted) + data_of(args, toolbox, pairs).encode()
-    path = folder_of(args) / f"oracle-{sha256(content).hexdigest()[:12]}.json"
+    path = folder_of(args) / f"oracle-{sha256(data_of(args, toolbox, pairs).encode()).hexdigest()[:12]}.json"
     if not path.exists():
         with progress_bar("oracle") as report:
             found = evaluate(pairs, Oracle(), toolbox, max_steps=args.max_steps, device=args.device, progress=report)
@@ -192,27 +202,25 @@ def folder_of(args: Args) -> Path:
     return args.checkpoints or Path("runs") / args.output.resolve().name
 
 
-def noted(folder: Path, status: AgentStatus) -> list[dict[str, Any]]:
-    """The course of the training so far, with this status added; kept as history.json."""
-    path = folder / "history.json"
-    before: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    history = [item for item in before if item["iteration"] < status.iteration]
-    history.append({"iteration": status.iteration, **status.scalars()})
-    write_text(path, json.dumps(history))
+def history_in(folder: Path) -> list[dict[str, Any]]:
+    """What was logged of the training so far."""
+    path = folder / HISTORY
+    history: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     return history
 
 
-def record_of(args: Args) -> dict[str, Any]:
+def record_of(args: Args, run: DRQNTraining) -> dict[str, Any]:
     """What the model card says of the training, besides its results."""
+    preset = next((name for name, options in PRESETS.items() if options == args.options), f"{args.preset}, changed")
     return {
         "photos": args.licence,
         "severity": args.severity,
         "toolbox": Path(args.toolbox).name,
-        "preset": args.preset,
-        "options": asdict(args.options),
+        "preset": preset,
+        **run.settings(),
         "reward": args.reward,
         "max_steps": args.max_steps,
-        "seed": args.seed,
+        "budget": f"{args.iterations} iterations" if args.iterations else f"{args.minutes:g} minutes",
         "dtype": args.dtype,
         "device": args.device,
         "threads": torch.get_num_threads(),
@@ -236,7 +244,7 @@ def parse(words: Sequence[str] | None = None) -> Args:
 if __name__ == "__main__":
     try:
         main(parse())
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         sys.exit(f"train_drqn: {error}")
     except (Stopped, KeyboardInterrupt) as error:
         print(f"train_drqn: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)

@@ -22,18 +22,25 @@ from agents.data import draw_validation, sources
 from agents.scalars import scalars_of
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.distortions import as_distortion
+from restore_env.errors import ToolError
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.files import replacing
+from restore_env.formats import write_json
 from restore_env.policies.sb3 import SB3VecEnv
 from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
 from restore_env.rewards import Transition, step_psnr
 from restore_env.toolbox import load_toolbox
+from tools.model_card import made_with
 from tools.stopping import Stopped, stop_request
 
 BELS: Final = 0.1
 """Rewards are in dB over 10: SB3's losses and clipped values suit rewards of about 1."""
 
-_VALUE_BASED: Final = {"learning_starts": 1_000, "batch_size": 64, "train_freq": 4, "target_update_interval": 1_000}
+_VALUE_BASED: Final = {"learning_starts": 1_000, "batch_size": 64, "target_update_interval": 1_000}
+STEPS_PER_UPDATE: Final = 4
+"""Of dqn and qrdqn, as in the authors' program."""
+
 _ON_POLICY: Final = {"n_steps": 32, "batch_size": 256, "n_epochs": 4, "gamma": 1.0, "ent_coef": 0.01}
 
 DEFAULTS: Final[dict[str, dict[str, Any]]] = {
@@ -53,7 +60,8 @@ class Args:
     photos: str
     """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
     output: Path
-    """File to write, ending in .zip; loading such a file can run code, so share it with a warning."""
+    """File to write, ending in .zip; loading such a file can run code, so share it with a warning. A record of the
+    training is written beside it, ending in .json."""
     algo: str = "ppo"
     """dqn, qrdqn, ppo, maskable_ppo or recurrent_ppo."""
     validation: str = ""
@@ -125,6 +133,10 @@ def main(args: Args) -> SB3Policy:
     environments.close()
     with replacing(args.output) as temporary:
         model.save(temporary)
+    result = measure()
+    print(f"{args.output}: gain {result.gain:.3f} dB on {result.n} patches", file=sys.stderr)
+    record = {"algo": args.algo, "steps": model.num_timesteps, **settings_of(args), **made_with(args.device)}
+    write_json(args.output.with_suffix(".json"), {**record, **scalars_of(result)})
     return policy
 
 
@@ -169,6 +181,12 @@ def check(args: Args) -> None:
     check_choice("algo", args.algo, ALGORITHMS)
     for name in ("steps", "envs", "buffer_size", "patches", "every", "max_steps"):
         check_whole(name, getattr(args, name), 1)
+    check_whole("seed", args.seed, 0)
+    if not 0 <= args.singles <= 1:
+        raise ValueError(f"singles={args.singles} is not between 0 and 1")
+    if args.learning_rate is not None and not args.learning_rate > 0:
+        raise ValueError(f"learning_rate={args.learning_rate} is not more than 0")
+    as_distortion(args.severity)
     check_device(args.device)
     if args.output.suffix != ".zip":
         raise ValueError(f"output={str(args.output)!r} does not end in .zip")
@@ -185,15 +203,20 @@ def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:
     kept = checkpoint_of(args)
     if kept.exists():
         model = algorithm.load(kept, environments, device=args.device)
+        check_settings(getattr(model, "settings", {}), settings_of(args), kept)
+        # Loading begins the random numbers anew, and the same pairs would come again.
+        model.set_random_seed(args.seed + model.num_timesteps)
         if isinstance(model, OffPolicyAlgorithm) and buffer_of(args).exists():
             model.load_replay_buffer(buffer_of(args))
         return model
-    options = dict(DEFAULTS[args.algo])
+    options: dict[str, Any] = dict(DEFAULTS[args.algo])
     if args.learning_rate is not None:
         options["learning_rate"] = args.learning_rate
     if issubclass(algorithm, OffPolicyAlgorithm):
+        # SB3 counts a step of all environments once, and draws an update for each `train_freq` of those.
+        options |= {"train_freq": 1, "gradient_steps": max(1, args.envs // STEPS_PER_UPDATE)}
         options["buffer_size"] = args.buffer_size
-    return algorithm(
+    model = algorithm(
         "MultiInputLstmPolicy" if args.algo == "recurrent_ppo" else "MultiInputPolicy",
         environments,
         policy_kwargs={"features_extractor_class": PaperExtractor},
@@ -202,6 +225,24 @@ def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:
         device=args.device,
         **options,
     )
+    model.settings = settings_of(args)  # type: ignore[attr-defined]
+    return model
+
+
+def settings_of(args: Args) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    kept = ("photos", "toolbox", "severity", "singles", "envs", "learning_rate", "max_steps", "seed")
+    return {name: getattr(args, name) for name in kept}
+
+
+def check_settings(before: dict[str, Any], now: dict[str, Any], file: Path) -> None:
+    """Raise a `ValueError` if a checkpoint belongs to another training."""
+    differing = [name for name, value in now.items() if before.get(name) != value]
+    if differing:
+        raise ValueError(
+            f"{file}: belongs to a training with another {differing[0]}; delete it to start afresh, or choose another "
+            "folder of checkpoints"
+        )
 
 
 def save(model: BaseAlgorithm, args: Args) -> None:
@@ -231,7 +272,7 @@ def folder_of(args: Args) -> Path:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args))
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         sys.exit(f"train_sb3: {error}")
     except (Stopped, KeyboardInterrupt) as error:
         print(f"train_sb3: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)

@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import nn
 
 from restore_env.pair_tensors import PairTensors, restart_ended
-from restore_env.pairs import Pairs
+from restore_env.pairs import Pairs, as_source, draw_pairs, save_pairs
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
@@ -101,8 +101,11 @@ def synchronous(n: int, seed: int, **options: Any) -> Contender:
 
 def asynchronous(n: int, seed: int, **options: Any) -> Contender:
     """Gymnasium's `AsyncVectorEnv`: as many processes, each of which computes with one thread."""
+    threads = torch.get_num_threads()
     make = partial(_one_threaded, **options)
-    return vector(AsyncVectorEnv([make] * n, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP), seed)
+    envs = AsyncVectorEnv([make] * n, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
+    torch.set_num_threads(threads)  # it makes one environment in this process too, to know the spaces
+    return vector(envs, seed)
 
 
 def _one_threaded(**options: Any) -> gym.Env[Any, Any]:
@@ -111,7 +114,7 @@ def _one_threaded(**options: Any) -> gym.Env[Any, Any]:
 
 
 def on_device(n: int, pairs: PairTensors, device: str, dtype: str, toolbox: str, seed: int) -> Contender:
-    """The transition as the project's own trainers use it: tensors that stay on their device."""
+    """The transition alone, on tensors that stay on their device."""
     batch = RestorationBatch(load_toolbox(toolbox, device, dtype))
     generator = torch.Generator(device).manual_seed(seed)
     batch.start(*pairs[pairs.draw(n, generator)])
@@ -150,8 +153,6 @@ def sb3_rollout(n: int, steps: int, *, adapter: bool, seed: int, **options: Any)
 
 def embedded_pairs(n: int, seed: int, folder: Path) -> tuple[Pairs, Path]:
     """Pairs of the shipped photos, and the file that holds them."""
-    from restore_env.pairs import as_source, draw_pairs, save_pairs  # noqa: PLC0415
-
     pairs = draw_pairs(as_source("embedded", "moderate", 63), n, seed)
     save_pairs(folder / "pairs.npz", pairs)
     return pairs, folder / "pairs.npz"

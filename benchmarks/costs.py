@@ -3,7 +3,6 @@
 import cProfile
 import multiprocessing
 import pstats
-import resource
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox import toolbox as toolbox_module
 
 PARTS: Final = {
-    "tools": ("tool.py", "__call__"),
+    "tools": ("threads.py", "run_in_threads"),
     "Toolbox.apply": ("toolbox.py", "apply"),
     "RestorationBatch.step": ("restoration.py", "step"),
     "observations": ("episodes.py", "observations"),
@@ -41,28 +40,20 @@ def best_time(function: Callable[[], Any], repeats: int = 7) -> float:
     return min(times)
 
 
-def matrix_rate(device: str, dtype: torch.dtype, seconds: float) -> float:
-    """Floating-point operations per second of the fastest of several matrix products, kept up for some seconds."""
+def matrix_rate(seconds: float) -> float:
+    """float32 operations per second of the CPU's fastest matrix product, kept up for some seconds."""
     products: list[tuple[float, Callable[[], Any]]] = []
-    for side in (512, 1024, 2048) if device == "cpu" else (4096, 8192):
-        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-        products.append((2 * side**3, partial(_finished, torch.matmul, a, b)))
+    for side in (512, 1024, 2048):
+        products.append((2 * side**3, partial(torch.matmul, torch.randn(side, side), torch.randn(side, side))))
     # A 1x1 convolution is a matrix product too, and on some processors its library is the faster one.
-    weight = torch.randn(256, 256, 1, 1, device=device, dtype=dtype)
-    maps = torch.randn(4, 256, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    products.append((2 * 256 * 256 * 4 * 64 * 64, partial(_finished, conv2d, maps, weight)))
+    maps = torch.randn(4, 256, 64, 64).contiguous(memory_format=torch.channels_last)
+    products.append((2 * 256 * 256 * 4 * 64 * 64, partial(conv2d, maps, torch.randn(256, 256, 1, 1))))
     count, product = max(products, key=lambda item: item[0] / best_time(item[1]))
     started, runs = time.perf_counter(), 0
     while (spent := time.perf_counter() - started) < seconds:
         product()
         runs += 1
     return runs * count / spent
-
-
-def _finished(function: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> None:
-    """Call a function and wait for the device."""
-    if function(*tensors).device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def operations(toolbox: Toolbox, side: int = 63) -> float:
@@ -94,8 +85,8 @@ def profile(n: int, steps: int, seed: int, **options: Any) -> dict[str, float]:
                 spent[part] += cumulative
     known = spent["RestorationBatch.step"] + spent["observations"] + spent["resets"]
     seconds = {
-        "networks": spent["tools"],
-        "grouping and copying images": spent["Toolbox.apply"] - spent["tools"],
+        "networks, with picking and placing their images": spent["tools"],
+        "grouping images": spent["Toolbox.apply"] - spent["tools"],
         "PSNR, rewards, bookkeeping": spent["RestorationBatch.step"] - spent["Toolbox.apply"],
         "observations": spent["observations"],
         "resets, beyond what is drawn ahead": spent["resets"],
@@ -120,8 +111,10 @@ def _memory(n: int, pairs: str, toolbox: str) -> float:
 
 
 def _peak() -> float:
-    """The largest memory this process ever had, in bytes (Linux counts in kilobytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    """The largest memory this process ever had, in bytes; Linux tells it."""
+    # getrusage would include what the process was forked from.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def chunk_rates(toolbox: str, lengths: tuple[int, ...], n: int, seed: int) -> dict[str, dict[int, float]]:

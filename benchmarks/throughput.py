@@ -145,7 +145,7 @@ def per_second(
     rates: dict[str, list[float]] = {name: [] for name in ("bound", *ready)}
     needed = operations(load_toolbox(args.toolbox))
     for number in range(args.rounds):
-        rates["bound"].append(matrix_rate("cpu", torch.float32, args.seconds) / needed)
+        rates["bound"].append(matrix_rate(args.seconds) / needed)
         for name, play in ready.items():
             rates[name].append(timed(play, args.seconds))
         report((number + 1) / args.rounds)
@@ -211,7 +211,7 @@ def text(results: dict[str, Any]) -> str:
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {name} | {value:,.0f} | {ratio(steps, name, NAIVE):.2f} | {ratio(steps, name, 'bound'):.0%} |"
+        f"| {name} | {value:,.0f} | {ratio(steps, name, NAIVE):.2f} | {_share_of_bound(steps, name)} |"
         for name, value in medians(steps).items()
     ]
     adapter, dummy = (name for name in sb3 if name != "bound")
@@ -262,6 +262,11 @@ def text(results: dict[str, Any]) -> str:
         f"![Steps per second]({Path(options['output']).stem}.png)",
     ]
     return "\n".join(lines)
+
+
+def _share_of_bound(steps: dict[str, list[float]], name: str) -> str:
+    """Empty for what has another bound than the CPU in float32."""
+    return "" if "cuda" in name or "bfloat16" in name else f"{ratio(steps, name, 'bound'):.0%}"
 
 
 def _table(first: str, second: str, rows: dict[Any, str]) -> list[str]:

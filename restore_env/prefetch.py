@@ -12,7 +12,8 @@ class Prefetcher:
     """Draws the next pair of each environment ahead, in a thread of its own.
 
     An environment's pairs come from its own generator, one after the other, so they are the same with and without the
-    thread. There is one thread, so that a source need not be safe for several.
+    thread. All draws of one prefetcher happen in one thread, so a source need not be safe for several unless it is
+    given to several environments.
 
     Args:
         source: where pairs come from.

@@ -55,6 +55,7 @@ class Trial(NamedTuple):
         acting: bool (n,), the episodes that have not ended before.
         applied: bool (n,), the episodes to which a tool is applied.
         actions: int64 (n,), *stop* for episodes that have ended before.
+        taken: how many steps the batch had taken when it was tried.
     """
 
     images: Tensor
@@ -63,6 +64,7 @@ class Trial(NamedTuple):
     acting: Tensor
     applied: Tensor
     actions: Tensor
+    taken: int
 
 
 class RestorationBatch:
@@ -124,6 +126,7 @@ class RestorationBatch:
         self.stop_if_worse = check_flag("stop_if_worse", stop_if_worse)
         self.reward = as_reward(reward)
         self.record = record
+        self._taken = 0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -138,6 +141,7 @@ class RestorationBatch:
         if reference is None and self.stop_if_worse:
             raise ValueError("stop_if_worse=True needs reference images")
         n, device = len(images), images.device
+        self._taken += 1
         self.images = images.clone(memory_format=torch.channels_last)
         self.reference = None if reference is None else reference.clone(memory_format=torch.channels_last)
         self.psnr = self._measure(self.images)
@@ -161,6 +165,7 @@ class RestorationBatch:
             reference: the same shape.
         """
         assert self.reference is not None  # only batches with references are restarted
+        self._taken += 1
         self.images[rows] = images
         self.reference[rows] = reference
         self.psnr[rows] = self.psnr_initial[rows] = psnr(images, reference)
@@ -202,10 +207,17 @@ class RestorationBatch:
         values = torch.where(applied, self._measure(images), self.psnr)
         terminated, truncated = self._ends(acting, applied, values)
         reward = self._pay(images, values, acting, terminated | truncated)
-        return Trial(images, values, Outcome(reward, terminated, truncated), acting, applied, chosen)
+        return Trial(images, values, Outcome(reward, terminated, truncated), acting, applied, chosen, self._taken)
 
     def commit(self, trial: Trial) -> None:
-        """Take the step of a trial; no other step may have come between."""
+        """Take the step of a trial, whose images become the state.
+
+        Raises:
+            ValueError: if another step or episode has begun since it was tried.
+        """
+        if trial.taken != self._taken:
+            raise ValueError("this trial was made before the last step; try again from the present state")
+        self._taken += 1
         self.images, self.psnr = trial.images, trial.psnr
         self.ended = self.ended | trial.outcome.terminated | trial.outcome.truncated
         self._count(trial.acting, trial.applied, trial.actions)

@@ -334,3 +334,30 @@ def test_stop_if_worse_needs_a_reference(toolbox):
 def test_wrong_arguments_are_named(toolbox, arguments, message):
     with pytest.raises(ValueError, match=message):
         RestorationBatch(toolbox, **arguments)
+
+
+def test_a_trial_changes_nothing_until_it_is_committed(function_toolbox):
+    images, reference = (torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    tried, stepped = RestorationBatch(function_toolbox), RestorationBatch(function_toolbox)
+    for batch in (tried, stepped):
+        batch.start(images, reference)
+    actions = torch.tensor([0, 3, 2])
+    tried.attempt(torch.tensor([1, 1, 1]))
+    trial = tried.attempt(actions)
+    assert torch.equal(tried.images, images) and tried.steps.tolist() == [0, 0, 0]
+    tried.commit(trial)
+    outcome = stepped.step(actions)
+    assert torch.equal(tried.images, stepped.images) and torch.equal(tried.toolchains, stepped.toolchains)
+    assert all(torch.equal(one, other) for one, other in zip(trial.outcome, outcome, strict=True))
+    with pytest.raises(ValueError, match="made before the last step"):
+        tried.commit(trial)
+
+
+def test_a_trial_of_an_earlier_episode_is_refused(function_toolbox):
+    images = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    batch = RestorationBatch(function_toolbox)
+    batch.start(images, images)
+    trial = batch.attempt(torch.tensor([0, 1]))
+    batch.restart(torch.tensor([1]), images[:1], images[:1])
+    with pytest.raises(ValueError, match="try again from the present state"):
+        batch.commit(trial)

@@ -37,7 +37,7 @@ class Status(Protocol):
 
     @property
     def iteration(self) -> int:
-        """Updates so far."""
+        """Iterations so far."""
 
     def scalars(self) -> Mapping[str, float]:
         """What is logged, by TensorBoard's names."""
@@ -47,7 +47,8 @@ class Training(ABC):
     """Work in iterations; call `run`.
 
     Stopped at any moment, it goes on from its last checkpoint as if it had never stopped: what an iteration does
-    depends on the state and the number of the iteration alone.
+    depends on the state, the number of the iteration, and the share of the budget that is used. With a budget in
+    iterations the result on a CPU is the same to the bit; in minutes the share depends on the machine.
 
     Args:
         budget: when it ends.
@@ -87,7 +88,7 @@ class Training(ABC):
     def run(
         self, report: Callable[[Any], None], stopping: Callable[[], bool] = lambda: False, every: float = EVERY
     ) -> bool:
-        """Train until the budget is used up, or until `stopping`; checkpoint and report every so many seconds.
+        """Train until the budget is used up, or until `stopping`; report and checkpoint every so many seconds.
 
         Args:
             report: called with the status.
@@ -103,11 +104,11 @@ class Training(ABC):
             self.advance()
             self.seconds += time.monotonic() - started
             if time.monotonic() - reported >= every:
-                self.save()
                 report(self.status())
+                self.save()
                 reported = time.monotonic()
-        self.save()
         report(self.status())
+        self.save()
         return self.progress >= 1
 
     def save(self) -> None:

@@ -24,12 +24,14 @@ class Policy(ABC):
     Attributes:
         name: what to call it in reports.
         patch_size: height and width in pixels of the images it looks at, None if any will do.
-        action_names: the actions it was made for, None if it takes any toolbox.
+        action_names: the actions it was made for, None if they are not known or any will do.
+        n_actions: how many those are, None if any number will do.
     """
 
     name: str
     patch_size: int | None = None
     action_names: tuple[str, ...] | None = None
+    n_actions: int | None = None
 
     def initial_state(self, n: int) -> State:
         """The state at the start of n episodes."""
@@ -73,7 +75,14 @@ class Yardstick(ABC):
 
 def check_actions_fit(policy: Policy | Yardstick, toolbox: Toolbox) -> None:
     """Raise a `ValueError` with both lists if a policy was made for other actions than the toolbox has."""
-    names = policy.action_names if isinstance(policy, Policy) else None
+    if not isinstance(policy, Policy):
+        return
+    names, expected = policy.action_names, len(toolbox.action_names)
+    if names is None and policy.n_actions not in (None, expected):
+        raise ValueError(
+            f"policy {policy.name!r} was made for {policy.n_actions} actions, but the toolbox {toolbox.name!r} has "
+            f"{expected}"
+        )
     if names is not None and names != toolbox.action_names:
         raise ValueError(
             f"policy {policy.name!r} was made for the actions {', '.join(names)}, but the toolbox {toolbox.name!r} has "

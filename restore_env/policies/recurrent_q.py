@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from restore_env.arrays import bytes_to_floats
 from restore_env.constants import PATCH_SIZE
 from restore_env.policies.patch_encoder import PatchEncoder
 from restore_env.policies.policy import Policy, State
@@ -127,7 +128,7 @@ class RecurrentQPolicy(Policy):
     def q_values(self, observation: Observation, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Explain the choice: the Q-values float32 (n, actions), in units of the reward, and the next state."""
         chunks = observation.image.split(CHUNK)
-        features = torch.cat([self.network.features(chunk.permute(0, 3, 1, 2).float() / 255) for chunk in chunks])
+        features = torch.cat([self.network.features(bytes_to_floats(chunk)) for chunk in chunks])
         state = self.network.remember(features, observation.previous_action, state)
         return self.network.q_values(state), state
 

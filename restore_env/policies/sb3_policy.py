@@ -88,11 +88,15 @@ class SB3Policy(Policy):
         self.patch_size = max(image.shape)
         names = getattr(model, "action_names", None)
         self.action_names = None if names is None else tuple(names)
+        assert isinstance(model.action_space, gym.spaces.Discrete)
+        self.n_actions = int(model.action_space.n)
         self._keys = tuple(spaces.spaces)
 
-    def initial_state(self, n: int) -> State:
-        """Nothing remembered."""
-        return None
+    def to(self, device: str | torch.device) -> "SB3Policy":
+        """Move the agent's networks to a device."""
+        self.model.policy.to(device)
+        self.model.device = torch.device(device)
+        return self
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
         """Choose; only recurrent agents remember something."""
@@ -120,6 +124,9 @@ def load_sb3_policy(path: str | os.PathLike[str], device: str | torch.device = "
         if name == "ppo" and "n_epochs" not in content:
             raise ValueError("A2C shares PPO's networks, but is none of these")
         model = ALGORITHMS[name].load(file, device=device)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # unpickling raises almost anything
         raise FormatError(f"{file}: not an agent that {', '.join(ALGORITHMS)} of SB3 saved ({error})") from error
+    seen = model.observation_space
+    if not isinstance(seen, gym.spaces.Dict) or not {"image"} <= seen.spaces.keys() <= set(Observation._fields):
+        raise FormatError(f"{file}: an agent of another environment; it observes {seen}")
     return SB3Policy(model, file.stem)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from restore_env.checks import check_choice
+from restore_env.toolbox.networks import ARCHITECTURES
 from restore_env.toolbox.threads import run_in_threads
 from restore_env.toolbox.tool import Tool
 
@@ -21,6 +22,9 @@ CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
 
 DTYPES: Final = ("float32", "bfloat16")
 """Precisions in which networks can convolve."""
+
+OWN_NETWORKS: Final = tuple(ARCHITECTURES.values())
+"""Networks that are known to bear several threads."""
 
 TILE: Final = 256
 """Side in pixels of the tiles in which images larger than a chunk are worked on."""
@@ -128,8 +132,8 @@ class Toolbox(Sequence[Tool]):
             with torch.inference_mode(), self._precision(images.device):
                 result[chunk] = apply_tool(tool, images[chunk])
 
-        # Functions that users wrote need not bear several threads, and a GPU has one queue.
-        apart = [images.device.type == "cpu" and tool.module is not None for tool, _ in tasks]
+        # What users wrote need not bear several threads, and a GPU has one queue.
+        apart = [images.device.type == "cpu" and isinstance(tool.module, OWN_NETWORKS) for tool, _ in tasks]
         run_in_threads(run, sorted(compress(tasks, apart), key=_cost, reverse=True))
         for task in compress(tasks, map(not_, apart)):
             run(task)
@@ -137,7 +141,7 @@ class Toolbox(Sequence[Tool]):
         return result
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
-        """What networks run under; what they add to an image is rounded to bfloat16 then, the image is not."""
+        """What networks run under; the images themselves are not rounded then."""
         return torch.autocast(device.type, torch.bfloat16) if self.dtype == "bfloat16" else nullcontext()
 
     def check_actions(self, actions: Tensor | Sequence[int], n: int) -> Tensor:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from agent_problems import Shifts, shift_toolbox, small_network
 
-from agents.collecting import as_input, collect
+from agents.collecting import collect
 from agents.options import Options
+from restore_env.arrays import bytes_to_floats
 from restore_env.pair_tensors import PairTensors
 from restore_env.pairs import draw_pairs
 from restore_env.restoration import RestorationBatch
@@ -57,11 +58,11 @@ def test_trying_all_actions_notes_what_each_would_have_brought_and_what_follows(
     for action in range(3):
         batch = started()
         seen = batch.observe()
-        _, memory = network(as_input(seen.image), seen.previous_action, network.initial_state(N))
+        _, memory = network(bytes_to_floats(seen.image), seen.previous_action, network.initial_state(N))
         outcome = batch.step(torch.full((N,), action))
         torch.testing.assert_close(episodes.reward[:, 0, action], outcome.reward.float())
         after = batch.observe()
-        values, _ = network(as_input(after.image), after.previous_action, memory)
+        values, _ = network(bytes_to_floats(after.image), after.previous_action, memory)
         expected = torch.zeros(N) if action == STOP else values.amax(1)
         torch.testing.assert_close(episodes.value[:, 0, action], expected.detach())
     assert (episodes.value[:, 2] == 0).all()  # nothing follows the last step
@@ -76,7 +77,7 @@ def test_only_the_action_taken_is_known_without_trying():
 def test_without_chance_the_network_decides_and_with_nothing_else_it_does_not():
     greedy = played("taken", epsilon=0.0)
     batch, network = started(), small_network()
-    values, _ = network(as_input(batch.observe().image), batch.previous_action, network.initial_state(N))
+    values, _ = network(bytes_to_floats(batch.observe().image), batch.previous_action, network.initial_state(N))
     assert torch.equal(greedy.action[:, 0], values.argmax(1))
     assert len(set(played("taken", epsilon=1.0).action[:, 0].tolist())) == 3
 

@@ -1,12 +1,14 @@
 """The training of the recurrent agent: it learns, stops and goes on, and needs its memory."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from agent_problems import Memoryless, Shifts, White, hidden_toolbox, shift_toolbox, small_network
@@ -47,10 +49,10 @@ def new_training(folder: Path, iterations: int, options: Options = QUICK, seed: 
     source, toolbox = changes.get("source", Shifts((-40, -20, 0, 20, 40))), changes.get("toolbox", shift_toolbox())
     return DRQNTraining(
         changes.get("network", small_network(seed, dueling=options.dueling)),
-        lambda: RestorationBatch(toolbox, reward=in_bels),
+        lambda: RestorationBatch(toolbox, reward=in_bels, max_steps=changes.get("max_steps", 3)),
         source,
         changes.get("data", "shifts"),
-        draw_pairs(source, 8, 99),
+        draw_pairs(source, 8, changes.get("validation", 99)),
         options,
         Budget(iterations=iterations),
         folder,
@@ -94,8 +96,9 @@ def test_a_training_that_was_killed_ends_as_if_it_never_had_been(options, tmp_pa
     for _ in range(3):  # lost with the kill, after files of the memory had changed
         interrupted.advance()
     again = new_training(tmp_path / "killed", 20, options, network=small_network(5, dueling=options.dueling))
-    assert again.iteration == 11
-    assert same_weights(finished(again).network, expected.network)
+    assert again.iteration == 10
+    assert same_weights(finished(again, every=0.0).network, expected.network)
+    assert same_weights(again.policy.network, expected.policy.network)
     assert (again.updates, again.steps) == (expected.updates, expected.steps)
 
 
@@ -119,7 +122,7 @@ def test_a_training_that_was_ended_by_sigkill_ends_as_if_it_never_had_been(tmp_p
                 os.kill(process.pid, signal.SIGKILL)
                 break
     again = new_training(tmp_path / "killed", 0, STEADY)
-    assert again.iteration >= 9
+    assert again.iteration >= 8
     again.budget = Budget(iterations=again.iteration + 4)
     expected = finished(new_training(tmp_path / "whole", again.iteration + 4, STEADY), every=1e9)
     assert same_weights(finished(again).network, expected.network)
@@ -178,12 +181,39 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         "options": {"options": Options(**{**vars(QUICK), "gamma": 0.5})},
         "seed": {"seed": 1},
         "data": {"data": "other"},
+        "validation": {"validation": 98},
         "network": {"network": small_network(dueling=True)},
         "actions": {"toolbox": hidden_toolbox()},
     }
     for what, change in changes.items():
         with pytest.raises(ValueError, match=rf"training\.pt: belongs to a training with another {what}; delete"):
             new_training(tmp_path, 1, **change)
+
+
+def test_a_refused_training_spoils_nothing(tmp_path, one_thread):
+    expected = finished(new_training(tmp_path / "whole", 8))
+    finished(new_training(tmp_path / "run", 4))
+    with pytest.raises(ValueError, match="another options"):
+        new_training(tmp_path / "run", 8, Options(**{**vars(QUICK), "replay_steps": 30}))
+    # schedules run over the whole budget, so only what was remembered is compared
+    again = new_training(tmp_path / "run", 8)
+    assert again.replay.found and len(again.replay) == 30
+    drawn = again.replay[again.replay.draw(64, np.random.default_rng(0), 0)[0]]
+    assert drawn.known.any() and drawn.image.max() > 0
+    assert len(expected.replay) == 30
+
+
+def test_a_checkpoint_without_its_memory_is_refused(tmp_path):
+    finished(new_training(tmp_path, 3))
+    shutil.rmtree(tmp_path / "replay")
+    with pytest.raises(ValueError, match=r"replay: what belongs to .*training\.pt is missing; delete that"):
+        new_training(tmp_path, 4)
+
+
+@pytest.mark.parametrize("max_steps", [1, 2])
+def test_it_is_measured_with_its_own_number_of_steps(max_steps, tmp_path):
+    run = new_training(tmp_path, 2, max_steps=max_steps)
+    assert len(run.status().evaluation.tool_ratio) == max_steps
 
 
 def test_the_status_says_how_the_training_stands(tmp_path):

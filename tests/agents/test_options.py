@@ -26,7 +26,7 @@ def test_the_papers_numbers():
     assert (paper.learning_rate, paper.final_rate, paper.rates) == (2.5e-4, 2.5e-5, "exponential")
     assert (paper.targets, paper.double, paper.dueling, paper.priority) == ("taken", False, False, 0)
     code = PRESETS["released-code"]
-    assert (code.target_every, code.learning_starts, code.loss, code.stop_if_worse) == (10_000, 5_000, "huber", True)
+    assert (code.target_every, code.learning_starts, code.loss, code.stop_if_worse) == (2_500, 5_000, "huber", True)
     assert code.singles == 0.5
 
 
@@ -40,6 +40,7 @@ def test_the_papers_numbers():
         ({"singles": -0.1}, "singles=-0.1 is not between 0 and 1"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0}, "learning_rate=0 is not more than 0"),
+        ({"priority": -1.0}, "priority=-1.0 is less than 0"),
         ({"targets": "taken", "decision": 1.0}, "decision needs targets='all'"),
     ],
 )

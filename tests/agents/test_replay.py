@@ -1,5 +1,7 @@
 """The memory: the last episodes, drawn evenly or by priority, in files that outlive a kill."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -84,7 +86,23 @@ def test_files_of_another_shape_are_made_anew(tmp_path):
     assert numbers_in(other) == [0, 1, 2, 3]
 
 
-def test_half_a_million_steps_fit_in_six_gigabytes():
-    steps = 500_000
-    assert steps * (63 * 63 * 3 + 2 + 13 * (4 + 4 + 1)) < 6.1e9
-    assert steps * 63 * 63 * 3 < 6e9  # the images alone
+def test_half_a_million_steps_fit_in_six_gigabytes_of_episodes(tmp_path):
+    small = Replay(tmp_path, 3, 1, max_steps=3, side=63, actions=13)
+    small.add(
+        Episodes(*(torch.zeros(shape) for shape in ((1, 3, 63, 63, 3), (1, 3), (1, 3, 13), (1, 3, 13), (1, 3, 13))))
+    )
+    size = sum(file.stat().st_size for file in tmp_path.glob("*.npy"))
+    assert size / (4 * 3) * 500_000 < 6.1e9
+
+
+def test_too_little_room_is_told_before_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr("agents.replay.shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(ValueError, match=r"0\.0 GB are free; a smaller --replay-steps needs less"):
+        new_replay(tmp_path)
+
+
+def test_a_memory_that_lacks_a_file_counts_as_not_found(tmp_path):
+    assert not new_replay(tmp_path).found
+    assert new_replay(tmp_path).found
+    (tmp_path / "value.npy").unlink()
+    assert not new_replay(tmp_path).found

@@ -5,10 +5,10 @@ import torch
 from agent_problems import small_network
 from torch import tensor
 
-from agents.collecting import as_input
 from agents.options import Options
 from agents.replay import Episodes
 from agents.targets import losses, targets, turned, unrolled
+from restore_env.arrays import bytes_to_floats
 
 
 def episode(actions=(0, 1, 0)) -> Episodes:
@@ -82,7 +82,7 @@ def test_unrolled_is_the_network_step_by_step(dueling):
     network, episodes = small_network(dueling=dueling), episode()
     memory, previous = network.initial_state(1), tensor([2])
     for step in range(3):
-        expected, memory = network(as_input(episodes.image[:, step]), previous, memory)
+        expected, memory = network(bytes_to_floats(episodes.image[:, step]), previous, memory)
         torch.testing.assert_close(unrolled(network, episodes)[:, step], expected)
         previous = episodes.action[:, step]
 

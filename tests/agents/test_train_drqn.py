@@ -69,10 +69,23 @@ def test_a_finished_training_is_packed_again_and_a_longer_one_goes_on(args, one_
     assert json.loads((args.output / "training.json").read_text())["updates"] == 6
 
 
-def test_other_tools_are_another_training(args, one_thread):
+def test_another_task_or_other_tools_are_another_training(args, network_toolbox, tmp_path, one_thread):
     main(args)
     with pytest.raises(ValueError, match="belongs to a training with another data"):
         main(replace(args, reward="final_psnr"))
+    with torch.no_grad():
+        network_toolbox[0].module.conv1.bias.add_(1)
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    with pytest.raises(ValueError, match="belongs to a training with another data"):
+        main(args)
+
+
+def test_what_was_logged_of_a_deleted_training_is_forgotten(args, one_thread):
+    main(args)
+    (args.checkpoints / "training.pt").unlink()
+    main(replace(args, iterations=1))
+    history = json.loads((args.checkpoints / "history.json").read_text())
+    assert [item["iteration"] for item in history] == [1]
 
 
 def test_pairs_files_can_be_trained_and_measured_on(args, tmp_path, one_thread):
@@ -104,6 +117,10 @@ def test_the_oracle_is_asked_once(args, monkeypatch, one_thread):
         ({"channels": (4, 4)}, r"channels=\(4, 4\) are not four numbers"),
         ({"device": "tpu"}, "tpu"),
         ({"patches": 0}, "patches"),
+        ({"reward": "psnr"}, "reward='psnr'"),
+        ({"severity": "wild"}, "wild"),
+        ({"preset": "slow"}, "preset='slow'"),
+        ({"channels": (4, 4, 0, 4)}, "each is at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(changes, message, args):

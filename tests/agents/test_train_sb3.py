@@ -78,6 +78,26 @@ def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread):
         assert torch.equal(one, other)
 
 
+def test_a_resumed_training_draws_other_pairs(args, one_thread):
+    seen = []
+    for steps in (64, 128):
+        model = main(replace(args, steps=steps)).model
+        seen.append(model.get_env().get_attr("np_random_seed")[0])
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("changes", [{"severity": "mild"}, {"learning_rate": 0.1}, {"max_steps": 2}, {"seed": 1}])
+def test_a_checkpoint_of_another_training_is_refused(changes, args, one_thread):
+    main(args)
+    with pytest.raises(ValueError, match=f"belongs to a training with another {next(iter(changes))}; delete it"):
+        main(replace(args, **changes))
+
+
+def test_value_based_agents_learn_once_in_four_steps(args, one_thread):
+    model = main(replace(args, algo="dqn", steps=200)).model
+    assert model._n_updates == pytest.approx((200 - 20) / 4, abs=3)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -85,6 +105,8 @@ def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread):
         ({"steps": 0}, "steps"),
         ({"output": Path("agent.pt")}, r"output='agent.pt' does not end in .zip"),
         ({"device": "tpu"}, "tpu"),
+        ({"singles": 1.5}, "singles=1.5 is not between 0 and 1"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 is not more than 0"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message, args):
@@ -108,6 +130,14 @@ def test_an_agent_that_was_trained_without_this_program_is_a_policy_too(args, tm
     PPO("MultiInputPolicy", envs, device="cpu").save(tmp_path / "own.zip")
     pairs = draw_pairs(as_source(args.photos, "moderate", 63), 2, 0)
     assert evaluate(pairs, tmp_path / "own.zip", network_toolbox).policy == "own"
+    with pytest.raises(ValueError, match="was made for 3 actions, but the toolbox 'rl-restore-12' has 13"):
+        evaluate(pairs, tmp_path / "own.zip")
+
+
+def test_an_agent_of_another_environment_is_refused(tmp_path):
+    PPO("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "cart.zip")
+    with pytest.raises(FormatError, match=r"cart\.zip: "):
+        load_policy(tmp_path / "cart.zip")
 
 
 @pytest.mark.slow

@@ -72,14 +72,25 @@ def test_functions_of_users_are_called_by_one_thread_only(two_threads):
     assert seen == {threading.current_thread()}
 
 
-def test_a_network_that_fails_in_a_thread_names_its_tool(two_threads):
-    class Fails(torch.nn.Module):
-        def forward(self, images):
-            raise RuntimeError("no luck")
+def test_modules_of_users_are_called_by_one_thread_only(two_threads):
+    seen = set()
 
-    toolbox = Toolbox([Tool.from_module(name, Fails()) for name in ("one", "two")])
-    with pytest.raises(ToolError, match="raised RuntimeError: no luck"):
-        toolbox.apply(torch.rand(4, 3, 12, 12), [0, 1, 0, 1])
+    class Noted(torch.nn.Module):
+        def forward(self, images):
+            seen.add(threading.current_thread())
+            return images
+
+    toolbox = Toolbox([Tool.from_module(name, Noted()) for name in ("one", "two", "three")])
+    toolbox.apply(torch.rand(12, 3, 12, 12), [0, 1, 2] * 4)
+    assert seen == {threading.current_thread()}
+
+
+def test_a_network_that_fails_in_a_thread_names_its_tool(two_threads, network_toolbox):
+    with torch.no_grad():
+        for tool in network_toolbox:
+            tool.module.conv1.bias.fill_(torch.nan)
+    with pytest.raises(ToolError, match="returned NaN or infinity"):
+        network_toolbox.apply(torch.rand(4, 3, 12, 12), [0, 1, 0, 1])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -142,7 +142,7 @@ def test_a_training_that_was_ended_by_sigkill_ends_as_if_it_never_had_been(photo
                 break
     assert process.returncode == -signal.SIGKILL
     resumed = on_pairs(tmp_path, "killed.pt")
-    assert 25 <= resumed.iteration < 120
+    assert 24 <= resumed.iteration < 120  # what is reported is saved right after
     assert same(finished(resumed), finished(on_pairs(tmp_path, "whole.pt")))
 
 
