@@ -33,7 +33,7 @@ LEARNING = {
     "batch_size": 16,
     "learning_starts": 0,
     "target_every": 20,
-    "learning_rate": 1e-2,
+    "learning_rate": 5e-3,
     "loss": "squared",
     "clip": 100.0,
     "final_epsilon": 1.0,
@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_agent_and_another_does_not(tmp_path, one_t
     assert not same_weights(one.network, other.network)
 
 
-ITERATIONS = {"all": 25, "taken": 40}
+ITERATIONS = {"all": 25, "taken": 60}
 BOTH = pytest.mark.parametrize("targets", ["all", pytest.param("taken", marks=pytest.mark.slow)])
 
 
