@@ -45,10 +45,12 @@ def throughput_bars(axes: Axes, rates: Mapping[str, float]) -> None:
     shown = {name: value for name, value in rates.items() if name != "bound"}
     places = axes.barh(list(shown), list(shown.values()))
     axes.bar_label(places, fmt="{:,.0f}", padding=3)
-    axes.axvline(rates["bound"], color="black", linestyle="--", label="bound of the arithmetic units (float32)")
+    axes.axvline(rates["bound"], color="black", linestyle="--", label="bound (float32)")
     axes.invert_yaxis()
+    axes.set_xlim(right=1.3 * max(rates.values()))  # room for the legend
     axes.set_xlabel("steps per second")
     _finish(axes, "x")
+    axes.legend(frameon=False, loc="lower right")
 
 
 def _finish(axes: Axes, lines: Literal["x", "y", "both"]) -> None:
