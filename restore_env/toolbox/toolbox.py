@@ -124,7 +124,7 @@ class Toolbox(Sequence[Tool]):
         tasks = [
             (tool, chunk)
             for tool, rows in zip(self, groups, strict=False)
-            for chunk in (rows.split(_chunk_length(images)) if len(rows) else ())
+            for chunk in (rows.split(_chunk_length(images, tool)) if len(rows) else ())
         ]
 
         def run(task: tuple[Tool, Tensor]) -> None:
@@ -132,8 +132,7 @@ class Toolbox(Sequence[Tool]):
             with torch.inference_mode(), self._precision(images.device):
                 result[chunk] = apply_tool(tool, images[chunk])
 
-        # What users wrote need not bear several threads, and a GPU has one queue.
-        apart = [images.device.type == "cpu" and isinstance(tool.module, OWN_NETWORKS) for tool, _ in tasks]
+        apart = [_bears_threads(tool, images) for tool, _ in tasks]
         run_in_threads(run, sorted(compress(tasks, apart), key=_cost, reverse=True))
         for task in compress(tasks, map(not_, apart)):
             run(task)
@@ -187,6 +186,13 @@ def _overlapping(start: int, side: int, radius: int) -> tuple[slice, slice]:
     return slice(first, min(end + radius, side)), slice(start - first, end - first)
 
 
-def _chunk_length(images: Tensor) -> int:
-    height, width = images.shape[2:]
-    return max(1, CHUNK_PIXELS[images.device.type] // (height * width))
+def _bears_threads(tool: Tool, images: Tensor) -> bool:
+    """Whether a tool may run in several threads: what users wrote need not bear it, and a GPU has one queue."""
+    return images.device.type == "cpu" and isinstance(tool.module, OWN_NETWORKS)
+
+
+def _chunk_length(images: Tensor, tool: Tool) -> int:
+    """Images that a tool gets at once; few enough that every thread gets some."""
+    n, _, height, width = images.shape
+    length = max(1, CHUNK_PIXELS[images.device.type] // (height * width))
+    return min(length, -(-n // torch.get_num_threads())) if _bears_threads(tool, images) else length

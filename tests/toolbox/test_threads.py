@@ -103,3 +103,14 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
         run_in_threads(done.append, range(4))
         os._exit(0 if sorted(done) == [0, 1, 2, 3] else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_even_a_few_images_of_one_tool_are_shared_among_the_threads(two_threads, network_toolbox, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "restore_env.toolbox.toolbox.run_in_threads", lambda run, tasks: seen.extend(len(rows) for _, rows in tasks)
+    )
+    network_toolbox.apply(torch.rand(4, 3, 63, 63), [0, 0, 0, 0])
+    assert seen == [2, 2]
+    network_toolbox.apply(torch.rand(40, 3, 63, 63), [1] * 40)
+    assert seen[2:] == [8] * 5
