@@ -1,6 +1,6 @@
 """How a recurrent Q-network is trained: every choice as an option, and the presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
 from typing import Final
 
@@ -126,22 +126,7 @@ _PAPER: Final = Options(
 PRESETS: Final = {
     "fast": Options(),
     "paper": _PAPER,
-    "released-code": Options(
-        targets="taken",
-        gamma=0.99,
-        double=False,
-        augment=False,
-        learning_rate=1e-4,
-        final_rate=2.5e-5,
-        rates="exponential",
-        target_every=2_500,
-        epsilon_share=0.5,
-        replay_steps=500_000,
-        learning_starts=5_000,
-        updates=22,
-        stop_if_worse=True,
-        singles=0.5,
-    ),
+    "released-code": replace(_PAPER, loss="huber", learning_rate=1e-4, stop_if_worse=True, singles=0.5),
 }
 """`fast` is our best. `paper` follows the paper (section 4.1) and, where it is silent (epsilon, the first updates, an
 update every four steps: 22 in an iteration of 32 episodes), the authors' program, which `released-code` follows; its

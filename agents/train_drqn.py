@@ -25,7 +25,7 @@ from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate
-from restore_env.files import write_text
+from restore_env.files import make_folders, write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PairSource
 from restore_env.policies import Oracle, RecurrentQPolicy, save_policy
@@ -132,11 +132,7 @@ def check(args: Args) -> None:
     as_reward(args.reward)
     as_distortion(args.severity)
     check_device(args.device)
-    for folder in (args.output, folder_of(args)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+    make_folders(args.output, folder_of(args))
 
 
 def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: Pairs) -> DRQNTraining:

@@ -25,7 +25,7 @@ from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
 from restore_env.evaluation import Evaluation, evaluate
-from restore_env.files import replacing
+from restore_env.files import make_folders, replacing
 from restore_env.formats import write_json
 from restore_env.policies.sb3 import SB3VecEnv
 from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
@@ -190,11 +190,7 @@ def check(args: Args) -> None:
     check_device(args.device)
     if args.output.suffix != ".zip":
         raise ValueError(f"output={str(args.output)!r} does not end in .zip")
-    for folder in (args.output.resolve().parent, folder_of(args)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+    make_folders(args.output.resolve().parent, folder_of(args))
 
 
 def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:

@@ -36,3 +36,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text in UTF-8 that ends in a new line, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def make_folders(*folders: Path) -> None:
+    """Make what will be written to, before hours of work depend on it.
+
+    Raises:
+        ValueError: if one cannot be.
+    """
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{folder}: cannot be made a folder ({error.strerror})") from error

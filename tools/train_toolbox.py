@@ -23,6 +23,7 @@ import torch
 import tyro
 
 from restore_env.checks import check_choice, check_device, check_whole
+from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
@@ -100,7 +101,7 @@ def main(args: Args) -> Toolbox | None:
     check(args)
     spec = load_spec(args.toolbox)
     specs = spec.chosen(args.tools)
-    make_folders(args)
+    make_folders(args.output, folder_of(args))
     for tool in specs:
         if needs_pool(tool, args):
             pool_of(tool, args)
@@ -127,19 +128,6 @@ def check(args: Args) -> None:
     recipe_of(args)
     photos_of(args)
     toolbox_in(args.output)
-
-
-def make_folders(args: Args) -> None:
-    """Make what will be written to, before hours of work depend on it.
-
-    Raises:
-        ValueError: if it cannot be.
-    """
-    for folder in (args.output, folder_of(args)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"{folder}: cannot be made a folder ({error.strerror})") from error
 
 
 def train_all(specs: Sequence[ToolSpec], args: Args, request: StopRequest) -> list[TrainedTool]:
