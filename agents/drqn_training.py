@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from restore_env.pair_tensors import PairTensors
 from restore_env.pairs import Pairs, PairSource, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration import RestorationBatch
+from tools.digests import digest_of_pairs
 from tools.training import Budget, Training
 
 SYMMETRIES = 8
@@ -80,14 +80,6 @@ class AgentStatus:
         if self.loss is not None:
             found["training/loss"] = self.loss
         return found
-
-
-def digest_of(pairs: Pairs) -> str:
-    """A few letters that stand for the pixels of pairs."""
-    digest = sha256()
-    for pair in pairs:
-        digest.update(pair.distorted.tobytes() + pair.reference.tobytes())
-    return digest.hexdigest()[:12]
 
 
 class DRQNTraining(Training):
@@ -196,7 +188,7 @@ class DRQNTraining(Training):
             "network": self.network.arguments,
             "options": asdict(self.options),
             "data": self.data,
-            "validation": digest_of(self.validation),
+            "validation": digest_of_pairs(self.validation),
             "seed": self.seed,
             "actions": list(self.toolbox.action_names),
         }

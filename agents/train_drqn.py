@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,7 +17,7 @@ import tyro
 
 from agents.agent_card import write_agent_card
 from agents.data import draw_validation, sources
-from agents.drqn_training import AgentStatus, DRQNTraining, digest_of
+from agents.drqn_training import AgentStatus, DRQNTraining
 from agents.options import PRESETS, Options
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
@@ -28,12 +27,13 @@ from restore_env.evaluation import evaluate
 from restore_env.files import make_folders, write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PairSource
-from restore_env.policies import Oracle, RecurrentQPolicy, save_policy
+from restore_env.policies import Oracle, RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
 from restore_env.rewards import as_reward
 from restore_env.toolbox import Toolbox, load_toolbox
+from tools.digests import digest_of_pairs, digest_of_photos, digest_of_text, digest_of_toolbox, digest_of_weights
 from tools.stopping import Stopped, stop_request
 from tools.training import Budget
 from tools.training_log import TrainingLog
@@ -56,6 +56,9 @@ class Args:
     """Name or folder of a toolbox."""
     severity: str = "moderate"
     """mild, moderate, severe or any."""
+    start: str = ""
+    """Policy, by name or folder, to go on from instead of random weights: an agent is refreshed when its tools change.
+    The sizes of the network are then its own."""
     preset: str = "fast"
     """fast (our best), paper, or released-code; the options below change it."""
     minutes: float = 60.0
@@ -137,13 +140,8 @@ def check(args: Args) -> None:
 
 def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: Pairs) -> DRQNTraining:
     """The training that the options describe, gone on from its checkpoint."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        network = RecurrentQNetwork(
-            len(toolbox), args.channels, args.features, args.hidden, dueling=args.options.dueling
-        ).to(args.device)
     return DRQNTraining(
-        network,
+        first_network(args, toolbox).to(args.device),
         lambda: RestorationBatch(
             toolbox,
             max_steps=args.max_steps,
@@ -162,21 +160,33 @@ def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: P
     )
 
 
+def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
+    """The network that the training begins with.
+
+    Raises:
+        ValueError: if `args.start` is no recurrent Q-network for this toolbox.
+    """
+    if args.start:
+        policy = load_policy(args.start, toolbox)
+        if not isinstance(policy, RecurrentQPolicy):
+            raise ValueError(f"start={args.start!r} is not a recurrent Q-network, such as agents.train_drqn writes")
+        return policy.network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        sizes = (args.channels, args.features, args.hidden)
+        return RecurrentQNetwork(len(toolbox), *sizes, dueling=args.options.dueling)
+
+
 def data_of(args: Args, toolbox: Toolbox, source: PairSource) -> str:
     """What a training is done on; the same text means the same data, tools and task."""
+    photos = getattr(source, "photos", None)
     if isinstance(source, Pairs):
-        files: Any = digest_of(source)
+        data = digest_of_pairs(source)
     else:
-        photos = getattr(source, "photos", None)
-        paths = photos.paths if isinstance(photos, FolderPhotos) else []
-        files = sorted((path.name, path.stat().st_size) for path in paths) or args.photos
-    weights = sha256()
-    for tool in toolbox:
-        for value in () if tool.module is None else tool.module.state_dict().values():
-            weights.update(value.cpu().contiguous().numpy().tobytes())
+        data = digest_of_photos(photos) if isinstance(photos, FolderPhotos) else args.photos
     task = (args.max_steps, args.reward, args.dtype, args.severity)
-    data = sha256(repr(files).encode()).hexdigest()[:12]
-    return f"photos or pairs {data}, task {task}, toolbox {weights.hexdigest()[:12]}"
+    start = f", start {digest_of_weights([first_network(args, toolbox)])}" if args.start else ""
+    return f"photos or pairs {data}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
 
 
 def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float, int] | None:
@@ -184,7 +194,7 @@ def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float,
     if not args.oracle:
         return None
     pairs = validation.first(args.oracle)
-    path = folder_of(args) / f"oracle-{sha256(data_of(args, toolbox, pairs).encode()).hexdigest()[:12]}.json"
+    path = folder_of(args) / f"oracle-{digest_of_text(data_of(args, toolbox, pairs))}.json"
     if not path.exists():
         with progress_bar("oracle") as report:
             found = evaluate(pairs, Oracle(), toolbox, max_steps=args.max_steps, device=args.device, progress=report)

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from restore_env.evaluation import Evaluation, evaluate
     from restore_env.pairs import Pairs, load_pairs, save_pairs
     from restore_env.policies import Policy, load_policy, save_policy
+    from restore_env.record_toolchains import RecordToolchains
     from restore_env.restoring import Restored, restore
     from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
+    from restore_env.toolchain_log import load_toolchain_log
     from restore_env.vector_env import ImageRestoreVectorEnv
 
 __version__ = "0.1.0"
@@ -31,8 +33,10 @@ _MODULES: Final = {
     "evaluation": ("Evaluation", "evaluate"),
     "pairs": ("Pairs", "load_pairs", "save_pairs"),
     "policies": ("Policy", "load_policy", "save_policy"),
+    "record_toolchains": ("RecordToolchains",),
     "restoring": ("Restored", "restore"),
     "toolbox": ("Tool", "Toolbox", "load_toolbox", "save_toolbox"),
+    "toolchain_log": ("load_toolchain_log",),
     "vector_env": ("ImageRestoreVectorEnv",),
 }
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
@@ -50,6 +54,7 @@ __all__ = [
     "OneOf",
     "Pairs",
     "Policy",
+    "RecordToolchains",
     "Restored",
     "Tool",
     "ToolError",
@@ -58,6 +63,7 @@ __all__ = [
     "load_pairs",
     "load_policy",
     "load_toolbox",
+    "load_toolchain_log",
     "restore",
     "save_pairs",
     "save_policy",

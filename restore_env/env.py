@@ -126,9 +126,21 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             render_mode=render_mode,
         )
         self.toolbox = self._episodes.toolbox
+        self.patch_size, self.max_steps = self._episodes.patch_size, self._episodes.batch.max_steps
         self.observation_space = self._episodes.observation_space
         self.action_space = self._episodes.action_space
-        self._started = False
+        self._pair: Pair | None = None
+
+    @property
+    def pair(self) -> Pair:
+        """The distorted and the reference image of the present episode, uint8 (h, w, 3).
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self._pair is None:
+            raise gym.error.ResetNeeded("no episode has begun; call reset() first")
+        return self._pair
 
     def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[ObservationDict, Info]:
         """Begin an episode.
@@ -141,7 +153,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         super().reset(seed=seed)
         pair = self._episodes.pair(options, lambda: self._episodes.source.sample(self.np_random))
         self._episodes.start([pair])
-        self._started = True
+        self._pair = pair
         return self._observation(), self._info(pair)
 
     def step(self, action: Any) -> tuple[ObservationDict, float, bool, bool, Info]:
@@ -152,7 +164,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             ToolError: if the tool fails; the episode stays where it was.
             gymnasium.error.ResetNeeded: before the first reset and after the end of an episode.
         """
-        if not self._started or bool(self._episodes.batch.ended[0]):
+        if self._pair is None or bool(self._episodes.batch.ended[0]):
             raise gym.error.ResetNeeded("the episode has ended or not begun; call reset() before step()")
         reward, terminated, truncated = self._episodes.batch.step(_one_action(action))
         return self._observation(), float(reward), bool(terminated), bool(truncated), self._info()
@@ -166,7 +178,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         if self.render_mode is None:
             gym.logger.warn("render() needs an environment made with render_mode='rgb_array'")
             return None
-        if not self._started:
+        if self._pair is None:
             raise gym.error.ResetNeeded("nothing to render yet; call reset() first")
         return draw_episode(self._episodes.batch, 0)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Final
 
 import torch
@@ -10,9 +10,9 @@ from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 
 CHOICES: Final = {
-    "optimizer": ("soap", "adam", "sgd"),
+    "optimizer": ("soap", "adam", "sgd", "plain-sgd"),
     "loss": ("psnr", "mse", "sum"),
-    "schedule": ("cosine", "steps"),
+    "schedule": ("cosine", "steps", "constant"),
 }
 
 PSNR_FLOOR: Final = 1e-5
@@ -28,11 +28,12 @@ class Recipe:
     """
 
     optimizer: str = "soap"
-    """"soap" (Adam in the eigenbasis of Shampoo: arXiv 2409.11321), "adam", or "sgd" with momentum 0.9."""
+    """"soap" (Adam in the eigenbasis of Shampoo: arXiv 2409.11321), "adam", "sgd" with momentum 0.9, or "plain-sgd"."""
     learning_rate: float = 3e-3
     """Its peak."""
     schedule: str = "cosine"
-    """"cosine": falls as half a cosine to zero over the budget; "steps": divided by 10 after each quarter of it."""
+    """"cosine": falls as half a cosine to zero over the budget; "steps": divided by 10 after each quarter of it;
+    "constant"."""
     warm_up: int = 50
     """Iterations over which the learning rate rises first."""
     batch_size: int = 4
@@ -62,8 +63,12 @@ class Recipe:
     def rate(self, progress: float, iteration: int) -> float:
         """The learning rate when a share of the budget is used."""
         progress = min(1.0, progress)
-        falling = 0.5 * (1 + cos(pi * progress)) if self.schedule == "cosine" else 0.1 ** min(3, int(4 * progress))
-        return self.learning_rate * falling * min(1.0, (iteration + 1) / max(1, self.warm_up))
+        falling = {
+            "cosine": 0.5 * (1 + cos(pi * progress)),
+            "steps": 0.1 ** min(3, int(4 * progress)),
+            "constant": 1.0,
+        }
+        return self.learning_rate * falling[self.schedule] * min(1.0, (iteration + 1) / max(1, self.warm_up))
 
     def loss_of(self, restored: Tensor, reference: Tensor) -> Tensor:
         """The loss of a batch, (n, 3, h, w) each."""
@@ -78,7 +83,8 @@ class Recipe:
             return MatrixSOAP(network.parameters(), self.learning_rate)
         if self.optimizer == "adam":
             return torch.optim.Adam(network.parameters(), self.learning_rate)
-        return torch.optim.SGD(network.parameters(), self.learning_rate, momentum=0.9)
+        momentum = 0.9 if self.optimizer == "sgd" else 0.0
+        return torch.optim.SGD(network.parameters(), self.learning_rate, momentum)
 
 
 RECIPES: Final = {
@@ -97,7 +103,24 @@ RECIPES: Final = {
         average=0.0,
     ),
 }
-"""The recipes by name."""
+"""The recipes of single tools, by name."""
+
+JOINT_RECIPES: Final = {
+    "fast": Recipe(learning_rate=1e-3, batch_size=32, average=0.99),
+    # Paper, section 3.4 and Algorithm 1: M = 64 whole patches, a step of 1e-4 along the gradient of the summed loss.
+    "paper": Recipe(
+        optimizer="plain-sgd",
+        learning_rate=1e-4,
+        schedule="constant",
+        warm_up=0,
+        batch_size=64,
+        crop=63,
+        clip=inf,
+        loss="sum",
+        average=0.0,
+    ),
+}
+"""The recipes of joint training, by name."""
 
 
 class MatrixSOAP(SOAP):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from threading import Lock
@@ -28,6 +27,7 @@ from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import DESCRIPTION
+from tools.digests import digest_of_photos
 from tools.model_card import TrainedTool, write_model_card
 from tools.parallel import only_the_parent_is_told, when_orphaned
 from tools.photo_batches import PhotoBatches, can_be_made_on_a_device
@@ -244,12 +244,10 @@ def pool_of(spec: ToolSpec, args: Args) -> Pairs:
 def data_of(spec: ToolSpec, args: Args) -> str:
     """What a tool's training data are; the same text means the same data."""
     training, _ = photos_of(args)
-    files = sorted((path.name, path.stat().st_size) for path in training.paths)
-    digest = sha256(repr(files).encode()).hexdigest()[:12]
     patches = f"{args.pool} patches" if needs_pool(spec, args) else "patches made on the device,"
+    photos = f"{len(training)} photos ({digest_of_photos(training)})"
     return (
-        f"{patches} of {recipe_of(args).crop} pixels, seed {args.seed}, from {len(files)} photos ({digest}), "
-        f"{spec.distortion(args.robust)!r}"
+        f"{patches} of {recipe_of(args).crop} pixels, seed {args.seed}, from {photos}, {spec.distortion(args.robust)!r}"
     )
 
 

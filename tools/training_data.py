@@ -4,7 +4,6 @@ Distorting costs more than a step of training a small network, and JPEG cannot b
 once, by every core, kept as a pairs file, and lives on the device that trains.
 """
 
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from restore_env.arrays import bytes_to_floats, images_to_tensor
 from restore_env.errors import ImageError
 from restore_env.pairs import Pairs, PairSource, load_pairs, save_pairs
+from tools.digests import digest_of_text
 from tools.parallel import draw_in_parallel
 
 Batch = tuple[Tensor, Tensor]
@@ -65,7 +65,7 @@ def prepare_pool(folder: Path, name: str, source: PairSource, identity: str, n: 
         seed: of what is drawn.
         jobs: processes that work side by side; the pool does not depend on how many.
     """
-    digest = sha256(f"{identity}, {n} pairs, seed {seed}".encode()).hexdigest()[:12]
+    digest = digest_of_text(f"{identity}, {n} pairs, seed {seed}")
     path = folder / f"{name}-{digest}.npz"
     if path.is_file():
         try:

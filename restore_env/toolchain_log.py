@@ -1,0 +1,197 @@
+"""Toolchain logs: what a policy did on known pairs, enough to replay it.
+
+A log is a folder. `toolchains.json` says the format, the policy, the toolbox, its actions, the patch size, the longest
+toolchain and where the pairs come from. `part-000000.npy`, `part-000001.npy` and so on hold the toolchains, each file a
+NumPy structured array with, for each of them, `distorted` and `reference`, uint8 (h, w, 3) RGB, and `toolchain`, int16
+(max_steps,): the numbers of the tools applied, then -1. Parts are complete or not there, and are read where they lie
+on the disk, so that a log may be larger than memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_env.errors import FormatError
+from restore_env.files import make_folders, replacing
+from restore_env.formats import FORMAT_VERSION, read_json, write_json
+
+HEADER: Final = "toolchains.json"
+PART: Final = "part-{:06d}.npy"
+PART_SIZE: Final = 1024
+"""Toolchains in a part: 24 MB of 63x63 patches, which is what a writer keeps in memory."""
+
+
+class Toolchains(NamedTuple):
+    """Some toolchains of a log.
+
+    Attributes:
+        distorted: uint8 (n, h, w, 3).
+        reference: uint8 (n, h, w, 3).
+        chain: int64 (n, max_steps), the numbers of the tools applied, then -1.
+    """
+
+    distorted: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    chain: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LogHeader:
+    """What a log says of itself.
+
+    Attributes:
+        policy: name of the policy that acted, "" if unknown.
+        toolbox: name of the toolbox.
+        actions: names of its actions, *stop* at the end.
+        patch_size: height and width of the images in pixels.
+        max_steps: tools in a toolchain at most.
+        source: where the pairs come from, in words.
+        seed: that the pairs were drawn with, None if unknown.
+    """
+
+    policy: str
+    toolbox: str
+    actions: tuple[str, ...]
+    patch_size: int
+    max_steps: int
+    source: str = ""
+    seed: int | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of an entry in a part."""
+        image = (np.uint8, (self.patch_size, self.patch_size, 3))
+        return np.dtype([("distorted", *image), ("reference", *image), ("toolchain", np.int16, (self.max_steps,))])
+
+
+class ToolchainLogWriter:
+    """Writes a log, or goes on with one; toolchains are kept in memory until a part is full, or `flush`.
+
+    Args:
+        folder: the log's; it is made if it is not there.
+        header: what it says of itself.
+
+    Raises:
+        ValueError: if the folder holds another log; FormatError: if that is damaged.
+    """
+
+    def __init__(self, folder: str | PathLike[str], header: LogHeader) -> None:
+        self.folder, self.header = Path(folder), header
+        make_folders(self.folder)
+        if (self.folder / HEADER).exists():
+            existing = load_toolchain_log(self.folder)
+            for key, value in asdict(header).items():
+                found = getattr(existing.header, key)
+                if found != value:
+                    raise ValueError(f"{self.folder}: holds a log of another {key}, {found!r} and not {value!r}")
+            self._parts, self._written = len(existing.parts), len(existing)
+        else:
+            write_json(self.folder / HEADER, {"format": FORMAT_VERSION, **asdict(header)})
+            self._parts = self._written = 0
+        self._waiting = np.empty(PART_SIZE, header.dtype)
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Toolchains written and waiting."""
+        return self._written + self._count
+
+    def __enter__(self) -> "ToolchainLogWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def add(self, toolchains: Toolchains) -> None:
+        """Add toolchains.
+
+        Raises:
+            ValueError: if their sizes are not the header's.
+        """
+        size, steps = self.header.patch_size, self.header.max_steps
+        n = len(toolchains.chain)
+        expected = ((n, size, size, 3), (n, size, size, 3), (n, steps))
+        arrays: tuple[NDArray[Any], ...] = toolchains
+        for name, array, shape in zip(Toolchains._fields, arrays, expected, strict=True):
+            if array.shape != shape:
+                raise ValueError(f"{name} of the shape {array.shape}; {self.folder} needs {shape}")
+        first = 0
+        while first < n:
+            count = min(n - first, PART_SIZE - self._count)
+            for field, array in zip(self._waiting.dtype.names or (), arrays, strict=True):
+                self._waiting[field][self._count : self._count + count] = array[first : first + count]
+            self._count, first = self._count + count, first + count
+            if self._count == PART_SIZE:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting, as a part of its own."""
+        if not self._count:
+            return
+        with replacing(self.folder / PART.format(self._parts)) as temporary:
+            np.save(temporary, self._waiting[: self._count])
+        self._parts, self._written, self._count = self._parts + 1, self._written + self._count, 0
+
+
+class ToolchainLog:
+    """A log that is read where it lies on the disk; made by `load_toolchain_log`.
+
+    Attributes:
+        folder: where it lies.
+        header: what it says of itself.
+        parts: its parts, structured arrays.
+    """
+
+    def __init__(self, folder: Path, header: LogHeader, parts: Sequence[NDArray[np.void]]) -> None:
+        self.folder, self.header, self.parts = folder, header, parts
+        self._ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> Toolchains:
+        """Some toolchains, copied."""
+        wanted = np.arange(len(self))[rows]
+        found = np.empty(len(wanted), self.header.dtype)
+        owners = np.searchsorted(self._ends, wanted, side="right")
+        for owner in np.unique(owners):
+            mine = owners == owner
+            first = self._ends[owner] - len(self.parts[owner])
+            found[mine] = self.parts[owner][wanted[mine] - first]
+        return Toolchains(found["distorted"], found["reference"], found["toolchain"].astype(np.int64))
+
+
+def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:
+    """Open a log.
+
+    Raises:
+        FormatError: if it is none, or damaged; the message names the file.
+    """
+    path = Path(folder) / HEADER
+    if not path.is_file():
+        raise FormatError(f"{folder}: no toolchain log; a folder with {HEADER} is needed")
+    content = {key: value for key, value in read_json(path).items() if key != "format"}
+    try:
+        header = LogHeader(**(content | {"actions": tuple(content["actions"])}))
+        dtype = header.dtype
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: {type(error).__name__}: {error}") from error
+    parts = [_part(file, header, dtype) for file in sorted(Path(folder).glob(PART.replace("{:06d}", "*")))]
+    return ToolchainLog(Path(folder), header, parts)
+
+
+def _part(path: Path, header: LogHeader, dtype: np.dtype[Any]) -> NDArray[np.void]:
+    try:
+        part: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FormatError(f"{path}: not a NumPy array, or damaged ({error})") from error
+    if part.dtype != dtype or part.ndim != 1:
+        raise FormatError(f"{path}: does not hold what {HEADER} says")
+    chains = part["toolchain"]
+    if len(chains) and not (-1 <= chains.min() and chains.max() < len(header.actions) - 1):
+        raise FormatError(f"{path}: a toolchain names a tool that {HEADER} does not")
+    return part

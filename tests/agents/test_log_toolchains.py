@@ -1,0 +1,87 @@
+"""The program that writes down what a policy does."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import agents.log_toolchains as module
+from agents.log_toolchains import Args, main
+from restore_env import evaluate, load_toolchain_log
+from restore_env.pairs import Pairs, as_source, draw_pairs, save_pairs
+from restore_env.toolbox import load_toolbox, save_toolbox
+from tools.stopping import Stopped
+
+
+@pytest.fixture
+def args(photo_folder, network_toolbox, tmp_path) -> Args:
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    return Args(str(photo_folder), tmp_path / "log", policy="random", toolbox=str(tmp_path / "tools"), n=7)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 3)
+
+
+def test_a_log_holds_the_pairs_of_the_seed_and_what_the_policy_did(args):
+    assert main(args) == 7
+    log = load_toolchain_log(args.output)
+    assert (log.header.policy, log.header.toolbox, log.header.seed) == ("random", "networks", 0)
+    assert log.header.source == "moderate, photos"
+    pairs = draw_pairs(as_source(args.images, "moderate", 63), 7, 0)
+    assert np.array_equal(log[:].distorted, pairs.distorted) and np.array_equal(log[:].reference, pairs.reference)
+    names = load_toolbox(args.toolbox).names
+    chains = [tuple(names[tool] for tool in chain if tool >= 0) for chain in log[:].chain]
+    assert len(set(chains)) > 1
+
+
+def test_a_fixed_policy_is_replayed_as_it_acted(args):
+    main(replace(args, policy="fixed:eight,three"))
+    assert load_toolchain_log(args.output)[:].chain.tolist() == [[1, 0, -1]] * 7
+
+
+def test_a_pairs_file_is_taken_in_order(args, tmp_path):
+    pairs = draw_pairs(as_source(args.images, "mild", 63), 5, 3)
+    save_pairs(tmp_path / "pairs.npz", pairs)
+    assert main(replace(args, images=str(tmp_path / "pairs.npz"), policy="greedy")) == 5
+    log = load_toolchain_log(args.output)
+    assert np.array_equal(log[:].reference, pairs.reference)
+    found = evaluate(Pairs(pairs.distorted, pairs.reference), "greedy", args.toolbox)
+    names = load_toolbox(args.toolbox).names
+    chains = [tuple(names[tool] for tool in chain if tool >= 0) for chain in log[:].chain]
+    assert chains == [image.toolchain for image in found.images]
+
+
+def test_stopped_it_goes_on_where_the_log_ends(args, monkeypatch):
+    whole = main(replace(args, policy="fixed:three", output=args.output.with_name("whole")))
+    play = module.play
+
+    def play_and_signal(*arguments):
+        play(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(module, "play", play_and_signal)
+    with pytest.raises(Stopped):
+        main(replace(args, policy="fixed:three"))
+    assert 0 < len(load_toolchain_log(args.output)) < whole
+    monkeypatch.setattr(module, "play", play)
+    assert main(replace(args, policy="fixed:three")) == whole
+    both = [load_toolchain_log(folder)[:] for folder in (args.output, args.output.with_name("whole"))]
+    assert all(np.array_equal(one, other) for one, other in zip(*both, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 0}, "n=0"),
+        ({"policy": "nobody"}, "policy='nobody' is neither"),
+        ({"toolbox": "nothing"}, "toolbox='nothing' is neither"),
+        ({"severity": "hard"}, "hard"),
+    ],
+)
+def test_wrong_options_are_one_line(args, change, message):
+    with pytest.raises(ValueError, match=message):
+        main(replace(args, **change))

@@ -1,0 +1,44 @@
+"""A few letters that stand for data: a checkpoint goes on with what has the same ones only."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+from torch import nn
+
+from restore_env.images import FolderPhotos
+from restore_env.pairs import Pairs
+from restore_env.toolbox import Toolbox
+
+LENGTH = 12
+
+
+def digest_of_photos(photos: FolderPhotos) -> str:
+    """Of a folder of photos, by their names and sizes in bytes."""
+    return digest_of_text(repr(sorted((path.name, path.stat().st_size) for path in photos.paths)))
+
+
+def digest_of_pairs(pairs: Pairs) -> str:
+    """Of the pixels of pairs."""
+    digest = sha256()
+    for pair in pairs:
+        digest.update(pair.distorted.tobytes() + pair.reference.tobytes())
+    return digest.hexdigest()[:LENGTH]
+
+
+def digest_of_toolbox(toolbox: Toolbox) -> str:
+    """Of the weights of a toolbox's networks."""
+    return digest_of_weights(tool.module for tool in toolbox if tool.module is not None)
+
+
+def digest_of_weights(networks: Iterable[nn.Module]) -> str:
+    """Of the weights of networks."""
+    digest = sha256()
+    for network in networks:
+        for value in network.state_dict().values():
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:LENGTH]
+
+
+def digest_of_text(text: str) -> str:
+    """Of a text."""
+    return sha256(text.encode()).hexdigest()[:LENGTH]

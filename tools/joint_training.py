@@ -1,0 +1,251 @@
+"""Joint training of tools along toolchains (paper, Algorithm 1), with everything it needs to stop and go on."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from restore_env.metrics import psnr
+from restore_env.restoration import NO_TOOL
+from restore_env.toolbox import Tool, Toolbox
+from tools.joint_batches import ChainBatch
+from tools.recipes import Recipe
+from tools.training import Budget, Training
+
+CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
+"""Pixels that a network gets at once; on a CPU its feature maps then stay in the cache."""
+
+
+class Batches(Protocol):
+    """Where toolchains come from; the batch of an iteration always is the same."""
+
+    def batch(self, iteration: int) -> ChainBatch:
+        """The batch of an iteration."""
+
+
+@dataclass(frozen=True)
+class JointStatus:
+    """How a joint training stands.
+
+    Args:
+        iteration: updates so far.
+        loss: of the last batch, None before the first.
+        before: mean PSNR in dB of the validation toolchains with the tools as they were.
+        after: the same, with the tools as they are.
+        rate: the learning rate.
+        seconds: of training so far.
+        left: seconds of training that are left, None if unknown.
+    """
+
+    iteration: int
+    loss: float | None
+    before: float
+    after: float
+    rate: float
+    seconds: float
+    left: float | None
+
+    def __str__(self) -> str:
+        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
+        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
+        return (
+            f"iteration {self.iteration}, {loss}toolchains {self.before:.3f} -> {self.after:.3f} dB, "
+            f"{self.seconds / 60:.1f} min{left}"
+        )
+
+    def scalars(self) -> dict[str, float]:
+        """What is logged."""
+        loss = {} if self.loss is None else {"training/loss": self.loss}
+        return loss | {
+            "validation/psnr": self.after,
+            "validation/gain": self.after - self.before,
+            "training/learning_rate": self.rate,
+            "training/minutes": self.seconds / 60,
+        }
+
+
+class JointTraining(Training):
+    """Fine-tunes the tools of a toolbox along toolchains; call `run`.
+
+    A batch depends on the seed and the iteration alone, and all else is in the checkpoint, so that with a budget in
+    iterations the result on a CPU is the same to the bit however often it was stopped.
+
+    Args:
+        toolbox: of networks; they are copied.
+        batches: toolchains to train on.
+        data: what they are; a training goes on with the same only.
+        validation: toolchains that it is measured on.
+        budget: when it ends.
+        checkpoint: where its state is kept.
+        recipe: how it is trained.
+        start: what the tools were at the start, in words; a training goes on with the same only.
+
+    Raises:
+        ValueError: if a tool is no network; if the checkpoint belongs to another training.
+    """
+
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        batches: Batches,
+        data: str,
+        validation: ChainBatch,
+        budget: Budget,
+        checkpoint: Path,
+        recipe: Recipe,
+        start: str = "",
+    ) -> None:
+        fixed = [tool.name for tool in toolbox if tool.module is None]
+        if fixed:
+            raise ValueError(f"tool {fixed[0]!r} is no network, so that no gradient passes it")
+        self._toolbox, self._batches, self._data, self._validation = toolbox, batches, data, validation
+        self.budget, self.checkpoint, self.recipe, self._start = budget, checkpoint, recipe, start
+        self.networks = _trainable(toolbox)
+        self.average = _trainable(toolbox)
+        self.optimizers = [recipe.new_optimizer(network) for network in self.networks]
+        self.uses = torch.zeros(len(toolbox), dtype=torch.int64)
+        self.loss: Tensor | None = None
+        self._before = self._validate()
+        self.restore()
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools as they stand: the average of the weights."""
+        tools = zip(self._toolbox, self.average, strict=True)
+        return Toolbox([_with(tool, network) for tool, network in tools], self._toolbox.name)
+
+    def advance(self) -> None:
+        """One update: the gradients of the batch's toolchains, each tool's divided by how often it was used."""
+        batch = self._batches.batch(self.iteration)
+        self.networks.zero_grad()
+        self.loss, counts = backpropagate(self.networks, batch, self.recipe)
+        rate = self.recipe.rate(self.progress, self.iteration)
+        for network, optimizer, count in zip(self.networks, self.optimizers, counts.tolist(), strict=True):
+            if count:
+                self._step(network, optimizer, count, rate)
+        self.uses += counts
+        self._update_average(counts)
+        self.iteration += 1
+
+    def status(self) -> JointStatus:
+        """How the training stands."""
+        return JointStatus(
+            self.iteration,
+            None if self.loss is None else float(self.loss),
+            self._before,
+            self._validate(),
+            self.recipe.rate(self.progress, self.iteration),
+            self.seconds,
+            self.budget.left(self.iteration, self.seconds),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Tools, recipe and data."""
+        return {
+            "tools": list(self._toolbox.names),
+            "start": self._start,
+            "recipe": asdict(self.recipe),
+            "data": self._data,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Weights, their average, the optimizer's memory, and how often each tool was used."""
+        return {
+            "networks": self.networks.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "uses": self.uses,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from those."""
+        self.networks.load_state_dict(state["networks"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, memory in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(memory)
+        self.uses = state["uses"]
+
+    def _validate(self) -> float:
+        with torch.no_grad():
+            restored = along_chains(self.average, self._validation.distorted, self._validation.chain)
+            return float(psnr(restored, self._validation.reference).mean())
+
+    def _step(self, network: nn.Module, optimizer: torch.optim.Optimizer, count: int, rate: float) -> None:
+        for parameter in network.parameters():
+            assert parameter.grad is not None
+            parameter.grad /= count
+        nn.utils.clip_grad_norm_(network.parameters(), self.recipe.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+
+    def _update_average(self, counts: Tensor) -> None:
+        weight = max(1 - self.recipe.average, 1 / (self.iteration + 1))
+        with torch.no_grad():
+            for mean, network, count in zip(self.average, self.networks, counts.tolist(), strict=True):
+                for slow, fast in zip(mean.parameters(), network.parameters(), strict=True) if count else ():
+                    slow.lerp_(fast, weight)
+
+
+class Pass(NamedTuple):
+    """What a batch's gradients were computed from.
+
+    Attributes:
+        loss: mean over the toolchains.
+        counts: int64 (tools,), how often each tool was used, on the CPU.
+    """
+
+    loss: Tensor
+    counts: Tensor
+
+
+def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) -> Pass:
+    """Add to each tool's gradients those of the loss of the final images, summed over the toolchains.
+
+    Algorithm 1 without its division: forward along each toolchain, the loss of the final image, and back through the
+    whole chain.
+    """
+    n = len(batch.chain)
+    loss = recipe.loss_of(along_chains(networks, batch.distorted, batch.chain), batch.reference)
+    (n * loss).backward()
+    counts = torch.bincount(batch.chain[batch.chain != NO_TOOL], minlength=len(networks))
+    return Pass(loss.detach(), counts)
+
+
+def along_chains(networks: nn.ModuleList, images: Tensor, chains: Tensor) -> Tensor:
+    """Apply to each image its toolchain; nothing is clipped between tools, as in the transition.
+
+    Images that want the same tool next go through it together, whatever came before.
+
+    Args:
+        networks: the tools.
+        images: float32 (n, 3, h, w).
+        chains: int64 (n, steps) on the CPU, the numbers of the tools, -1 after the last.
+    """
+    length = max(1, CHUNK_PIXELS[images.device.type] // (images.shape[2] * images.shape[3]))
+    for actions in chains.unbind(1):
+        order = torch.argsort(actions, stable=True)
+        numbers, counts = torch.unique_consecutive(actions[order], return_counts=True)
+        parts = images[order.to(images.device)].split(counts.tolist())
+        results = [
+            part if number == NO_TOOL else torch.cat([networks[number](chunk) for chunk in part.split(length)])
+            for number, part in zip(numbers.tolist(), parts, strict=True)
+        ]
+        images = torch.cat(results)[torch.argsort(order).to(images.device)]
+    return images
+
+
+def _trainable(toolbox: Toolbox) -> nn.ModuleList:
+    """Copies of the tools' networks, with gradients."""
+    networks = nn.ModuleList(deepcopy(tool.module) for tool in toolbox if tool.module is not None)
+    laid_out: nn.ModuleList = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out.requires_grad_(True).train()
+
+
+def _with(tool: Tool, network: nn.Module) -> Tool:
+    """A tool with another network."""
+    return Tool.from_module(tool.name, deepcopy(network), removes=tool.removes, interval=tool.interval)
