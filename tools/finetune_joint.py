@@ -26,6 +26,7 @@ from restore_env.toolchain_log import ToolchainLog, load_toolchain_log
 from tools.digests import digest_of_photos, digest_of_toolbox
 from tools.joint_batches import ChainBatch, ChainBatches
 from tools.joint_training import JointTraining
+from tools.model_card import write_joint_card
 from tools.recipes import JOINT_RECIPES, Recipe
 from tools.specs import distortion_of, robust_distortion
 from tools.stopping import Stopped, stop_request
@@ -97,6 +98,7 @@ def main(args: Args) -> Toolbox:
             request.check()
     trained = Toolbox(run.toolbox, args.name or args.output.resolve().name)
     save_toolbox(trained, args.output)
+    write_joint_card(args.output, trained, record_of(args, run))
     return trained
 
 
@@ -187,6 +189,29 @@ def data_of(args: Args, logs: Sequence[ToolchainLog]) -> str:
     texts = [f"{len(log)} toolchains of {asdict(log.header)}" for log in logs]
     own = f"{args.own_task:g} own task, {args.pool} each" if args.own_task else "toolchains alone"
     return f"{'; '.join(texts)}; {own}, seed {args.seed}"
+
+
+def record_of(args: Args, run: JointTraining) -> dict[str, Any]:
+    """What the model card says of a training."""
+    status = run.status()
+    recipe = recipe_of(args)
+    return {
+        "start": Path(args.toolbox).name,
+        "toolchains": len(run.validation.chain),
+        "psnr_before": round(status.before, 3),
+        "psnr_after": round(status.after, 3),
+        "iterations": run.iteration,
+        "minutes": round(run.seconds / 60, 1),
+        "uses": dict(zip(run.toolbox.names, run.uses.tolist(), strict=True)),
+        "settings": {
+            "photos": args.licence,
+            "data": run.data,
+            "recipe": {"name": args.recipe, **asdict(recipe)},
+            "seed": args.seed,
+            "device": args.device,
+            "threads": torch.get_num_threads(),
+        },
+    }
 
 
 def recipe_of(args: Args) -> Recipe:

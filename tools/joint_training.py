@@ -102,7 +102,7 @@ class JointTraining(Training):
         fixed = [tool.name for tool in toolbox if tool.module is None]
         if fixed:
             raise ValueError(f"tool {fixed[0]!r} is no network, so that no gradient passes it")
-        self._toolbox, self._batches, self._data, self._validation = toolbox, batches, data, validation
+        self._toolbox, self._batches, self.data, self.validation = toolbox, batches, data, validation
         self.budget, self.checkpoint, self.recipe, self._start = budget, checkpoint, recipe, start
         self.networks = _trainable(toolbox)
         self.average = _trainable(toolbox)
@@ -149,7 +149,7 @@ class JointTraining(Training):
             "tools": list(self._toolbox.names),
             "start": self._start,
             "recipe": asdict(self.recipe),
-            "data": self._data,
+            "data": self.data,
         }
 
     def state(self) -> dict[str, Any]:
@@ -171,8 +171,8 @@ class JointTraining(Training):
 
     def _validate(self) -> float:
         with torch.no_grad():
-            restored = along_chains(self.average, self._validation.distorted, self._validation.chain)
-            return float(psnr(restored, self._validation.reference).mean())
+            restored = along_chains(self.average, self.validation.distorted, self.validation.chain)
+            return float(psnr(restored, self.validation.reference).mean())
 
     def _step(self, network: nn.Module, optimizer: torch.optim.Optimizer, count: int, rate: float) -> None:
         for parameter in network.parameters():

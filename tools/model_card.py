@@ -92,14 +92,51 @@ def card(toolbox: Toolbox, records: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def write_joint_card(folder: Path, toolbox: Toolbox, record: Mapping[str, Any]) -> None:
+    """Write the record and the model card of jointly trained tools.
+
+    Args:
+        folder: the toolbox folder.
+        toolbox: what it holds.
+        record: `start` (the toolbox before), `psnr_before` and `psnr_after` of `toolchains` validation toolchains in
+            dB, `iterations`, `minutes`, `uses` (by tool's name), and `settings`.
+    """
+    settings = {**record["settings"], **made_with(str(record["settings"].get("device", "cpu")))}
+    write_json(folder / RECORDS, {"format": FORMAT_VERSION, "joint": {**record, "settings": settings}})
+    lines = [
+        f"# {toolbox.name}",
+        "",
+        f"{len(toolbox)} tools for `restore_env`, trained jointly along toolchains with `python -m "
+        f"tools.finetune_joint`, from the toolbox `{record['start']}`.",
+        "",
+        f"On {record['toolchains']} toolchains that were kept aside the final image went from "
+        f"{record['psnr_before']:.2f} to {record['psnr_after']:.2f} dB.",
+        "",
+        "| tool | first made for | network | used in training |",
+        "| --- | --- | --- | --- |",
+        *(f"| {tool.name} | {_made_for(tool)} | {_size(tool)} | {record['uses'][tool.name]:,} |" for tool in toolbox),
+        "",
+        f"{record['iterations']:,} iterations, {record['minutes']:.1f} minutes.",
+        "",
+        *(f"- {key}: {_text(value)}" for key, value in settings.items()),
+    ]
+    write_text(folder / CARD, "\n".join(lines))
+
+
 def _row(tool: Tool, record: Mapping[str, Any]) -> str:
-    made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
-    network = "unknown" if tool.module is None else f"{sum(p.numel() for p in tool.module.parameters()):,} parameters"
     before, after = record["psnr_in"], record["psnr_out"]
     return (
-        f"| {tool.name} | {made_for} | {network} | {before:.2f} | {after:.2f} | {after - before:+.2f} | "
+        f"| {tool.name} | {_made_for(tool)} | {_size(tool)} | {before:.2f} | {after:.2f} | {after - before:+.2f} | "
         f"{record['iterations']:,} | {record['minutes']:.1f} |"
     )
+
+
+def _made_for(tool: Tool) -> str:
+    return f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
+
+
+def _size(tool: Tool) -> str:
+    return "unknown" if tool.module is None else f"{sum(p.numel() for p in tool.module.parameters()):,} parameters"
 
 
 def made_with(device: str) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""The program that fine-tunes tools along toolchains."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agents import log_toolchains
+from restore_env import load_toolbox, save_toolbox
+from tools.finetune_joint import Args, main
+from tools.joint_training import JointTraining
+from tools.stopping import Stopped
+
+
+@pytest.fixture
+def args(photo_folder, network_toolbox, tmp_path) -> Args:
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    for name, policy in (("one", "fixed:eight,three"), ("two", "random")):
+        log_toolchains.main(
+            log_toolchains.Args(
+                str(photo_folder), tmp_path / name, policy=policy, toolbox=str(tmp_path / "tools"), n=12
+            )
+        )
+    return Args(
+        (tmp_path / "one", tmp_path / "two"),
+        tmp_path / "jointly",
+        toolbox=str(tmp_path / "tools"),
+        iterations=3,
+        batch_size=2,
+        crop=24,
+        checkpoints=tmp_path / "runs",
+        licence="made up",
+    )
+
+
+def weights(toolbox):
+    return [parameter for tool in toolbox for parameter in tool.module.parameters()]
+
+
+def test_it_writes_a_toolbox_that_names_logs_and_policy(args, network_toolbox):
+    toolbox = main(args)
+    loaded = load_toolbox(args.output)
+    assert loaded.name == "jointly" and loaded.names == network_toolbox.names
+    for one, other, before in zip(weights(toolbox), weights(loaded), weights(network_toolbox), strict=True):
+        assert torch.equal(one, other) and not torch.equal(one, before)
+    record = json.loads((args.output / "training.json").read_text())["joint"]
+    assert record["iterations"] == 3 and record["toolchains"] == 6 and record["start"] == "tools"
+    assert sum(record["uses"].values()) > 6
+    card = (args.output / "README.md").read_text()
+    for words in ("# jointly", "photos: made up", "'policy': 'random'", "12 toolchains", "seed: 0", "| eight |"):
+        assert words in card
+    assert list((args.checkpoints / "tensorboard").iterdir())
+
+
+def test_a_finished_training_is_packed_again_and_a_longer_one_goes_on(args):
+    first, again = main(args), main(args)
+    assert all(torch.equal(one, other) for one, other in zip(weights(first), weights(again), strict=True))
+    longer = main(replace(args, iterations=4))
+    assert not torch.equal(weights(first)[0], weights(longer)[0])
+
+
+def test_killed_it_resumes_to_the_same_result(args, monkeypatch, one_thread):
+    straight = main(replace(args, checkpoints=args.checkpoints / "straight"))
+    advance = JointTraining.advance
+
+    def advance_and_signal(self):
+        advance(self)
+        if self.iteration == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(JointTraining, "advance", advance_and_signal)
+    with pytest.raises(Stopped):
+        main(args)
+    monkeypatch.setattr(JointTraining, "advance", advance)
+    stopped = main(args)
+    assert all(torch.equal(one, other) for one, other in zip(weights(straight), weights(stopped), strict=True))
+
+
+def test_other_tools_or_logs_are_another_training(args, network_toolbox, tmp_path):
+    main(args)
+    with pytest.raises(ValueError, match="belongs to a training with another data"):
+        main(replace(args, logs=args.logs[:1]))
+    with torch.no_grad():
+        weights(network_toolbox)[0].add_(1)
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    with pytest.raises(ValueError, match="belongs to a training with another start"):
+        main(args)
+
+
+def test_own_tasks_are_mixed_in(args, network_toolbox, photo_folder, tmp_path):
+    tools = [
+        replace(tool, removes="noise", interval=interval)
+        for tool, interval in zip(network_toolbox, ((0.0, 10.0), (10.0, 30.0)), strict=True)
+    ]
+    save_toolbox(type(network_toolbox)(tools, "networks"), tmp_path / "tools")
+    toolbox = main(replace(args, own_task=0.5, photos=photo_folder, pool=3))
+    assert toolbox[0].interval == (0.0, 10.0)
+    assert len(list((args.checkpoints / "pools").glob("*.npz"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"own_task": 0.2}, "own_task=0.2 needs --photos"),
+        ({"own_task": 1.0}, r"own_task=1.0 is not in \[0, 1\)"),
+        ({"minutes": 0.0}, "minutes=0.0 is not more than 0"),
+        ({"recipe": "best"}, "recipe='best'"),
+        ({"crop": 64}, "patches of 63 pixels are smaller than the crop of 64"),
+        ({"toolbox": "rl-restore-12"}, "a log of the actions three, eight, stop, but the toolbox 'rl-restore-12'"),
+    ],
+)
+def test_wrong_options_are_one_line(args, change, message):
+    with pytest.raises(ValueError, match=message):
+        main(replace(args, **change))
