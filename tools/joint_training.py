@@ -1,6 +1,6 @@
 """Joint training of tools along toolchains (paper, Algorithm 1), with everything it needs to stop and go on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from restore_env.metrics import psnr
 from restore_env.restoration import NO_TOOL
 from restore_env.toolbox import Tool, Toolbox
+from restore_env.toolbox.threads import run_in_threads
 from tools.joint_batches import ChainBatch
 from tools.recipes import Recipe
 from tools.training import Budget, Training
@@ -121,7 +122,6 @@ class JointTraining(Training):
     def advance(self) -> None:
         """One update: the gradients of the batch's toolchains, each tool's divided by how often it was used."""
         batch = self._batches.batch(self.iteration)
-        self.networks.zero_grad()
         self.loss, counts = backpropagate(self.networks, batch, self.recipe)
         rate = self.recipe.rate(self.progress, self.iteration)
         for network, optimizer, count in zip(self.networks, self.optimizers, counts.tolist(), strict=True):
@@ -204,16 +204,40 @@ class Pass(NamedTuple):
 
 
 def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) -> Pass:
-    """Add to each tool's gradients those of the loss of the final images, summed over the toolchains.
+    """Set each tool's gradients to those of the loss of the final images, summed over the toolchains.
 
     Algorithm 1 without its division: forward along each toolchain, the loss of the final image, and back through the
-    whole chain.
+    whole chain. On a CPU every core has its part of the batch.
     """
-    n = len(batch.chain)
-    loss = recipe.loss_of(along_chains(networks, batch.distorted, batch.chain), batch.reference)
-    (n * loss).backward()
+    parameters = list(networks.parameters())
+    parts = _shares(networks, batch)
+    found: list[tuple[Tensor, Sequence[Tensor | None]]] = [(batch.distorted.new_zeros(()), [])] * len(parts)
+
+    def work(number: int) -> None:
+        distorted, reference, chain = parts[number]
+        loss = len(chain) * recipe.loss_of(along_chains(networks, distorted, chain), reference)
+        found[number] = loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    run_in_threads(work, range(len(parts)))
+    for place, parameter in enumerate(parameters):
+        gradients = [gradient for _, part in found if (gradient := part[place]) is not None]
+        parameter.grad = sum(gradients[1:], start=gradients[0]) if gradients else None
     counts = torch.bincount(batch.chain[batch.chain != NO_TOOL], minlength=len(networks))
-    return Pass(loss.detach(), counts)
+    return Pass(torch.stack([loss for loss, _ in found]).sum() / len(batch.chain), counts)
+
+
+def _shares(networks: nn.ModuleList, batch: ChainBatch) -> list[ChainBatch]:
+    """The toolchains in parts of about the same work, as many as there are cores; on a GPU one."""
+    device = batch.distorted.device
+    parts = torch.get_num_threads() if device.type == "cpu" else 1
+    sizes = [sum(parameter.numel() for parameter in network.parameters()) for network in networks]
+    work = torch.tensor([*sizes, 0])[batch.chain].sum(1)  # NO_TOOL is the last
+    order = torch.argsort(work, descending=True, stable=True)
+    rows = [order[number::parts] for number in range(min(parts, len(order)))]
+    return [
+        ChainBatch(batch.distorted[some.to(device)], batch.reference[some.to(device)], batch.chain[some])
+        for some in rows
+    ]
 
 
 def along_chains(networks: nn.ModuleList, images: Tensor, chains: Tensor) -> Tensor:
