@@ -19,21 +19,20 @@ from agents.agent_card import write_agent_card
 from agents.data import draw_validation, sources
 from agents.drqn_training import AgentStatus, DRQNTraining
 from agents.options import PRESETS, Options
+from agents.oracle import oracle_of
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
-from restore_env.evaluation import evaluate
 from restore_env.files import make_folders, write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PairSource
-from restore_env.policies import Oracle, RecurrentQPolicy, load_policy, save_policy
+from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
-from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
 from restore_env.rewards import as_reward
 from restore_env.toolbox import Toolbox, load_toolbox
-from tools.digests import digest_of_pairs, digest_of_photos, digest_of_text, digest_of_toolbox, digest_of_weights
+from tools.digests import digest_of_pairs, digest_of_photos, digest_of_toolbox, digest_of_weights
 from tools.stopping import Stopped, stop_request
 from tools.training import Budget
 from tools.training_log import TrainingLog
@@ -193,14 +192,8 @@ def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float,
     """The oracle's gain on the first validation pairs, found once and kept in a file; None if it is not asked for."""
     if not args.oracle:
         return None
-    pairs = validation.first(args.oracle)
-    path = folder_of(args) / f"oracle-{digest_of_text(data_of(args, toolbox, pairs))}.json"
-    if not path.exists():
-        with progress_bar("oracle") as report:
-            found = evaluate(pairs, Oracle(), toolbox, max_steps=args.max_steps, device=args.device, progress=report)
-        write_text(path, json.dumps({"gain": found.gain, "n": found.n}))
-    kept = json.loads(path.read_text())
-    return kept["gain"], kept["n"]
+    found = oracle_of(validation.first(args.oracle), toolbox, folder_of(args), args.max_steps, args.device)
+    return found.gain, found.n
 
 
 def folder_of(args: Args) -> Path:

@@ -13,8 +13,14 @@ from restore_env.files import replacing
 
 def save_figure(path: Path, draw: Callable[[Axes], None], size: tuple[float, float]) -> None:
     """Draw on new axes and write the picture; `size` is width and height in inches."""
+    save_panels(path, [draw], size)
+
+
+def save_panels(path: Path, draws: Sequence[Callable[[Axes], None]], size: tuple[float, float]) -> None:
+    """The same with several axes, one below the other."""
     figure = Figure(figsize=size, layout="constrained")
-    draw(figure.add_subplot())
+    for number, draw in enumerate(draws, start=1):
+        draw(figure.add_subplot(len(draws), 1, number))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
 

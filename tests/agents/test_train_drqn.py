@@ -104,7 +104,7 @@ def test_the_oracle_is_asked_once(args, monkeypatch, one_thread):
     assert count == 2
     expected = evaluate(validation.first(2), "oracle", toolbox).gain
     assert gain == pytest.approx(expected)
-    monkeypatch.setattr("agents.train_drqn.evaluate", None)
+    monkeypatch.setattr("agents.oracle.evaluate", None)
     assert oracle_gain(args, toolbox, validation) == (gain, 2)
     assert oracle_gain(replace(args, oracle=0), toolbox, validation) is None
 

@@ -1,0 +1,255 @@
+"""What policies reach on the three severities, beside every honest yardstick.
+
+    python -m benchmarks.policies --photos valid/ --train-photos train/ --output policies.json --policies drqn
+
+On each severity the input, random toolchains, the best single tool and the best fixed toolchain (both searched on
+patches of the training photos), every policy named, greedy with the reference, and the oracle.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final, NamedTuple
+
+import tyro
+from matplotlib.axes import Axes
+
+from agents.oracle import oracle_of
+from agents.search_toolchain import search
+from benchmarks.multiplications import of_evaluation
+from benchmarks.plots import bars, save_panels
+from benchmarks.report import half_interval, results_of, write_results
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
+from restore_env.distortions import as_distortion
+from restore_env.evaluation import Evaluation, evaluate, share_of_best
+from restore_env.files import make_folders
+from restore_env.images import FolderPhotos
+from restore_env.pairs import PatchSampler, draw_pairs
+from restore_env.policies import Policy, Yardstick, load_policy
+from restore_env.toolbox import Toolbox, load_toolbox
+
+SEVERITIES: Final = ("mild", "moderate", "severe")
+
+
+@dataclass
+class Args:
+    """What policies reach on the three severities, beside every honest yardstick."""
+
+    photos: Path
+    """Folder of clean photos to measure on."""
+    train_photos: Path
+    """Folder of other clean photos, on which the fixed toolchains are searched."""
+    output: Path
+    """Results to write, ending in .json; a table (.md) and a plot (.png) are written beside it."""
+    toolbox: str = DEFAULT_TOOLBOX
+    """Name or folder of the toolbox."""
+    policies: tuple[str, ...] = ()
+    """Policies to measure: names, folders or SB3's .zip files (which can run code: name only files you trust), each
+    with @TOOLBOX after it if it acts on another toolbox, and LABEL= before it if it shall be called so. Policies of one
+    label are one with several seeds: their mean is shown."""
+    plot: str = ""
+    """Label of the policy whose actions are plotted, by default the first."""
+    rival: str = ""
+    """Label of the policy that the others' differences are taken to."""
+    n: int = 512
+    """Patches a severity."""
+    n_oracle: int = 96
+    """Patches a severity, the first of them, on which the best toolchain of each toolbox is found."""
+    n_search: int = 96
+    """Patches a severity of the training photos on which the fixed toolchains are searched."""
+    beam: int = 12
+    """How many toolchains of one length the search makes longer."""
+    seed: int = 0
+    """Seed of the patches."""
+    checkpoints: Path = Path("runs/policies")
+    """Where the oracle's results are kept, so that they are found once."""
+    data: str = "not stated"
+    """What the photos are, for the record."""
+
+
+class Contender(NamedTuple):
+    """A policy and the toolbox it acts on."""
+
+    label: str
+    policy: Policy | Yardstick
+    toolbox: Toolbox
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Measure, write results, table and plots, and return the results."""
+    make_folders(args.output.parent, args.checkpoints)
+    toolbox = load_toolbox(args.toolbox)
+    named = [contender(text, toolbox) for text in args.policies]
+    labels = list(dict.fromkeys(item.label for item in named))
+    for option, label in (("plot", args.plot), ("rival", args.rival)):
+        if label and label not in labels:
+            raise ValueError(f"{option}={label!r} is not one of {', '.join(labels) or 'no policies'}")
+    rows = [row for severity in SEVERITIES for row in measure(severity, toolbox, named, args)]
+    results = results_of(args, toolbox=toolbox.name, rows=rows)
+    write_results(results, args.output, "policies", table(results))
+    if labels:
+        plotted = [partial(draw_ratios, item=item) for item in rows if item["policy"] == (args.plot or labels[0])]
+        save_panels(args.output.with_suffix(".png"), plotted, (9, 9))
+    return results
+
+
+def contender(text: str, toolbox: Toolbox) -> Contender:
+    """What [LABEL=]POLICY[@TOOLBOX] names.
+
+    Raises:
+        ValueError: if there is no such policy or toolbox.
+    """
+    label, _, rest = text.rpartition("=")
+    name, _, other = rest.partition("@")
+    tools = load_toolbox(other) if other else toolbox
+    policy = load_policy(name, tools)
+    return Contender(label or policy.name, policy, tools)
+
+
+def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[dict[str, Any]]:
+    """The rows of one severity."""
+    distortion = as_distortion(severity)
+    pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), distortion), args.n, args.seed)
+    oracles: dict[int, Evaluation] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for label, policy, tools in (*yardsticks(severity, toolbox, named, args), Contender("greedy", *_greedy(toolbox))):
+        if id(tools) not in oracles:
+            oracles[id(tools)] = oracle_of(pairs.first(args.n_oracle), tools, args.checkpoints)
+        result = evaluate(pairs, policy, tools)
+        found.setdefault(label, []).append(row(severity, label, policy, tools, result, oracles[id(tools)]))
+    own = oracles[id(toolbox)]
+    rows = [merged(several) for several in found.values()]
+    rows.append(row(severity, "oracle", load_policy("oracle", toolbox), toolbox, own, own))
+    rivals = [item for item in rows if item["policy"] == args.rival]
+    for item in rows:
+        item["over_rival"] = _difference(item, rivals[0]) if rivals and item["n"] == rivals[0]["n"] else None
+    for item in rows:
+        yield {key: value for key, value in item.items() if key != "gains"}
+
+
+def yardsticks(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[Contender]:
+    """What is measured on all patches; the fixed toolchains are searched now."""
+    photos = PatchSampler(FolderPhotos(args.train_photos), as_distortion(severity))
+    known = draw_pairs(photos, args.n_search, args.seed)
+    yield Contender("input", load_policy("stop", toolbox), toolbox)
+    yield Contender("random", load_policy("random", toolbox), toolbox)
+    yield Contender("best single tool", search(toolbox, known, 1, 0, "best single tool"), toolbox)
+    yield Contender("best fixed toolchain", search(toolbox, known, MAX_STEPS, args.beam, "best fixed"), toolbox)
+    yield from named
+
+
+def _greedy(toolbox: Toolbox) -> tuple[Policy | Yardstick, Toolbox]:
+    return load_policy("greedy", toolbox), toolbox
+
+
+def row(
+    severity: str, label: str, policy: Policy | Yardstick, toolbox: Toolbox, result: Evaluation, oracle: Evaluation
+) -> dict[str, Any]:
+    """One row of the table: means over the patches."""
+    gains = [image.psnr_out - image.psnr_in for image in result.images]
+    chains = Counter(image.toolchain for image in result.images)
+    return {
+        "severity": severity,
+        "policy": label,
+        "toolbox": toolbox.name,
+        "n": result.n,
+        "seeds": 1,
+        "toolchain": next(iter(chains)) if len(chains) == 1 else None,
+        "toolchains": len(chains),
+        "psnr_in": result.psnr_in,
+        "psnr_out": result.psnr_out,
+        "ssim_out": result.ssim_out,
+        "gain": result.gain,
+        "gain_95": half_interval(gains),
+        "gains": gains,
+        "share_of_oracle": share_of_best(result, oracle),
+        "steps": result.steps,
+        "multiplications": of_evaluation(result, policy, toolbox, PATCH_SIZE),
+        "tool_ratio": result.tool_ratio,
+        "seconds": result.seconds,
+    }
+
+
+def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The rows of one label as one: the mean over its seeds, each patch's gain first."""
+    if len(rows) == 1:
+        return rows[0]
+    gains = [fmean(values) for values in zip(*(item["gains"] for item in rows), strict=True)]
+    numbers = ("psnr_out", "ssim_out", "gain", "share_of_oracle", "steps", "multiplications", "seconds")
+    return {
+        **rows[0],
+        **{key: fmean(item[key] for item in rows) for key in numbers},
+        "seeds": len(rows),
+        "gain_of_seeds": [item["gain"] for item in rows],
+        "share_of_seeds": [item["share_of_oracle"] for item in rows],
+        "gains": gains,
+        "gain_95": half_interval(gains),
+    }
+
+
+def _difference(item: dict[str, Any], rival: dict[str, Any]) -> tuple[float, float]:
+    """Mean difference of two rows on the same patches, and half the width of its 95% interval."""
+    differences = [one - other for one, other in zip(item["gains"], rival["gains"], strict=True)]
+    return fmean(differences), half_interval(differences)
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    options = results["options"]
+    rival = options["rival"]
+    head = ["severity", "policy", "PSNR", "gain", "SSIM", "share of the oracle's gain", "tools", "multiplications"]
+    head += [f"over {rival}"] if rival else []
+    lines = [
+        f"# Policies on the toolbox {results['toolbox']}",
+        "",
+        f"{options['n']} patches of 63x63 a severity ({options['n_oracle']} for the oracle, and for every policy's "
+        f"share of its own toolbox's), seed {options['seed']}. PSNR in dB, ± half the width of the 95% interval of "
+        "the mean; SSIM; tools and multiplications an image. Greedy and oracle know the reference. The best single "
+        f"tool and the best fixed toolchain were found on {options['n_search']} patches a severity of the training "
+        "photos.",
+        "",
+        f"| {' | '.join(head)} |",
+        f"| {' | '.join(['---'] * len(head))} |",
+        *(f"| {' | '.join(_cells(item, bool(rival)))} |" for item in results["rows"]),
+    ]
+    return "\n".join(lines)
+
+
+def _cells(item: dict[str, Any], with_rival: bool) -> list[str]:
+    name = item["policy"]
+    name += f" ({', '.join(item['toolchain'])})" if item["toolchain"] else ""
+    gain, share = f"{item['gain']:+.2f} ± {item['gain_95']:.2f}", f"{item['share_of_oracle']:.0%}"
+    if item["seeds"] > 1:
+        name += f", mean of {item['seeds']} seeds"
+        gain += f" ({_range(item['gain_of_seeds'], '+.2f')})"
+        share += f" ({_range(item['share_of_seeds'], '.0%')})"
+    cost = "-" if item["multiplications"] is None else f"{item['multiplications'] / 1e9:.3f}e9"
+    cells = [item["severity"], name, f"{item['psnr_out']:.2f}", gain, f"{item['ssim_out']:.4f}", share]
+    cells += [f"{item['steps']:.2f}", cost]
+    if with_rival:
+        over = item["over_rival"]
+        cells.append("" if over is None else f"{over[0]:+.2f} ± {over[1]:.2f}")
+    return cells
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    return f"{min(values):{form}} to {max(values):{form}}"
+
+
+def draw_ratios(axes: Axes, item: dict[str, Any]) -> None:
+    """How often each action was taken at each step on one severity (paper, Figure 6)."""
+    labels = list(item["tool_ratio"][0])
+    steps = {f"step {number}": list(ratios.values()) for number, ratios in enumerate(item["tool_ratio"], start=1)}
+    bars(axes, labels, steps, "share of the images")
+    axes.set_title(f"{item['policy']}, {item['severity']}")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args))
+    except ValueError as error:
+        sys.exit(f"policies: {error}")

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+import torch
+
+from benchmarks.multiplications import of_decision, of_evaluation, of_tools
+from benchmarks.policies import SEVERITIES, Args, main
+from restore_env import evaluate, load_policy, load_toolbox, save_policy, save_toolbox
+from restore_env.pairs import as_source, draw_pairs
+from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
+
+
+@pytest.fixture
+def args(photo_folder, network_toolbox, tmp_path) -> Args:
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8)
+        save_policy(
+            RecurrentQPolicy(network, network_toolbox.action_names, f"agent-{seed}"), tmp_path / f"agent-{seed}", "t"
+        )
+    return Args(
+        photo_folder,
+        photo_folder,
+        tmp_path / "results.json",
+        str(tmp_path / "tools"),
+        (
+            f"agent={tmp_path / 'agent-0'}",
+            f"agent={tmp_path / 'agent-1'}",
+            f"fixed:three@{tmp_path / 'tools'}",
+            "elsewhere=fixed:median-3@classical",
+        ),
+        rival="elsewhere",
+        n=3,
+        n_oracle=2,
+        n_search=2,
+        beam=1,
+        checkpoints=tmp_path / "kept",
+    )
+
+
+def test_every_policy_and_yardstick_has_a_row_a_severity(args, monkeypatch):
+    results = main(args)
+    by_name = {(row["severity"], row["policy"]): row for row in results["rows"]}
+    names = ["input", "random", "best single tool", "best fixed toolchain", "agent", "fixed:three", "elsewhere"]
+    assert [row["policy"] for row in results["rows"]] == 3 * [*names, "greedy", "oracle"]
+    for severity in SEVERITIES:
+        assert by_name[severity, "input"]["gain"] == by_name[severity, "input"]["multiplications"] == 0
+        assert by_name[severity, "oracle"]["n"] == 2 and by_name[severity, "oracle"]["over_rival"] is None
+        agent, rival = by_name[severity, "agent"], by_name[severity, "elsewhere"]
+        assert agent["seeds"] == 2
+        assert agent["gain"] == pytest.approx(sum(agent["gain_of_seeds"]) / 2)
+        assert agent["over_rival"][0] == pytest.approx(agent["gain"] - rival["gain"])
+        assert rival["toolbox"] == "classical" and rival["over_rival"][0] == 0
+    text = args.output.with_suffix(".md").read_text()
+    assert text.count("\n| ") == 2 + len(results["rows"])
+    assert "agent, mean of 2 seeds" in text and "over elsewhere" in text
+    assert args.output.with_suffix(".png").is_file()
+    assert len(json.loads(args.output.read_text())["rows"]) == len(results["rows"])
+    monkeypatch.setattr("agents.oracle.evaluate", None)  # what the oracle found is kept
+    main(args)
+
+
+def test_an_unknown_label_or_policy_is_one_line(args):
+    args.rival = "nobody"
+    with pytest.raises(ValueError, match="rival='nobody' is not one of agent, fixed:three, elsewhere"):
+        main(args)
+    args.policies = ("nobody",)
+    with pytest.raises(ValueError, match="policy='nobody' is neither"):
+        main(args)
+
+
+def test_multiplications_are_those_of_the_paper():
+    """Table 3 gives 0.474e9 for the paper's agent; one step of a tool is a convolution's weights at every pixel."""
+    toolbox = load_toolbox()
+    tools = of_tools(toolbox, 63)
+    for tool in toolbox:
+        weights = sum(weight.numel() for weight in tool.module.parameters() if weight.ndim == 4)
+        assert tools[tool.name] == weights * 63**2
+    network = RecurrentQNetwork(12)
+    policy = RecurrentQPolicy(network, toolbox.action_names)
+    sizes = (32, 16, 8, 4)  # of the feature maps
+    convolutions = [weight for weight in network.parameters() if weight.ndim == 4]
+    expected = sum(weight.numel() * size**2 for weight, size in zip(convolutions, sizes, strict=True))
+    expected += sum(weight.numel() for weight in network.parameters() if weight.ndim == 2)
+    assert of_decision(policy, toolbox, 63) == expected
+
+
+def test_multiplications_of_restoring_count_every_tool_and_every_look(photo_folder):
+    toolbox = load_toolbox()
+    pairs = draw_pairs(as_source(str(photo_folder), "moderate", 63), 2, 0)
+    policy = load_policy("fixed:noise-1,blur-4", toolbox)
+    tools = of_tools(toolbox, 63)
+    found = of_evaluation(evaluate(pairs, policy, toolbox), policy, toolbox, 63)
+    assert found == tools["noise-1"] + tools["blur-4"]
+    greedy = load_policy("greedy", toolbox)
+    assert of_evaluation(evaluate(pairs, greedy, toolbox), greedy, toolbox, 63) is None
