@@ -22,6 +22,7 @@ from restore_env.pairs import Pairs, PairSource, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration import RestorationBatch
 from tools.digests import digest_of_pairs
+from tools.soap import MatrixSOAP
 from tools.training import Budget, Training
 
 SYMMETRIES = 8
@@ -82,6 +83,13 @@ class AgentStatus:
         return found
 
 
+def new_optimizer(network: RecurrentQNetwork, options: Options) -> torch.optim.Optimizer:
+    """An optimizer of the network's parameters."""
+    if options.optimizer == "soap":
+        return MatrixSOAP(network.parameters(), options.learning_rate)
+    return torch.optim.Adam(network.parameters(), options.learning_rate)
+
+
 class DRQNTraining(Training):
     """Trains a recurrent Q-network by playing episodes and learning from those remembered.
 
@@ -113,7 +121,8 @@ class DRQNTraining(Training):
         seed: int = 0,
         oracle_gain: tuple[float, int] | None = None,
     ) -> None:
-        self.network, self.new_batch, self.source = network, new_batch, source
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.new_batch, self.source = new_batch, source
         self.data, self.validation, self.options = data, validation, options
         self.budget, self.checkpoint = budget, folder / "training.pt"
         self.name, self.seed, self.oracle_gain = name, seed, oracle_gain
@@ -121,7 +130,7 @@ class DRQNTraining(Training):
         self.best_network = deepcopy(network)
         self.best_gain = float("-inf")
         self.best_share: float | None = None
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+        self.optimizer = new_optimizer(network, options)
         self.updates = self.steps = 0
         self.loss: float | None = None
         self.device = next(network.parameters()).device

@@ -8,6 +8,7 @@ from restore_env.checks import check_choice, check_whole
 
 TARGETS: Final = ("taken", "all")
 LOSSES: Final = ("huber", "squared")
+OPTIMIZERS: Final = ("soap", "adam")
 RATES: Final = ("exponential", "cosine")
 
 
@@ -28,6 +29,8 @@ class Options:
     """Rewards that a target of the action taken sums up before it estimates the rest."""
     double: bool = True
     """Choose the next action by the network itself, value it by the target network (van Hasselt et al., 2016)."""
+    scaled: bool = True
+    """Begin with a network whose inputs are centred and whose outputs count in tens of dB."""
     dueling: bool = False
     """Split the network's head into the state's value and the actions' advantages (Wang et al., 2016)."""
     priority: float = 0.0
@@ -42,10 +45,12 @@ class Options:
     """huber (delta 1) or squared."""
     batch_size: int = 32
     """Whole episodes in an update (the paper's sequential updates)."""
-    learning_rate: float = 1e-3
-    """Adam's, at the start."""
+    optimizer: str = "soap"
+    """soap (Adam in the eigenbasis of Shampoo: arXiv 2409.11321) or adam."""
+    learning_rate: float = 3e-3
+    """At the start."""
     final_rate: float = 1e-5
-    """Adam's, at the end."""
+    """At the end."""
     rates: str = "cosine"
     """How the learning rate falls: exponential or cosine."""
     clip: float = 10.0
@@ -75,6 +80,7 @@ class Options:
         check_choice("targets", self.targets, TARGETS)
         check_choice("loss", self.loss, LOSSES)
         check_choice("rates", self.rates, RATES)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
         for name in ("n_step", "batch_size", "target_every", "replay_steps", "episodes", "updates"):
             check_whole(name, getattr(self, name), 1)
         check_whole("learning_starts", self.learning_starts, 0)
@@ -111,8 +117,10 @@ _PAPER: Final = Options(
     targets="taken",
     gamma=0.99,
     double=False,
+    scaled=False,
     augment=False,
     loss="squared",
+    optimizer="adam",
     learning_rate=2.5e-4,
     final_rate=2.5e-5,
     rates="exponential",

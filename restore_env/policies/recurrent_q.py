@@ -12,6 +12,9 @@ from restore_env.policies.patch_encoder import PatchEncoder
 from restore_env.policies.policy import Policy, State
 from restore_env.restoration import Observation
 
+VALUE_SCALE: Final = 10.0
+"""dB that a unit of a scaled network's last layer stands for: one tool changes an image by up to about so much."""
+
 CHUNK: Final = 64
 """Patches whose features are computed at once, to bound memory when a large photo is looked at."""
 
@@ -33,6 +36,8 @@ class RecurrentQNetwork(PatchEncoder):
         hidden: size of the LSTM.
         patch_size: height and width of the images in pixels.
         dueling: whether the last layer computes a state's value and the actions' advantages (Wang et al., 2016).
+        scaled: whether images enter centred and Q-values leave multiplied by `VALUE_SCALE`, so that both are of the
+            size that weights are made for; the paper's network is not, and learns several times slower.
     """
 
     def __init__(
@@ -43,8 +48,9 @@ class RecurrentQNetwork(PatchEncoder):
         hidden: int = 50,
         patch_size: int = PATCH_SIZE,
         dueling: bool = False,
+        scaled: bool = False,
     ) -> None:
-        super().__init__(channels, features, patch_size)
+        super().__init__(channels, features, patch_size, centred=scaled)
         self.n_tools, self.hidden, self.patch_size = n_tools, hidden, patch_size
         self.arguments = {
             "n_tools": n_tools,
@@ -53,10 +59,12 @@ class RecurrentQNetwork(PatchEncoder):
             "hidden": hidden,
             "patch_size": patch_size,
             "dueling": dueling,
+            "scaled": scaled,
         }
         # One matrix for input and hidden state, and one bias, as in TensorFlow's BasicLSTMCell; nn.LSTMCell has two.
         self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)
         self.dueling = dueling
+        self.scale = VALUE_SCALE if scaled else 1.0
         self.values = nn.Linear(hidden, n_tools + 1 + dueling)
         with torch.no_grad():  # at first what is remembered is kept
             self.gates.bias.zero_()
@@ -78,7 +86,7 @@ class RecurrentQNetwork(PatchEncoder):
 
     def q_values(self, state: LSTMState) -> Tensor:
         """Q-values float32 (n, n_tools + 1) of what the LSTM holds."""
-        values: Tensor = self.values(state.hidden)
+        values: Tensor = self.scale * self.values(state.hidden)
         if not self.dueling:
             return values
         worth, advantages = values[:, :1], values[:, 1:]

@@ -33,6 +33,7 @@ LEARNING = {
     "batch_size": 16,
     "learning_starts": 0,
     "target_every": 20,
+    "optimizer": "adam",
     "learning_rate": 5e-3,
     "loss": "squared",
     "clip": 100.0,
