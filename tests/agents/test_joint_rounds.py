@@ -1,0 +1,99 @@
+"""Rounds of joint training: what follows on what, which round is kept, when it ends."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import agents.joint_rounds as module
+from agents.joint_rounds import Args, main
+from agents.options import Options
+from restore_env import load_policy, load_toolbox, load_toolchain_log, save_policy, save_toolbox
+from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
+from tools.finetune_joint import JOINT_RECIPES
+
+QUICK = Options(episodes=4, updates=2, batch_size=4, learning_starts=0, replay_steps=60)
+
+
+@pytest.fixture
+def args(photo_folder, network_toolbox, tmp_path, monkeypatch) -> Args:
+    monkeypatch.setitem(JOINT_RECIPES, "fast", replace(JOINT_RECIPES["fast"], batch_size=2, crop=24))
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    torch.manual_seed(0)
+    policy = RecurrentQPolicy(RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8), network_toolbox.action_names)
+    save_policy(policy, tmp_path / "first", "tools")
+    return Args(
+        str(photo_folder),
+        str(photo_folder),
+        tmp_path / "jointly",
+        str(tmp_path / "first"),
+        str(tmp_path / "tools"),
+        rounds=2,
+        toolchains=8,
+        tool_minutes=0.01,
+        agent_minutes=0.01,
+        options=QUICK,
+        patches=4,
+        checkpoints=tmp_path / "runs",
+    )
+
+
+@pytest.fixture
+def gains(monkeypatch):
+    """What is measured of each round, instead of how good it is."""
+
+    def set_gains(*values):
+        monkeypatch.setattr(
+            module,
+            "measured",
+            lambda number, *_: {"round": number, "gain": values[number]},
+        )
+
+    return set_gains
+
+
+def weights(toolbox):
+    return [parameter for tool in load_toolbox(toolbox) for parameter in tool.module.parameters()]
+
+
+def test_every_round_goes_on_from_the_one_before_and_the_best_is_kept(args, gains):
+    gains(1.0, 2.0, 3.0)
+    record = main(args)
+    assert [entry["round"] for entry in record] == [0, 1, 2]
+    assert json.loads((args.output / "rounds.json").read_text()) == record
+    rounds = [args.checkpoints / f"round-{number}" for number in (1, 2)]
+    logs = [load_toolchain_log(folder / "log") for folder in rounds]
+    assert [(log.header.policy, log.header.toolbox, log.header.seed) for log in logs] == [
+        ("recurrent-q", "networks", 1),
+        ("policy", "toolbox", 2),
+    ]
+    start, first, second = (
+        weights(folder) for folder in (args.toolbox, rounds[0] / "toolbox", args.output / "toolbox")
+    )
+    assert not all(torch.equal(one, other) for one, other in zip(start, first, strict=True))
+    assert not all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    load_policy(args.output / "policy", load_toolbox(args.output / "toolbox"))
+
+
+def test_there_is_no_further_round_once_the_gain_falls(args, gains):
+    gains(1.0, 0.5, 9.0)
+    assert [entry["round"] for entry in main(args)] == [0, 1]
+    assert not (args.output / "toolbox").exists()
+
+
+def test_the_same_call_repeats_nothing(args, gains, monkeypatch):
+    gains(1.0, 2.0, 3.0)
+    first = main(args)
+    kept = weights(args.output / "toolbox")
+    for program in (module.log_toolchains, module.finetune_joint, module.train_drqn):
+        monkeypatch.setattr(program, "play", None, raising=False)
+    assert main(args) == first
+    assert all(torch.equal(one, other) for one, other in zip(kept, weights(args.output / "toolbox"), strict=True))
+
+
+def test_wrong_options_are_one_line(args):
+    with pytest.raises(ValueError, match="rounds=0"):
+        main(replace(args, rounds=0))
+    with pytest.raises(ValueError, match="policy='nobody' is neither"):
+        main(replace(args, policy="nobody"))
