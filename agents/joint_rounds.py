@@ -51,7 +51,7 @@ class Args:
     rounds: int = 3
     """Rounds at most; there is no further one once the validation gain no longer rises."""
     severity: str = "moderate"
-    """mild, moderate, severe or any."""
+    """mild, moderate, severe, any or everyday."""
     toolchains: int = 12_000
     """Toolchains that are logged in a round."""
     tool_minutes: float = 60.0

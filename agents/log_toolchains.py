@@ -44,7 +44,7 @@ class Args:
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: str = "moderate"
-    """Of the distortion of clean photos: mild, moderate, severe or any."""
+    """Of the distortion of clean photos: mild, moderate, severe, any or everyday."""
     n: int = 20_000
     """Toolchains, for a pairs file its pairs at most."""
     max_steps: int = MAX_STEPS

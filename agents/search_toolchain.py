@@ -34,7 +34,7 @@ class Args:
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: str = "moderate"
-    """mild, moderate, severe or any."""
+    """mild, moderate, severe, any or everyday."""
     patches: int = 128
     """Patches that the mean is taken over."""
     max_steps: int = MAX_STEPS

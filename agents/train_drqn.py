@@ -54,7 +54,7 @@ class Args:
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: str = "moderate"
-    """mild, moderate, severe or any."""
+    """mild, moderate, severe, any or everyday."""
     start: str = ""
     """Policy, by name or folder, to go on from instead of random weights: an agent is refreshed when its tools change.
     The sizes of the network are then its own."""

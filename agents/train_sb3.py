@@ -70,7 +70,7 @@ class Args:
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: str = "moderate"
-    """mild, moderate, severe or any."""
+    """mild, moderate, severe, any or everyday."""
     singles: float = 0.0
     """Share of training patches with a single distortion, those that the tools are made for."""
     steps: int = 100_000

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 
 import restore_env
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, SEVERITIES
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, EVERYDAY, MAX_STEPS, SEVERITIES
 from restore_env.errors import FormatError, ImageError, ToolError
 from restore_env.files import write_text
 from restore_env.progress import progress_bar
@@ -82,7 +82,7 @@ def commands() -> None:
 
 @commands.command()
 @_output("-o", "--output", default=Path("demo.png"), show_default=True, help="The picture to write.")
-@click.option("--severity", type=click.Choice(list(SEVERITIES)), default="moderate", show_default=True)
+@click.option("--severity", type=click.Choice([*SEVERITIES, EVERYDAY]), default="moderate", show_default=True)
 @_SEED
 def demo(output: Path, severity: str, seed: int) -> None:
     """Show every baseline: a table and a picture."""
@@ -178,7 +178,7 @@ def evaluate(
 @commands.command()
 @click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
 @click.option("-o", "--output", type=_FILE, help="File to write, or folder for several; by default NAME-distorted.png.")
-@click.option("--severity", type=click.Choice(list(SEVERITIES)), default="moderate", show_default=True)
+@click.option("--severity", type=click.Choice([*SEVERITIES, EVERYDAY]), default="moderate", show_default=True)
 @_SEED
 def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: int) -> int:
     """Distort photos as the environment does."""

@@ -24,6 +24,9 @@ JPEG_EDGES: Final = (100.0, 80.0, 60.0, 50.0, 40.0, 35.0, 30.0, 25.0, 20.0, 15.0
 SEVERITIES: Final = {"mild": (9, 11), "moderate": (12, 17), "severe": (18, 20), "any": (1, 28)}
 """For each severity, the first and last allowed sum of the three levels (1 to 10 each) minus two."""
 
+EVERYDAY: Final = "everyday"
+"""Name of the mixture of all that a photo may have suffered (`restore_env.distortions.everyday`)."""
+
 BLUR_KERNEL_SIZE: Final = 21
 """Height and width in pixels of the blur kernel of the authors' generator."""
 

@@ -7,7 +7,7 @@ image, float32 (h, w, 3) RGB in [0, 1], with every random number from the caller
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 from typing import Any, ClassVar, Protocol
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_env.checks import check_choice
-from restore_env.constants import BLUR_EDGES, BLUR_KERNEL_SIZE, JPEG_EDGES, NOISE_EDGES, SEVERITIES
+from restore_env.constants import BLUR_EDGES, BLUR_KERNEL_SIZE, EVERYDAY, JPEG_EDGES, NOISE_EDGES, SEVERITIES
 
 FloatImage = NDArray[np.float32]
 ByteImage = NDArray[np.uint8]
@@ -221,13 +221,28 @@ class SeverityDistortion:
         return MixedDistortion(chain)(image, rng)
 
 
+def everyday() -> OneOf:
+    """What photos at large may have suffered, for agents that shall be used on them.
+
+    A third each of the paper's mixture at every severity and of single distortions; a sixth each of two or three
+    distortions in another order, and of photos that are as good as clean: noise that leaves 48 to 50 dB.
+    """
+    parts = (GaussianBlur(), GaussianNoise(), JPEGCompression())
+    orders = [MixedDistortion(chain) for length in (2, 3) for chain in permutations(parts, length) if chain != parts]
+    singles = [MixedDistortion([part]) for part in parts]
+    clean = MixedDistortion([GaussianNoise(0.75, 1.0)])
+    return OneOf([SeverityDistortion("any"), OneOf(singles), OneOf(orders), clean], weights=(2, 2, 1, 1))
+
+
 def as_distortion(severity: str | DistortionModel) -> DistortionModel:
     """Return the distortion that an environment's `severity` argument stands for."""
+    names = (*SEVERITIES, EVERYDAY)
     if isinstance(severity, str):
-        return SeverityDistortion(severity)
+        check_choice("severity", severity, names)
+        return everyday() if severity == EVERYDAY else SeverityDistortion(severity)
     if callable(severity) and not isinstance(severity, type):
         return severity
-    raise TypeError(f"severity={severity!r} is neither one of {', '.join(map(repr, SEVERITIES))} nor a distortion")
+    raise TypeError(f"severity={severity!r} is neither one of {', '.join(map(repr, names))} nor a distortion")
 
 
 def to_float(image: NDArray[Any]) -> FloatImage:

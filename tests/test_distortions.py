@@ -17,9 +17,11 @@ from restore_env.distortions import (
     OneOf,
     SeverityDistortion,
     as_distortion,
+    everyday,
     to_bytes,
     to_float,
 )
+from restore_env.pairs import PatchSampler, draw_pairs, input_psnr
 
 KINDS = (GaussianBlur, GaussianNoise, JPEGCompression)
 
@@ -375,3 +377,29 @@ def test_bytes_survive_the_way_to_floats_and_back():
 def test_distortion_is_abstract():
     with pytest.raises(TypeError):
         Distortion(0, 1)
+
+
+class TestEveryday:
+    def test_it_holds_mixtures_singles_other_orders_and_clean_photos_in_their_shares(self, photo):
+        model, generator = as_distortion("everyday"), np.random.default_rng(0)
+        drawn = [tuple(model(photo[:16, :16], generator)[1].items()) for _ in range(1200)]
+        paper = ("blur_sigma", "noise_sigma", "jpeg_quality")
+
+        def kind_of(parameters):
+            names = tuple(name for name, _ in parameters)
+            if names == ("noise_sigma",) and 0.75 <= parameters[0][1] <= 1:
+                return "clean"
+            return "mixture" if names == paper else "single" if len(names) == 1 else "order"
+
+        kinds = [kind_of(parameters) for parameters in drawn]
+        for kind, share in (("mixture", 1 / 3), ("single", 1 / 3), ("order", 1 / 6), ("clean", 1 / 6)):
+            assert kinds.count(kind) / len(kinds) == pytest.approx(share, abs=0.05)
+
+    def test_clean_photos_are_just_below_the_patches_that_are_drawn_again(self, photo):
+        clean = everyday().distortions[-1]
+        pairs = draw_pairs(PatchSampler([photo], clean), 8, 0)
+        assert all(47.5 < input_psnr(pair) <= 50 for pair in pairs)
+
+    def test_names_are_told(self):
+        with pytest.raises(ValueError, match="severity='hard' is not one of .*'any', 'everyday'"):
+            as_distortion("hard")

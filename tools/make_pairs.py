@@ -28,7 +28,7 @@ class Args:
     n: int = 512
     """How many pairs."""
     severity: str = "moderate"
-    """mild, moderate, severe or any."""
+    """mild, moderate, severe, any or everyday."""
     patch_size: int = PATCH_SIZE
     """Height and width of a patch in pixels."""
     seed: int = 0
