@@ -1,0 +1,135 @@
+"""What robust and joint training of the tools bring, one after the other (paper, Table 5).
+
+    python -m benchmarks.joint --photos valid/ --output joint.json \
+        --stages original=agents/original@toolboxes/original separate=drqn@rl-restore-12-separate
+
+Each stage is a toolbox with the agent that was trained or refreshed on it; patches are the same for all.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import tyro
+
+from benchmarks.policies import SEVERITIES, Contender, contender
+from benchmarks.report import half_interval, results_of, write_results
+from benchmarks.toolbox import applied, compared, measurable, own_distortion
+from restore_env.checks import check_whole
+from restore_env.constants import DEFAULT_TOOLBOX
+from restore_env.distortions import MixedDistortion, as_distortion
+from restore_env.evaluation import evaluate
+from restore_env.images import FolderPhotos
+from restore_env.pairs import PatchSampler, draw_pairs
+from restore_env.progress import progress_bar
+from restore_env.toolbox import load_toolbox
+from tools.specs import SLIGHT
+from tools.training_data import pairs_to_tensors
+
+
+@dataclass
+class Args:
+    """What robust and joint training of the tools bring, one after the other."""
+
+    photos: Path
+    """Folder of clean photos that nothing was trained on."""
+    output: Path
+    """Results to write, ending in .json; the tables are written beside it as .md."""
+    stages: tuple[str, ...]
+    """LABEL=POLICY@TOOLBOX each, in the order of their making; names or folders."""
+    n: int = 512
+    """Patches a severity, and a tool's own task."""
+    seed: int = 0
+    """Seed of the patches."""
+    data: str = "not stated"
+    """What the photos are, for the record."""
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Measure, write the results, and return them."""
+    check_whole("n", args.n, 1)
+    toolbox = load_toolbox(DEFAULT_TOOLBOX)
+    stages = [contender(text, toolbox) for text in args.stages]
+    photos = FolderPhotos(args.photos)
+    work: list[tuple[Callable[..., dict[str, Any]], str]] = [(on_severity, severity) for severity in SEVERITIES]
+    work += [(own_task, tool) for tool in measurable([stage.toolbox for stage in stages])]
+    rows = []
+    with progress_bar("joint") as report:
+        for number, (measure, item) in enumerate(work):
+            rows.append(measure(item, stages, photos, args))
+            report((number + 1) / len(work))
+    results = results_of(args, labels=[stage.label for stage in stages], rows=rows)
+    write_results(results, args.output, "joint", text(results))
+    return results
+
+
+def on_severity(severity: str, stages: Sequence[Contender], photos: FolderPhotos, args: Args) -> dict[str, Any]:
+    """What every stage's agent reaches with its tools."""
+    pairs = draw_pairs(PatchSampler(photos, as_distortion(severity)), args.n, args.seed)
+    found = [evaluate(pairs, stage.policy, stage.toolbox) for stage in stages]
+    gains = [[image.psnr_out - image.psnr_in for image in result.images] for result in found]
+    steps = [
+        [one - other for one, other in zip(after, before, strict=True)]
+        for before, after in zip(gains, gains[1:], strict=False)
+    ]
+    return {
+        "severity": severity,
+        "psnr_in": found[0].psnr_in,
+        "psnr_out": [result.psnr_out for result in found],
+        "gain_95": [half_interval(values) for values in gains],
+        "ssim_out": [result.ssim_out for result in found],
+        "rise": [fmean(values) for values in steps],
+        "rise_95": [half_interval(values) for values in steps],
+    }
+
+
+def own_task(name: str, stages: Sequence[Contender], photos: FolderPhotos, args: Args) -> dict[str, Any]:
+    """What every stage's tool of that name reaches on its own task, slight noise and JPEG added."""
+    toolboxes = [stage.toolbox for stage in stages]
+    own = own_distortion(toolboxes[0][toolboxes[0].names.index(name)])
+    sampler = PatchSampler(photos, MixedDistortion([own, *SLIGHT]))
+    task = pairs_to_tensors(draw_pairs(sampler, args.n, args.seed))
+    return {"tool": name, **compared(toolboxes, task, lambda toolbox, images: applied(toolbox, name, images))}
+
+
+def text(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    options, labels = results["options"], results["labels"]
+    severities = [row for row in results["rows"] if "severity" in row]
+    tools = [row for row in results["rows"] if "tool" in row]
+    lines = [
+        "# Tools trained alone, robustly and jointly",
+        "",
+        f"{options['n']} patches of 63x63 a severity, seed {options['seed']}. PSNR in dB, ± half the width of the 95% "
+        "interval of the mean gain, and SSIM; in brackets the rise over the stage before, with its own interval.",
+        "",
+        f"| severity | input | {' | '.join(labels)} |",
+        f"| --- | --- | {' | '.join('---' for _ in labels)} |",
+    ]
+    for row in severities:
+        rises = ["", *(f" ({by:+.3f} ± {half:.3f})" for by, half in zip(row["rise"], row["rise_95"], strict=True))]
+        columns = zip(row["psnr_out"], row["gain_95"], row["ssim_out"], rises, strict=True)
+        cells = [f"{psnr:.2f} ± {half:.2f}, {ssim:.4f}{rise}" for psnr, half, ssim, rise in columns]
+        lines.append(f"| {row['severity']} | {row['psnr_in']:.2f} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "## Each tool's own task",
+        "",
+        "PSNR in dB; distorted by what the tool was first made for, then by slight noise and JPEG.",
+        "",
+        f"| tool | input | {' | '.join(labels)} |",
+        f"| --- | --- | {' | '.join('---' for _ in labels)} |",
+    ]
+    for row in tools:
+        lines.append(f"| {row['tool']} | {row['psnr_in']:.2f} | {' | '.join(f'{x:.2f}' for x in row['psnr_out'])} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args))
+    except ValueError as error:
+        sys.exit(f"joint: {error}")
