@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from agents.data import draw_validation, sources
 from agents.options import PRESETS, Options
-from agents.train_drqn import Args, check, main, oracle_gain, parse
+from agents.train_drqn import Args, check, main, new_training, oracle_gain, parse
 from restore_env import evaluate, load_policy
 from restore_env.pairs import as_source, draw_pairs, save_pairs
 from restore_env.toolbox import load_toolbox, save_toolbox
@@ -107,6 +108,26 @@ def test_the_oracle_is_asked_once(args, monkeypatch, one_thread):
     monkeypatch.setattr("agents.oracle.evaluate", None)
     assert oracle_gain(args, toolbox, validation) == (gain, 2)
     assert oracle_gain(replace(args, oracle=0), toolbox, validation) is None
+
+
+def test_an_agent_is_refreshed_on_changed_tools(args, network_toolbox, tmp_path, one_thread):
+    first = main(args)
+    with torch.no_grad():
+        network_toolbox[0].module.conv1.bias.add_(1)
+    save_toolbox(network_toolbox, tmp_path / "changed")
+    changes = {"toolbox": str(tmp_path / "changed"), "start": str(args.output), "channels": (9, 9, 9, 9)}
+    refreshed = replace(args, output=tmp_path / "again", checkpoints=tmp_path / "again-runs", **changes)
+    toolbox = load_toolbox(refreshed.toolbox)
+    check(refreshed)
+    training, validation = sources(args.photos, args.photos, "moderate", 0)
+    run = new_training(refreshed, toolbox, training, draw_validation(validation, 2))
+    for one, other in zip(first.network.parameters(), run.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert main(refreshed).name == "again"
+    with pytest.raises(ValueError, match="belongs to a training with another data"):
+        main(replace(refreshed, start=str(tmp_path / "again")))
+    with pytest.raises(ValueError, match="start='random' is not a recurrent Q-network"):
+        main(replace(refreshed, start="random"))
 
 
 @pytest.mark.parametrize(

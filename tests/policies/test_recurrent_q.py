@@ -124,3 +124,17 @@ def test_the_action_of_the_highest_value_is_taken(policy):
 def test_other_numbers_of_actions_are_refused(network):
     with pytest.raises(ValueError, match="3 action names for a network of 4 Q-values"):
         RecurrentQPolicy(network, ("median", "soften", "stop"))
+
+
+def test_a_scaled_network_sees_differences_and_counts_in_tens(network):
+    scaled = RecurrentQNetwork(TOOLS, channels=(6, 5, 4, 4), features=7, hidden=5, patch_size=20, scaled=True)
+    scaled.load_state_dict(network.state_dict())
+    images, none = torch.rand(2, 3, 20, 20), torch.full((2,), TOOLS)
+    with torch.no_grad():
+        values, state = scaled(images, none, scaled.initial_state(2))
+        centred = 4 * (images - images.mean((1, 2, 3), keepdim=True))
+        expected, memory = network(centred, none, network.initial_state(2))
+        torch.testing.assert_close(values, 10 * expected)
+        torch.testing.assert_close(state.hidden, memory.hidden)
+        brighter, _ = scaled(images + 0.1, none, scaled.initial_state(2))
+        torch.testing.assert_close(brighter, values, atol=1e-4, rtol=1e-4)
