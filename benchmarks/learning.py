@@ -1,0 +1,174 @@
+"""How fast recurrent agents learn: PSNR against minutes of training, for the presets and for one change at a time.
+
+    python -m benchmarks.learning --photos train/ --validation valid/ --output learning.json --variants fast
+
+Run it while nothing else runs: what fits into a minute is what is compared. Stopped at any moment, the same command
+goes on from the checkpoints.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import tyro
+from matplotlib.axes import Axes
+
+from agents import train_drqn
+from agents.data import draw_validation, sources
+from agents.options import PRESETS, Options
+from benchmarks.plots import curves, save_figure
+from benchmarks.policies import contender
+from benchmarks.report import results_of, write_results
+from restore_env.constants import DEFAULT_TOOLBOX
+from restore_env.evaluation import evaluate
+from restore_env.files import make_folders
+from restore_env.toolbox import load_toolbox
+from tools.stopping import Stopped
+
+FAST: Final = PRESETS["fast"]
+
+VARIANTS: Final[dict[str, Options]] = {
+    **PRESETS,
+    "targets-taken": replace(FAST, targets="taken", decision=0.0),
+    "no-decision": replace(FAST, decision=0.0),
+    "unscaled": replace(FAST, scaled=False),
+    "adam": replace(FAST, optimizer="adam", learning_rate=1e-3),
+    "no-augment": replace(FAST, augment=False),
+    "no-double": replace(FAST, double=False),
+    "dueling": replace(FAST, dueling=True),
+    "3-step": replace(FAST, n_step=3),
+    "priority": replace(FAST, priority=0.6),
+    "singles": replace(FAST, singles=0.5),
+}
+"""What can be compared: the presets, and `fast` with one thing changed."""
+
+
+@dataclass
+class Args:
+    """How fast recurrent agents learn."""
+
+    photos: str
+    """Folder of clean photos to train on."""
+    validation: str
+    """Folder of other clean photos, or a pairs file, to measure on."""
+    output: Path
+    """Results to write, ending in .json; a table and a plot are written beside it."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """Which of the variants."""
+    minutes: float = 10.0
+    """Minutes of training each."""
+    rival: str = ""
+    """A policy to draw as a line, [LABEL=]POLICY[@TOOLBOX]."""
+    toolbox: str = DEFAULT_TOOLBOX
+    """Name or folder of a toolbox."""
+    severity: str = "moderate"
+    """mild, moderate, severe, any or everyday."""
+    patches: int = 512
+    """Patches to measure on."""
+    seed: int = 0
+    """Seed of weights, data and patches."""
+    checkpoints: Path = Path("runs/learning")
+    """Where unfinished trainings are kept."""
+    data: str = "not stated"
+    """What the photos are, for the record."""
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Train every variant, write the results with a plot, and return them."""
+    unknown = [name for name in args.variants if name not in VARIANTS]
+    if unknown:
+        raise ValueError(f"variants: {unknown[0]!r} is not one of {', '.join(VARIANTS)}")
+    make_folders(args.checkpoints, args.output.resolve().parent)
+    toolbox = load_toolbox(args.toolbox)
+    rival = contender(args.rival, toolbox) if args.rival else None
+    rows = [train(name, args) for name in args.variants]
+    line = None
+    if rival is not None:
+        _, source = sources(args.photos, args.validation, args.severity, 0)
+        found = evaluate(draw_validation(source, args.patches), rival.policy, rival.toolbox)
+        line = {"label": rival.label, "psnr": found.psnr_out}
+        for row in rows:
+            passed = (m for m, psnr in zip(row["minutes"], row["psnr"], strict=True) if psnr >= found.psnr_out)
+            row["minutes_to_rival"] = next(passed, None)
+    results = results_of(args, toolbox=toolbox.name, rows=rows, rival=line)
+    write_results(results, args.output, "learning", text(results))
+    save_figure(args.output.with_suffix(".png"), lambda axes: draw(axes, results), (8, 4.5))
+    return results
+
+
+def train(name: str, args: Args) -> dict[str, Any]:
+    """Train one variant; its PSNR over time."""
+    folder = args.checkpoints / name
+    train_drqn.main(
+        train_drqn.Args(
+            args.photos,
+            folder / name,
+            args.validation,
+            args.toolbox,
+            args.severity,
+            preset=name if name in PRESETS else "fast",
+            minutes=args.minutes,
+            options=VARIANTS[name],
+            patches=args.patches,
+            seed=args.seed,
+            checkpoints=folder,
+        )
+    )
+    history = json.loads((folder / train_drqn.HISTORY).read_text())
+    last = history[-1]
+    return {
+        "variant": name,
+        "minutes": [item["training/minutes"] for item in history],
+        "psnr": [item["validation/psnr"] for item in history],
+        "gain": last["validation/gain"],
+        "best": max(item["validation/gain"] for item in history),
+        "tools": last["validation/tools"],
+        "updates": last["training/updates"],
+        "steps": last["training/steps"],
+    }
+
+
+def text(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    options, rival = results["options"], results["rival"]
+    head = ["variant", "gain at the end", "best gain", "tools", "updates", "steps"]
+    head += [f"minutes to {rival['label']}"] if rival else []
+    lines = [
+        f"# How fast agents learn on the toolbox {results['toolbox']}",
+        "",
+        f"{options['minutes']:g} minutes of training each, seed {options['seed']}; gain in dB on {options['patches']} "
+        f"patches of {options['severity']} distortion, of photos not trained on. All but the presets change one thing "
+        "of `fast`.",
+        "",
+        f"| {' | '.join(head)} |",
+        f"| {' | '.join(['---'] * len(head))} |",
+    ]
+    for row in results["rows"]:
+        cells = [row["variant"], f"{row['gain']:+.3f}", f"{row['best']:+.3f}", f"{row['tools']:.2f}"]
+        cells += [f"{row['updates']:,.0f}", f"{row['steps']:,.0f}"]
+        if rival:
+            reached = row["minutes_to_rival"]
+            cells.append("not reached" if reached is None else f"{reached:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"![PSNR over time]({Path(options['output']).stem}.png)"])
+
+
+def draw(axes: Axes, results: dict[str, Any]) -> None:
+    """PSNR over time, and the rival's as a line."""
+    rival = results["rival"]
+    if rival:
+        axes.axhline(rival["psnr"], color="black", linestyle="--", label=rival["label"])
+    lines = {row["variant"]: (row["minutes"], row["psnr"]) for row in results["rows"]}
+    curves(axes, lines, "minutes of training", "PSNR (dB)")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args))
+    except ValueError as error:
+        sys.exit(f"learning: {error}")
+    except (Stopped, KeyboardInterrupt) as error:
+        print(f"learning: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 130))
