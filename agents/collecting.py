@@ -26,9 +26,9 @@ def collect(
     Args:
         network: who acts, and who values the states that an action leads to.
         batch: started episodes; with references, for there are rewards.
-        options: whether all tools are tried.
+        options: whether tools are tried, and how many.
         epsilon: share of random actions.
-        generator: what draws those; on the CPU.
+        generator: what draws those, and the tools to try; on the CPU.
     """
     n, actions = len(batch), len(batch.toolbox) + 1
     memory, steps = network.initial_state(n), []
@@ -38,7 +38,10 @@ def collect(
         explores = torch.rand(n, generator=generator) < epsilon
         at_random = torch.randint(actions, (n,), generator=generator)
         chosen = torch.where(explores, at_random, values.argmax(1).cpu()).to(batch.images.device)
-        learnt = _tried(network, batch, memory, chosen) if options.targets == "all" else _taken(batch, chosen)
+        if options.targets == "all":
+            learnt = _tried(network, batch, memory, chosen, options.tries, generator)
+        else:
+            learnt = _taken(batch, chosen)
         steps.append((seen.image, *learnt))
     while len(steps) < batch.max_steps:
         image, action, reward, value, known = steps[-1]
@@ -56,16 +59,33 @@ def _taken(batch: RestorationBatch, chosen: Tensor) -> _Learnt:
     return torch.where(acting, chosen, NO_STEP), reward, torch.zeros_like(reward), known
 
 
-def _tried(network: RecurrentQNetwork, batch: RestorationBatch, memory: LSTMState, chosen: Tensor) -> _Learnt:
-    """Try every action, note what each would bring and what would follow, and take the step that was chosen."""
+def _tried(
+    network: RecurrentQNetwork,
+    batch: RestorationBatch,
+    memory: LSTMState,
+    chosen: Tensor,
+    tries: int,
+    generator: torch.Generator,
+) -> _Learnt:
+    """Try actions, note what each would bring and what would follow, and take the step that was chosen."""
     acting = ~batch.ended
-    everywhere = torch.ones_like(chosen)
-    trials = [batch.attempt(everywhere * action) for action in range(len(batch.toolbox) + 1)]
-    reward = torch.stack([trial.outcome.reward.float() for trial in trials], dim=1)
-    value = torch.stack([_value_after(network, trial, memory) for trial in trials], dim=1)
-    batch.commit(_picked(trials, torch.where(acting, chosen, batch.toolbox.stop)))
-    known = acting.unsqueeze(1).expand_as(reward)
+    actions = len(batch.toolbox) + 1
+    tried = _candidates(chosen, actions, tries, generator)
+    trials = [batch.attempt(candidate) for candidate in tried]
+    unknown = torch.zeros(len(batch), actions, device=chosen.device)
+    reward = unknown.scatter(1, tried.T, torch.stack([trial.outcome.reward.float() for trial in trials], dim=1))
+    value = unknown.scatter(1, tried.T, torch.stack([_value_after(network, trial, memory) for trial in trials], dim=1))
+    known = (unknown.scatter(1, tried.T, 1.0) > 0) & acting.unsqueeze(1)
+    batch.commit(_picked(trials, (tried == chosen).int().argmax(0)))
     return torch.where(acting, chosen, NO_STEP), reward, value, known
+
+
+def _candidates(chosen: Tensor, actions: int, tries: int, generator: torch.Generator) -> Tensor:
+    """The actions to try, int64 (k, n): all, or the chosen one, *stop*, which costs nothing, and some tools."""
+    if not tries:
+        return torch.arange(actions, device=chosen.device).unsqueeze(1).expand(-1, len(chosen))
+    drawn = torch.rand(len(chosen), actions - 1, generator=generator).argsort(1)[:, :tries].T.to(chosen.device)
+    return torch.cat([chosen.unsqueeze(0), torch.full_like(chosen, actions - 1).unsqueeze(0), drawn])
 
 
 def _value_after(network: RecurrentQNetwork, trial: Trial, memory: LSTMState) -> Tensor:
@@ -79,7 +99,7 @@ def _value_after(network: RecurrentQNetwork, trial: Trial, memory: LSTMState) ->
 
 
 def _picked(trials: list[Trial], chosen: Tensor) -> Trial:
-    """Each episode's row of the trial of the action it chose."""
+    """Each episode's row of the trial with the number it chose."""
     rows = torch.arange(len(chosen), device=chosen.device)
 
     def pick(columns: list[Tensor]) -> Tensor:

@@ -23,6 +23,9 @@ class Options:
     targets: str = "all"
     """taken: learn from the action that was taken (deep Q-learning); all: try every tool in every state that is
     visited, and learn the value of all actions at once. A restoration tool's outcome can be computed without a step."""
+    tries: int = 0
+    """With targets "all", how many tools are tried in a state, drawn at random, beside the one taken; 0 tries all. With
+    fewer, more images are seen for the same work."""
     gamma: float = 1.0
     """Discount factor."""
     n_step: int = 1
@@ -83,7 +86,8 @@ class Options:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         for name in ("n_step", "batch_size", "target_every", "replay_steps", "episodes", "updates"):
             check_whole(name, getattr(self, name), 1)
-        check_whole("learning_starts", self.learning_starts, 0)
+        for name in ("learning_starts", "tries"):
+            check_whole(name, getattr(self, name), 0)
         for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles"):
             _check_share(name, getattr(self, name))
         for name in ("priority", "decision"):

@@ -74,10 +74,12 @@ def losses(values: Tensor, wanted: Tensor, episodes: Episodes, options: Options)
 
 
 def _regret(values: Tensor, wanted: Tensor, episodes: Episodes, temperature: float) -> Tensor:
-    """Expected loss of value, float32 (n,), when actions are drawn by the softmax of the Q-values."""
-    shares = (values / temperature).softmax(2)
-    regret = (shares * (wanted.amax(2, keepdim=True) - wanted)).sum(2)  # (n, t)
+    """Expected loss of value, float32 (n,), when actions whose value is known are drawn by the softmax of Q-values."""
     lives = episodes.action != NO_STEP
+    known = episodes.known | ~lives.unsqueeze(2)  # a softmax over nothing would be NaN
+    shares = (values / temperature).masked_fill(~known, -torch.inf).softmax(2)
+    best = wanted.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
+    regret = (shares * (best - wanted)).sum(2)  # (n, t)
     mean: Tensor = torch.where(lives, regret, 0.0).sum(1) / lives.sum(1).clamp(min=1)
     return mean
 

@@ -86,3 +86,19 @@ def test_an_episode_that_falls_below_its_input_can_end():
     assert (played("all", epsilon=1.0, stop_if_worse=True).action == -1).sum() > (
         played("all", epsilon=1.0).action == -1
     ).sum()
+
+
+def test_trying_some_tools_notes_the_same_of_fewer():
+    def play(tries):
+        return collect(
+            small_network(), started(), Options(tries=tries, final_epsilon=0.0), 0.0, torch.Generator().manual_seed(3)
+        )
+
+    every, some = play(0), play(1)
+    assert torch.equal(every.action, some.action)  # without chance both take what the network wants
+    lives = some.action != -1
+    known = some.known[lives]
+    assert known[:, STOP].all() and known.gather(1, some.action[lives].unsqueeze(1)).all()
+    assert not known.all()
+    torch.testing.assert_close(some.reward[some.known], every.reward[some.known])
+    torch.testing.assert_close(some.value[some.known], every.value[some.known])

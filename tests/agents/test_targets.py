@@ -77,6 +77,20 @@ def test_the_regret_falls_when_the_better_action_is_preferred():
     assert regret == pytest.approx([2 * float(1 - shares[0]), 2 * float(1 - shares[1])], abs=1e-5)
 
 
+def test_the_regret_is_over_known_actions():
+    known = torch.tensor([[[True, True, False]] * 2 + [[False] * 3]])
+    played = episode()
+    played = Episodes(played.image, torch.tensor([[0, 1, -1]]), played.reward, played.value, known)
+    values = tensor([[[0.2, 0.1, 9.0]] * 3])
+    plain, decided = Options(), Options(decision=1.0, temperature=0.5)
+    regret = [
+        float(losses(values, wanted, played, decided)[0] - losses(values, wanted, played, plain)[0])
+        for wanted in (tensor([[[1.0, 0.0, 0.0]] * 3]), tensor([[[1.0, 0.0, 50.0]] * 3]))
+    ]
+    shares = tensor([0.4, 0.2]).softmax(0)
+    assert regret == pytest.approx([float(1 - shares[0])] * 2, abs=1e-5)
+
+
 @pytest.mark.parametrize("dueling", [False, True])
 def test_unrolled_is_the_network_step_by_step(dueling):
     network, episodes = small_network(dueling=dueling), episode()
