@@ -21,8 +21,8 @@ from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
 from tools.recipes import RECIPES, Recipe
 from tools.specs import ToolSpec, load_spec
-from tools.tool_training import Progress, ToolTraining
-from tools.training import Budget
+from tools.tool_training import ToolTraining
+from tools.training import Budget, Progress
 from tools.training_data import Batch, PoolBatches, pairs_to_tensors, prepare_pool
 
 FAST: Final = RECIPES["fast"]

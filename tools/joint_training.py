@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -15,7 +15,7 @@ from restore_env.toolbox import Tool, Toolbox
 from restore_env.toolbox.threads import run_in_threads
 from tools.joint_batches import ChainBatch
 from tools.recipes import Recipe
-from tools.training import Budget, Training
+from tools.training import Budget, Progress, Training
 
 CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
 """Pixels that a network gets at once; on a CPU its feature maps then stay in the cache."""
@@ -26,47 +26,6 @@ class Batches(Protocol):
 
     def batch(self, iteration: int) -> ChainBatch:
         """The batch of an iteration."""
-
-
-@dataclass(frozen=True)
-class JointStatus:
-    """How a joint training stands.
-
-    Args:
-        iteration: updates so far.
-        loss: of the last batch, None before the first.
-        before: mean PSNR in dB of the validation toolchains with the tools as they were.
-        after: the same, with the tools as they are.
-        rate: the learning rate.
-        seconds: of training so far.
-        left: seconds of training that are left, None if unknown.
-    """
-
-    iteration: int
-    loss: float | None
-    before: float
-    after: float
-    rate: float
-    seconds: float
-    left: float | None
-
-    def __str__(self) -> str:
-        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
-        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
-        return (
-            f"iteration {self.iteration}, {loss}toolchains {self.before:.3f} -> {self.after:.3f} dB, "
-            f"{self.seconds / 60:.1f} min{left}"
-        )
-
-    def scalars(self) -> dict[str, float]:
-        """What is logged."""
-        loss = {} if self.loss is None else {"training/loss": self.loss}
-        return loss | {
-            "validation/psnr": self.after,
-            "validation/gain": self.after - self.before,
-            "training/learning_rate": self.rate,
-            "training/minutes": self.seconds / 60,
-        }
 
 
 class JointTraining(Training):
@@ -131,9 +90,10 @@ class JointTraining(Training):
         self._update_average(counts)
         self.iteration += 1
 
-    def status(self) -> JointStatus:
+    def status(self) -> Progress:
         """How the training stands."""
-        return JointStatus(
+        return Progress(
+            "toolchains",
             self.iteration,
             None if self.loss is None else float(self.loss),
             self._before,

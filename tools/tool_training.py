@@ -13,7 +13,7 @@ from restore_env.metrics import psnr
 from restore_env.toolbox.tool import Tool
 from tools.recipes import Recipe
 from tools.specs import ToolSpec
-from tools.training import Budget, Training
+from tools.training import Budget, Progress, Training
 from tools.training_data import Batch
 
 VALIDATION_CHUNK = 16
@@ -24,49 +24,6 @@ class Batches(Protocol):
 
     def batch(self, iteration: int) -> Batch:
         """Distorted and reference, each float32 (batch, 3, h, w) in [0, 1] on the device that trains."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How a training stands.
-
-    Args:
-        name: the tool's name.
-        iteration: updates so far.
-        loss: of the last batch, None before the first.
-        before: mean PSNR in dB of the validation patches.
-        after: the same, after the tool.
-        rate: the learning rate.
-        seconds: of training so far.
-        left: seconds of training that are left, None if unknown.
-    """
-
-    name: str
-    iteration: int
-    loss: float | None
-    before: float
-    after: float
-    rate: float
-    seconds: float
-    left: float | None
-
-    def __str__(self) -> str:
-        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
-        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
-        return (
-            f"{self.name}: iteration {self.iteration}, {loss}{self.before:.2f} -> {self.after:.2f} dB, "
-            f"{self.seconds / 60:.1f} min{left}"
-        )
-
-    def scalars(self) -> dict[str, float]:
-        """What is logged."""
-        loss = {} if self.loss is None else {"training/loss": self.loss}
-        return loss | {
-            "validation/psnr": self.after,
-            "validation/gain": self.after - self.before,
-            "training/learning_rate": self.rate,
-            "training/minutes": self.seconds / 60,
-        }
 
 
 @dataclass

@@ -43,6 +43,49 @@ class Status(Protocol):
         """What is logged, by TensorBoard's names."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How the training of one or more tools stands.
+
+    Args:
+        name: what is trained.
+        iteration: updates so far.
+        loss: of the last batch, None before the first.
+        before: mean PSNR in dB of the validation patches, before the tool or with the tools as they were.
+        after: the same, after the tool or with the tools as they are.
+        rate: the learning rate.
+        seconds: of training so far.
+        left: seconds of training that are left, None if unknown.
+    """
+
+    name: str
+    iteration: int
+    loss: float | None
+    before: float
+    after: float
+    rate: float
+    seconds: float
+    left: float | None
+
+    def __str__(self) -> str:
+        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
+        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
+        return (
+            f"{self.name}: iteration {self.iteration}, {loss}{self.before:.3f} -> {self.after:.3f} dB, "
+            f"{self.seconds / 60:.1f} min{left}"
+        )
+
+    def scalars(self) -> dict[str, float]:
+        """What is logged."""
+        loss = {} if self.loss is None else {"training/loss": self.loss}
+        return loss | {
+            "validation/psnr": self.after,
+            "validation/gain": self.after - self.before,
+            "training/learning_rate": self.rate,
+            "training/minutes": self.seconds / 60,
+        }
+
+
 class Training(ABC):
     """Work in iterations; call `run`.
 

@@ -277,7 +277,7 @@ def test_progress_says_how_the_training_stands(training):
     assert -40 < last.loss < -10
     assert (
         str(last)
-        == f"noise-2: iteration 2, loss {last.loss:.3g}, {before:.2f} -> {after:.2f} dB, 0.0 min, 0.0 min left"
+        == f"noise-2: iteration 2, loss {last.loss:.3g}, {before:.3f} -> {after:.3f} dB, 0.0 min, 0.0 min left"
     )
     fresh = training(name="fresh").status()
     assert fresh.loss is None and fresh.left is None

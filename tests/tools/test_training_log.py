@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tools.tool_training import Progress
+from tools.training import Progress
 from tools.training_log import TrainingLog
 
 FIRST = Progress("noise-1", 10, 2e-3, before=25.0, after=24.5, rate=1e-3, seconds=30.0, left=90.0)
