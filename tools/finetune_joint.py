@@ -22,11 +22,12 @@ from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler
 from restore_env.toolbox import Toolbox, load_toolbox, save_toolbox
+from restore_env.toolbox.storage import toolbox_folder
 from restore_env.toolchain_log import ToolchainLog, load_toolchain_log
 from tools.digests import digest_of_photos, digest_of_toolbox
 from tools.joint_batches import ChainBatch, ChainBatches
 from tools.joint_training import JointTraining
-from tools.model_card import write_joint_card
+from tools.model_card import joint_records, write_joint_card
 from tools.recipes import JOINT_RECIPES, Recipe
 from tools.specs import distortion_of, robust_distortion
 from tools.stopping import Stopped, stop_request
@@ -98,7 +99,7 @@ def main(args: Args) -> Toolbox:
             request.check()
     trained = Toolbox(run.toolbox, args.name or args.output.resolve().name)
     save_toolbox(trained, args.output)
-    write_joint_card(args.output, trained, record_of(args, run))
+    write_joint_card(args.output, trained, record_of(args, run), joint_records(toolbox_folder(args.toolbox)))
     return trained
 
 
@@ -205,13 +206,21 @@ def record_of(args: Args, run: JointTraining) -> dict[str, Any]:
         "uses": dict(zip(run.toolbox.names, run.uses.tolist(), strict=True)),
         "settings": {
             "photos": args.licence,
-            "data": run.data,
+            "logs": "; ".join(log_text(load_toolchain_log(path)) for path in args.logs),
+            "own task": f"{args.own_task:g} of each batch",
             "recipe": {"name": args.recipe, **asdict(recipe)},
             "seed": args.seed,
             "device": args.device,
             "threads": torch.get_num_threads(),
         },
     }
+
+
+def log_text(log: ToolchainLog) -> str:
+    """A log in words."""
+    header = log.header
+    seed = "" if header.seed is None else f", seed {header.seed}"
+    return f"{len(log):,} toolchains of {header.policy} on {header.toolbox} ({header.source}{seed})"
 
 
 def recipe_of(args: Args) -> Recipe:

@@ -92,7 +92,9 @@ def card(toolbox: Toolbox, records: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_joint_card(folder: Path, toolbox: Toolbox, record: Mapping[str, Any]) -> None:
+def write_joint_card(
+    folder: Path, toolbox: Toolbox, record: Mapping[str, Any], before: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Write the record and the model card of jointly trained tools.
 
     Args:
@@ -100,27 +102,39 @@ def write_joint_card(folder: Path, toolbox: Toolbox, record: Mapping[str, Any]) 
         toolbox: what it holds.
         record: `start` (the toolbox before), `psnr_before` and `psnr_after` of `toolchains` validation toolchains in
             dB, `iterations`, `minutes`, `uses` (by tool's name), and `settings`.
+        before: the records of the joint trainings that the toolbox before came from, the first one first.
     """
     settings = {**record["settings"], **made_with(str(record["settings"].get("device", "cpu")))}
-    write_json(folder / RECORDS, {"format": FORMAT_VERSION, "joint": {**record, "settings": settings}})
+    records = [*before, {**record, "settings": settings}]
+    write_json(folder / RECORDS, {"format": FORMAT_VERSION, "joint": records})
+    uses = {tool.name: sum(item["uses"][tool.name] for item in records) for tool in toolbox}
     lines = [
         f"# {toolbox.name}",
         "",
         f"{len(toolbox)} tools for `restore_env`, trained jointly along toolchains with `python -m "
-        f"tools.finetune_joint`, from the toolbox `{record['start']}`.",
-        "",
-        f"On {record['toolchains']} toolchains that were kept aside the final image went from "
-        f"{record['psnr_before']:.2f} to {record['psnr_after']:.2f} dB.",
+        f"tools.finetune_joint`, from the toolbox `{records[0]['start']}`.",
         "",
         "| tool | first made for | network | used in training |",
         "| --- | --- | --- | --- |",
-        *(f"| {tool.name} | {_made_for(tool)} | {_size(tool)} | {record['uses'][tool.name]:,} |" for tool in toolbox),
-        "",
-        f"{record['iterations']:,} iterations, {record['minutes']:.1f} minutes.",
-        "",
-        *(f"- {key}: {_text(value)}" for key, value in settings.items()),
+        *(f"| {tool.name} | {_made_for(tool)} | {_size(tool)} | {uses[tool.name]:,} |" for tool in toolbox),
     ]
+    for item in records:
+        lines += [
+            "",
+            f"## From {item['start']}",
+            "",
+            f"{item['iterations']:,} iterations, {item['minutes']:.1f} minutes. On {item['toolchains']} toolchains "
+            f"that were kept aside the final image went from {item['psnr_before']:.2f} to {item['psnr_after']:.2f} dB.",
+            "",
+            *(f"- {key}: {_text(value)}" for key, value in item["settings"].items()),
+        ]
     write_text(folder / CARD, "\n".join(lines))
+
+
+def joint_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of the joint trainings that a toolbox folder tells of; none if its tools were trained alone."""
+    path = folder / RECORDS
+    return list(read_json(path).get("joint", [])) if path.is_file() else []
 
 
 def _row(tool: Tool, record: Mapping[str, Any]) -> str:

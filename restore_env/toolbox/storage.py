@@ -57,11 +57,16 @@ def load_toolbox(
         raise TypeError(f"toolbox={name!r} is not a name, a folder or a Toolbox")
     if name == "classical":
         return classical_toolbox().to(device, dtype)
-    folder = PRETRAINED / name if name in available_toolboxes() else Path(name)
+    folder = toolbox_folder(name)
     if not (folder / DESCRIPTION).is_file():
         known = ", ".join(map(repr, available_toolboxes()))
         raise ValueError(f"toolbox={str(name)!r} is neither one of {known} nor a folder with a {DESCRIPTION}")
     return _load_folder(folder).to(device, dtype)
+
+
+def toolbox_folder(name: str | os.PathLike[str]) -> Path:
+    """Where a shipped toolbox lies, or the folder given."""
+    return PRETRAINED / name if name in available_toolboxes() else Path(name)
 
 
 def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str]) -> None:

@@ -46,13 +46,31 @@ def test_it_writes_a_toolbox_that_names_logs_and_policy(args, network_toolbox):
     assert loaded.name == "jointly" and loaded.names == network_toolbox.names
     for one, other, before in zip(weights(toolbox), weights(loaded), weights(network_toolbox), strict=True):
         assert torch.equal(one, other) and not torch.equal(one, before)
-    record = json.loads((args.output / "training.json").read_text())["joint"]
+    (record,) = json.loads((args.output / "training.json").read_text())["joint"]
     assert record["iterations"] == 3 and record["toolchains"] == 6 and record["start"] == "tools"
     assert sum(record["uses"].values()) > 6
     card = (args.output / "README.md").read_text()
-    for words in ("# jointly", "photos: made up", "'policy': 'random'", "12 toolchains", "seed: 0", "| eight |"):
+    for words in (
+        "# jointly",
+        "photos: made up",
+        "12 toolchains of random on networks (moderate, photos, seed 0)",
+        "seed: 0",
+        "| eight |",
+    ):
         assert words in card
     assert list((args.checkpoints / "tensorboard").iterdir())
+
+
+def test_the_card_tells_of_every_joint_training_that_led_to_the_tools(args, tmp_path):
+    main(args)
+    again = {"toolbox": str(args.output), "output": tmp_path / "again", "checkpoints": tmp_path / "again-runs"}
+    for name in ("one", "two"):  # a log is of actions, not of weights
+        assert (tmp_path / name).is_dir()
+    main(replace(args, **again))
+    records = json.loads((tmp_path / "again" / "training.json").read_text())["joint"]
+    assert [record["start"] for record in records] == ["tools", "jointly"]
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "from the toolbox `tools`" in card and "## From tools" in card and "## From jointly" in card
 
 
 def test_a_finished_training_is_packed_again_and_a_longer_one_goes_on(args):
