@@ -21,6 +21,7 @@ from restore_env.pair_tensors import PairTensors
 from restore_env.pairs import Pairs, PairSource, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration import RestorationBatch
+from tools.averaging import update_average
 from tools.digests import digest_of_pairs
 from tools.soap import MatrixSOAP
 from tools.training import Budget, Training
@@ -127,6 +128,7 @@ class DRQNTraining(Training):
         self.budget, self.checkpoint = budget, folder / "training.pt"
         self.name, self.seed, self.oracle_gain = name, seed, oracle_gain
         self.target = deepcopy(network)
+        self.average = deepcopy(network)
         self.best_network = deepcopy(network)
         self.best_gain = float("-inf")
         self.best_share: float | None = None
@@ -171,11 +173,10 @@ class DRQNTraining(Training):
 
     def status(self) -> AgentStatus:
         """Measure how the training stands; the best network so far is kept."""
-        policy = RecurrentQPolicy(self.network, self.toolbox.action_names, self.name)
+        policy = RecurrentQPolicy(self.average, self.toolbox.action_names, self.name)
         evaluation = evaluate(self.validation, policy, self.toolbox, max_steps=self.max_steps, device=str(self.device))
-        self.network.train()
         if evaluation.gain > self.best_gain:
-            self.best_gain, self.best_network = evaluation.gain, deepcopy(self.network)
+            self.best_gain, self.best_network = evaluation.gain, deepcopy(self.average)
             self.best_share = self._share(evaluation)
         return AgentStatus(
             self.iteration,
@@ -207,6 +208,7 @@ class DRQNTraining(Training):
         return {
             "network_weights": self.network.state_dict(),
             "target_weights": self.target.state_dict(),
+            "average_weights": self.average.state_dict(),
             "best_weights": self.best_network.state_dict(),
             "best_gain": self.best_gain,
             "best_share": self.best_share,
@@ -220,6 +222,7 @@ class DRQNTraining(Training):
         """Go on from those."""
         self.network.load_state_dict(state["network_weights"])
         self.target.load_state_dict(state["target_weights"])
+        self.average.load_state_dict(state["average_weights"])
         self.best_network.load_state_dict(state["best_weights"])
         self.best_gain, self.best_share = state["best_gain"], state["best_share"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -263,6 +266,7 @@ class DRQNTraining(Training):
         if options.priority:
             self.replay.priority[places] = errors.cpu().numpy() + 1e-3
         self.updates += 1
+        update_average(self.average, self.network, options.average, self.updates)
         if self.updates % options.target_every == 0:
             self.target.load_state_dict(self.network.state_dict())
         return loss.detach()

@@ -58,6 +58,9 @@ class Options:
     """How the learning rate falls: exponential or cosine."""
     clip: float = 10.0
     """Largest norm of the gradient."""
+    average: float = 0.995
+    """Decay, at each update, of the exponential average of the weights, which is what becomes the policy; 0 takes the
+    last weights."""
     target_every: int = 250
     """Updates between two copies to the target network."""
     epsilon: float = 1.0
@@ -90,6 +93,8 @@ class Options:
             check_whole(name, getattr(self, name), 0)
         for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles"):
             _check_share(name, getattr(self, name))
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average={self.average} is not in [0, 1)")
         for name in ("priority", "decision"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} is less than 0")
@@ -125,6 +130,7 @@ _PAPER: Final = Options(
     augment=False,
     loss="squared",
     optimizer="adam",
+    average=0.0,
     learning_rate=2.5e-4,
     final_rate=2.5e-5,
     rates="exponential",

@@ -13,6 +13,7 @@ from restore_env.metrics import psnr
 from restore_env.restoration import NO_TOOL
 from restore_env.toolbox import Tool, Toolbox
 from restore_env.toolbox.threads import run_in_threads
+from tools.averaging import update_average
 from tools.joint_batches import ChainBatch
 from tools.recipes import Recipe
 from tools.training import Budget, Progress, Training
@@ -86,9 +87,11 @@ class JointTraining(Training):
         for network, optimizer, count in zip(self.networks, self.optimizers, counts.tolist(), strict=True):
             if count:
                 self._step(network, optimizer, count, rate)
-        self.uses += counts
-        self._update_average(counts)
         self.iteration += 1
+        self.uses += counts
+        for average, network, count in zip(self.average, self.networks, counts.tolist(), strict=True):
+            if count:
+                update_average(average, network, self.recipe.average, self.iteration)
 
     def status(self) -> Progress:
         """How the training stands."""
@@ -142,13 +145,6 @@ class JointTraining(Training):
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-
-    def _update_average(self, counts: Tensor) -> None:
-        weight = max(1 - self.recipe.average, 1 / (self.iteration + 1))
-        with torch.no_grad():
-            for mean, network, count in zip(self.average, self.networks, counts.tolist(), strict=True):
-                for slow, fast in zip(mean.parameters(), network.parameters(), strict=True) if count else ():
-                    slow.lerp_(fast, weight)
 
 
 class Pass(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from restore_env.metrics import psnr
 from restore_env.toolbox.tool import Tool
+from tools.averaging import update_average
 from tools.recipes import Recipe
 from tools.specs import ToolSpec
 from tools.training import Budget, Progress, Training
@@ -93,8 +94,8 @@ class ToolTraining(Training):
         self.loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
-        self._update_average()
         self.iteration += 1
+        update_average(self.average, self.network, self.recipe.average, self.iteration)
 
     def state(self) -> dict[str, Any]:
         """Weights, their average, and the optimizer's memory."""
@@ -124,13 +125,6 @@ class ToolTraining(Training):
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
-
-    def _update_average(self) -> None:
-        # Early on the plain mean of all weights so far, so that the first, random ones do not linger.
-        weight = max(1 - self.recipe.average, 1 / (self.iteration + 1))
-        with torch.no_grad():
-            for mean, parameter in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(parameter, weight)
 
     def _new_network(self) -> nn.Module:
         network = self.spec.network(self.seed)

@@ -237,7 +237,7 @@ def test_the_status_says_how_the_training_stands(tmp_path):
 def test_the_policy_is_the_best_on_the_validation_pairs(tmp_path):
     run = new_training(tmp_path, 8)
     gains = {}
-    assert run.run(lambda status: gains.setdefault(status.evaluation.gain, run.network.values.weight.clone()), every=0)
+    assert run.run(lambda status: gains.setdefault(status.evaluation.gain, run.average.values.weight.clone()), every=0)
     assert torch.equal(run.policy.network.values.weight, gains[max(gains)])
     again = new_training(tmp_path, 8)
     assert again.best_gain == max(gains)
