@@ -98,12 +98,12 @@ def _value_after(network: RecurrentQNetwork, trial: Trial, memory: LSTMState) ->
     return torch.where(over, 0.0, values.amax(1))
 
 
-def _picked(trials: list[Trial], chosen: Tensor) -> Trial:
-    """Each episode's row of the trial with the number it chose."""
-    rows = torch.arange(len(chosen), device=chosen.device)
+def _picked(trials: list[Trial], numbers: Tensor) -> Trial:
+    """Each episode's row of one of the trials, that with the number given for it."""
+    rows = torch.arange(len(numbers), device=numbers.device)
 
     def pick(columns: list[Tensor]) -> Tensor:
-        return torch.stack(columns)[chosen, rows]
+        return torch.stack(columns)[numbers, rows]
 
     outcomes = zip(*(trial.outcome for trial in trials), strict=True)
     return Trial(
@@ -112,6 +112,6 @@ def _picked(trials: list[Trial], chosen: Tensor) -> Trial:
         Outcome(*(pick(list(column)) for column in outcomes)),
         trials[0].acting,
         pick([trial.applied for trial in trials]),
-        chosen,
+        pick([trial.actions for trial in trials]),
         trials[0].taken,
     )

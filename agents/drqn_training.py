@@ -187,7 +187,7 @@ class DRQNTraining(Training):
             self._share(evaluation),
             self.best_gain,
             self.options.exploration(self.progress),
-            self.options.rate(self.progress),
+            self.options.rate(self.progress, self.updates),
             self.seconds,
             self.budget.left(self.iteration, self.seconds),
         )
@@ -258,7 +258,7 @@ class DRQNTraining(Training):
         single, errors = losses(values, targets(episodes, values, later, options), episodes, options)
         loss = (weights.to(self.device) * single).mean()
         for group in self.optimizer.param_groups:
-            group["lr"] = options.rate(self.progress)
+            group["lr"] = options.rate(self.progress, self.updates)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)

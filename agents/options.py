@@ -56,6 +56,8 @@ class Options:
     """At the end."""
     rates: str = "cosine"
     """How the learning rate falls: exponential or cosine."""
+    warm_up: int = 50
+    """Updates over which the learning rate rises first."""
     clip: float = 10.0
     """Largest norm of the gradient."""
     average: float = 0.995
@@ -89,7 +91,7 @@ class Options:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         for name in ("n_step", "batch_size", "target_every", "replay_steps", "episodes", "updates"):
             check_whole(name, getattr(self, name), 1)
-        for name in ("learning_starts", "tries"):
+        for name in ("learning_starts", "tries", "warm_up"):
             check_whole(name, getattr(self, name), 0)
         for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles"):
             _check_share(name, getattr(self, name))
@@ -104,12 +106,13 @@ class Options:
         if self.targets == "taken" and self.decision:
             raise ValueError("decision needs targets='all': the regret of an action needs the value of the others")
 
-    def rate(self, progress: float) -> float:
-        """The learning rate when this share of the budget is used."""
-        progress = min(1.0, progress)
+    def rate(self, progress: float, updates: int) -> float:
+        """The learning rate when this share of the budget is used, after so many updates."""
+        progress, rising = min(1.0, progress), min(1.0, (updates + 1) / max(1, self.warm_up))
         if self.rates == "exponential":
-            return float(self.learning_rate * (self.final_rate / self.learning_rate) ** progress)
-        return self.final_rate + (self.learning_rate - self.final_rate) * (1 + cos(pi * progress)) / 2
+            return float(rising * self.learning_rate * (self.final_rate / self.learning_rate) ** progress)
+        falling = (1 + cos(pi * progress)) / 2
+        return rising * (self.final_rate + (self.learning_rate - self.final_rate) * falling)
 
     def exploration(self, progress: float) -> float:
         """The share of random actions when this share of the budget is used."""
@@ -131,6 +134,7 @@ _PAPER: Final = Options(
     loss="squared",
     optimizer="adam",
     average=0.0,
+    warm_up=0,
     learning_rate=2.5e-4,
     final_rate=2.5e-5,
     rates="exponential",

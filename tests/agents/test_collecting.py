@@ -88,6 +88,16 @@ def test_an_episode_that_falls_below_its_input_can_end():
     ).sum()
 
 
+@pytest.mark.parametrize(("targets", "tries"), [("taken", 0), ("all", 0), ("all", 1)])
+def test_the_batch_remembers_the_actions_that_were_taken(targets, tries):
+    batch = started()
+    options = Options(targets=targets, tries=tries)
+    episodes = collect(small_network(), batch, options, 1.0, torch.Generator().manual_seed(3))
+    tools = torch.where(episodes.action == STOP, -1, episodes.action)
+    assert len(set(map(tuple, tools.tolist()))) > 5
+    assert torch.equal(batch.toolchains, tools)
+
+
 def test_trying_some_tools_notes_the_same_of_fewer():
     def play(tries):
         return collect(

@@ -6,12 +6,12 @@ from agents.options import PRESETS, Options
 def test_schedules_go_from_their_start_to_their_end():
     for rates in ("exponential", "cosine"):
         options = Options(rates=rates, learning_rate=1e-2, final_rate=1e-4)
-        values = [options.rate(progress) for progress in (0, 0.25, 0.5, 0.75, 1.0, 1.2)]
+        values = [options.rate(progress, 100) for progress in (0, 0.25, 0.5, 0.75, 1.0, 1.2)]
         assert values == sorted(values, reverse=True)
         assert values[0] == pytest.approx(1e-2)
         assert values[-2] == values[-1] == pytest.approx(1e-4)
-    assert Options(rates="exponential", learning_rate=1e-2, final_rate=1e-4).rate(0.5) == pytest.approx(1e-3)
-    assert Options(rates="cosine", learning_rate=1e-2, final_rate=1e-4).rate(0.5) == pytest.approx(5.05e-3)
+    assert Options(rates="exponential", learning_rate=1e-2, final_rate=1e-4).rate(0.5, 100) == pytest.approx(1e-3)
+    assert Options(rates="cosine", learning_rate=1e-2, final_rate=1e-4).rate(0.5, 100) == pytest.approx(5.05e-3)
 
 
 def test_exploration_falls_over_its_share_of_the_budget():
@@ -47,3 +47,9 @@ def test_the_papers_numbers():
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Options(**changes)
+
+
+def test_the_learning_rate_rises_first():
+    options = Options(warm_up=10, learning_rate=1e-2)
+    assert [options.rate(0.0, updates) for updates in (0, 4, 9, 50)] == pytest.approx([1e-3, 5e-3, 1e-2, 1e-2])
+    assert PRESETS["paper"].rate(0.0, 0) == PRESETS["paper"].learning_rate
