@@ -215,7 +215,10 @@ def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:
     model = algorithm(
         "MultiInputLstmPolicy" if args.algo == "recurrent_ppo" else "MultiInputPolicy",
         environments,
-        policy_kwargs={"features_extractor_class": PaperExtractor},
+        policy_kwargs={
+            "features_extractor_class": PaperExtractor,
+            "features_extractor_kwargs": {"centred": True},
+        },
         tensorboard_log=str(folder_of(args) / "tensorboard"),
         seed=args.seed,
         device=args.device,

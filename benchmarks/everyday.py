@@ -19,6 +19,7 @@ from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX
 from restore_env.distortions import MixedDistortion, everyday
 from restore_env.evaluation import Evaluation, evaluate
+from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
@@ -49,6 +50,7 @@ class Args:
 def main(args: Args) -> dict[str, Any]:
     """Measure, write the results, and return them."""
     check_whole("n", args.n, 1)
+    make_folders(args.output.resolve().parent)
     toolbox = load_toolbox(args.toolbox)
     policy = load_policy(args.policy, toolbox)
     photos = FolderPhotos(args.photos)

@@ -22,6 +22,7 @@ from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import MixedDistortion, as_distortion
 from restore_env.evaluation import evaluate
+from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
@@ -51,6 +52,9 @@ class Args:
 def main(args: Args) -> dict[str, Any]:
     """Measure, write the results, and return them."""
     check_whole("n", args.n, 1)
+    if not args.stages:
+        raise ValueError("stages: none are given; LABEL=POLICY@TOOLBOX is one")
+    make_folders(args.output.resolve().parent)
     toolbox = load_toolbox(DEFAULT_TOOLBOX)
     stages = [contender(text, toolbox) for text in args.stages]
     photos = FolderPhotos(args.photos)

@@ -23,6 +23,7 @@ from agents.search_toolchain import search
 from benchmarks.multiplications import of_evaluation
 from benchmarks.plots import bars, save_panels
 from benchmarks.report import half_interval, results_of, write_results
+from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.distortions import as_distortion
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
@@ -33,6 +34,7 @@ from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.toolbox import Toolbox, load_toolbox
 
 SEVERITIES: Final = ("mild", "moderate", "severe")
+YARDSTICKS: Final = ("input", "random", "best single tool", "best fixed toolchain", "greedy", "oracle")
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Args:
     policies: tuple[str, ...] = ()
     """Policies to measure: names, folders or SB3's .zip files (which can run code: name only files you trust), each
     with @TOOLBOX after it if it acts on another toolbox, and LABEL= before it if it shall be called so. Policies of one
-    label are one with several seeds: their mean is shown."""
+    LABEL= are one with several seeds: their mean is shown. A path with = or @ in it needs both."""
     plot: str = ""
     """Label of the policy whose actions are plotted, by default the first."""
     rival: str = ""
@@ -81,9 +83,12 @@ class Contender(NamedTuple):
 
 def main(args: Args) -> dict[str, Any]:
     """Measure, write results, table and plots, and return the results."""
-    make_folders(args.output.parent, args.checkpoints)
+    for name, least in (("n", 1), ("n_oracle", 1), ("n_search", 1), ("beam", 1)):
+        check_whole(name, getattr(args, name), least)
+    make_folders(args.output.resolve().parent, args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
     named = [contender(text, toolbox) for text in args.policies]
+    check_contenders(named, args.policies)
     labels = list(dict.fromkeys(item.label for item in named))
     for option, label in (("plot", args.plot), ("rival", args.rival)):
         if label and label not in labels:
@@ -103,11 +108,25 @@ def contender(text: str, toolbox: Toolbox) -> Contender:
     Raises:
         ValueError: if there is no such policy or toolbox.
     """
-    label, _, rest = text.rpartition("=")
-    name, _, other = rest.partition("@")
+    label, given, rest = text.partition("=")
+    name, at, other = (rest if given else text).rpartition("@")
+    if not at:
+        name, other = other, ""
     tools = load_toolbox(other) if other else toolbox
     policy = load_policy(name, tools)
-    return Contender(label or policy.name, policy, tools)
+    return Contender(label if given else policy.name, policy, tools)
+
+
+def check_contenders(named: Sequence[Contender], texts: Sequence[str]) -> None:
+    """Raise a `ValueError` if rows could not be told apart."""
+    toolboxes: dict[str, Toolbox] = {}
+    for text, (label, _, toolbox) in zip(texts, named, strict=True):
+        if label in YARDSTICKS:
+            raise ValueError(f"policies: {text!r} would be called as the yardstick {label!r} is; give it a LABEL=")
+        if label in toolboxes and "=" not in text:
+            raise ValueError(f"policies: two are called {label!r}; give them a LABEL=, one label if they are two seeds")
+        if toolboxes.setdefault(label, toolbox).name != toolbox.name:
+            raise ValueError(f"policies: {label!r} acts on two toolboxes; give each its own LABEL=")
 
 
 def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[dict[str, Any]]:
@@ -116,7 +135,8 @@ def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: A
     pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), distortion), args.n, args.seed)
     oracles: dict[int, Evaluation] = {}
     found: dict[str, list[dict[str, Any]]] = {}
-    for label, policy, tools in (*yardsticks(severity, toolbox, named, args), Contender("greedy", *_greedy(toolbox))):
+    greedy = Contender("greedy", load_policy("greedy", toolbox), toolbox)
+    for label, policy, tools in (*yardsticks(severity, toolbox, named, args), greedy):
         if id(tools) not in oracles:
             oracles[id(tools)] = oracle_of(pairs.first(args.n_oracle), tools, args.checkpoints)
         result = evaluate(pairs, policy, tools)
@@ -142,10 +162,6 @@ def yardsticks(severity: str, toolbox: Toolbox, named: Sequence[Contender], args
     yield from named
 
 
-def _greedy(toolbox: Toolbox) -> tuple[Policy | Yardstick, Toolbox]:
-    return load_policy("greedy", toolbox), toolbox
-
-
 def row(
     severity: str, label: str, policy: Policy | Yardstick, toolbox: Toolbox, result: Evaluation, oracle: Evaluation
 ) -> dict[str, Any]:
@@ -159,7 +175,6 @@ def row(
         "n": result.n,
         "seeds": 1,
         "toolchain": next(iter(chains)) if len(chains) == 1 else None,
-        "toolchains": len(chains),
         "psnr_in": result.psnr_in,
         "psnr_out": result.psnr_out,
         "ssim_out": result.ssim_out,
@@ -188,6 +203,11 @@ def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "share_of_seeds": [item["share_of_oracle"] for item in rows],
         "gains": gains,
         "gain_95": half_interval(gains),
+        "toolchain": rows[0]["toolchain"] if len({item["toolchain"] for item in rows}) == 1 else None,
+        "tool_ratio": [
+            {name: fmean(ratios[name] for ratios in steps) for name in steps[0]}
+            for steps in zip(*(item["tool_ratio"] for item in rows), strict=True)
+        ],
     }
 
 
@@ -208,7 +228,8 @@ def table(results: dict[str, Any]) -> str:
         "",
         f"{options['n']} patches of 63x63 a severity ({options['n_oracle']} for the oracle, and for every policy's "
         f"share of its own toolbox's), seed {options['seed']}. PSNR in dB, ± half the width of the 95% interval of "
-        "the mean; SSIM; tools and multiplications an image. Greedy and oracle know the reference. The best single "
+        "the mean, with patches taken for independent (several come from one photo); SSIM; tools and multiplications "
+        "an image. Greedy and oracle know the reference. The best single "
         f"tool and the best fixed toolchain were found on {options['n_search']} patches a severity of the training "
         "photos.",
         "",

@@ -86,7 +86,7 @@ def measurable(toolboxes: Sequence[Toolbox]) -> list[str]:
     for toolbox in toolboxes[1:]:
         missing = [name for name in names if name not in toolbox.names]
         if missing:
-            raise ValueError(f"beside={toolbox.name!r} has no tool {missing[0]!r}")
+            raise ValueError(f"the toolbox {toolbox.name!r} has no tool {missing[0]!r}")
     return names
 
 

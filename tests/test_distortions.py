@@ -389,7 +389,9 @@ class TestEveryday:
             names = tuple(name for name, _ in parameters)
             if names == ("noise_sigma",) and 0.75 <= parameters[0][1] <= 1:
                 return "clean"
-            return "mixture" if names == paper else "single" if len(names) == 1 else "order"
+            if names == paper or len(names) == 1:
+                return "mixture" if names == paper else "single"
+            return "order" if list(names) != sorted(names, key=paper.index) else "paper's order"
 
         kinds = [kind_of(parameters) for parameters in drawn]
         for kind, share in (("mixture", 1 / 3), ("single", 1 / 3), ("order", 1 / 6), ("clean", 1 / 6)):

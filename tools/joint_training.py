@@ -69,6 +69,7 @@ class JointTraining(Training):
         self.average = _trainable(toolbox)
         self.optimizers = [recipe.new_optimizer(network) for network in self.networks]
         self.uses = torch.zeros(len(toolbox), dtype=torch.int64)
+        self.updates = torch.zeros(len(toolbox), dtype=torch.int64)
         self.loss: Tensor | None = None
         self._before = self._validate()
         self.restore()
@@ -89,9 +90,10 @@ class JointTraining(Training):
                 self._step(network, optimizer, count, rate)
         self.iteration += 1
         self.uses += counts
-        for average, network, count in zip(self.average, self.networks, counts.tolist(), strict=True):
-            if count:
-                update_average(average, network, self.recipe.average, self.iteration)
+        self.updates += counts > 0
+        for number in counts.nonzero().flatten().tolist():
+            updates = int(self.updates[number])
+            update_average(self.average[number], self.networks[number], self.recipe.average, updates)
 
     def status(self) -> Progress:
         """How the training stands."""
@@ -116,12 +118,13 @@ class JointTraining(Training):
         }
 
     def state(self) -> dict[str, Any]:
-        """Weights, their average, the optimizer's memory, and how often each tool was used."""
+        """Weights, their average, the optimizers' memories, and how often each tool was used and updated."""
         return {
             "networks": self.networks.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "uses": self.uses,
+            "updates": self.updates,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -130,7 +133,7 @@ class JointTraining(Training):
         self.average.load_state_dict(state["average"])
         for optimizer, memory in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(memory)
-        self.uses = state["uses"]
+        self.uses, self.updates = state["uses"], state["updates"]
 
     def _validate(self) -> float:
         with torch.no_grad():

@@ -58,7 +58,7 @@ def write_model_card(folder: Path, toolbox: Toolbox, trained: Sequence[TrainedTo
         trained: the tools trained now.
     """
     path = folder / RECORDS
-    records = read_json(path)["tools"] if path.is_file() else {}
+    records = read_json(path).get("tools", {}) if path.is_file() else {}
     records |= {item.tool.name: item.record() for item in trained}
     records = {tool.name: records[tool.name] for tool in toolbox if tool.name in records}
     write_json(path, {"format": FORMAT_VERSION, "tools": records})

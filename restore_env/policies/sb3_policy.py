@@ -57,7 +57,7 @@ class PaperExtractor(BaseFeaturesExtractor):
         centred: whether images enter as differences from their own mean (`PatchEncoder`).
     """
 
-    def __init__(self, observation_space: gym.spaces.Dict, features: int = 32, centred: bool = True) -> None:
+    def __init__(self, observation_space: gym.spaces.Dict, features: int = 32, centred: bool = False) -> None:
         self._discrete = sorted(key for key in observation_space.spaces if key != "image")
         sizes = [int(space.n) for key, space in observation_space.items() if isinstance(space, gym.spaces.Discrete)]
         super().__init__(observation_space, features + sum(sizes))

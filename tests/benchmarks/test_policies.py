@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.multiplications import of_decision, of_evaluation, of_tools
-from benchmarks.policies import SEVERITIES, Args, main
+from benchmarks.policies import SEVERITIES, Args, contender, main
 from restore_env import evaluate, load_policy, load_toolbox, save_policy, save_toolbox
 from restore_env.pairs import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
@@ -59,6 +59,41 @@ def test_every_policy_and_yardstick_has_a_row_a_severity(args, monkeypatch):
     assert len(json.loads(args.output.read_text())["rows"]) == len(results["rows"])
     monkeypatch.setattr("agents.oracle.evaluate", None)  # what the oracle found is kept
     main(args)
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (("greedy",), "would be called as the yardstick 'greedy' is"),
+        (("fixed:three", "fixed:three"), "two are called 'fixed:three'; give them a LABEL="),
+        (("a=fixed:three", "a=fixed:median-3@classical"), "'a' acts on two toolboxes"),
+    ],
+)
+def test_rows_that_could_not_be_told_apart_are_refused(args, policies, message):
+    args.policies, args.rival = policies, ""
+    with pytest.raises(ValueError, match=message):
+        main(args)
+
+
+def test_the_ratios_of_several_seeds_are_their_mean(args):
+    row = next(row for row in main(args)["rows"] if row["policy"] == "agent")
+    found = [
+        evaluate(
+            draw_pairs(as_source(str(args.photos), "mild", 63), 3, 0),
+            args.output.parent / f"agent-{seed}",
+            args.toolbox,
+        )
+        for seed in (0, 1)
+    ]
+    for step, ratios in enumerate(row["tool_ratio"]):
+        for name, share in ratios.items():
+            assert share == pytest.approx(sum(result.tool_ratio[step][name] for result in found) / 2)
+
+
+def test_paths_with_signs_of_their_own_can_be_named(args, tmp_path):
+    (tmp_path / "agent-0").rename(tmp_path / "lr=1e-3@home")
+    found = contender(f"mine={tmp_path / 'lr=1e-3@home'}@{args.toolbox}", load_toolbox())
+    assert (found.label, found.policy.name, found.toolbox.name) == ("mine", "agent-0", "networks")
 
 
 def test_an_unknown_label_or_policy_is_one_line(args):

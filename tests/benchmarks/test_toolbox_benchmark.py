@@ -80,7 +80,7 @@ def test_one_toolbox_alone_has_no_differences(photo_folder, folders):
 
 def test_a_toolbox_without_the_same_tools_is_refused(photo_folder, folders):
     save_toolbox(Toolbox([made_for("blur", "blur", (1, 2), 0.0)], "few"), folders / "few")
-    with pytest.raises(ValueError, match="beside='few' has no tool 'noise'"):
+    with pytest.raises(ValueError, match="the toolbox 'few' has no tool 'noise'"):
         run(photo_folder, folders, beside=str(folders / "few"))
     with pytest.raises(ValueError, match="toolbox='classical' says of no tool"):
         run(photo_folder, folders, toolbox="classical", beside="")

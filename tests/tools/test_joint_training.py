@@ -2,12 +2,15 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
 import torch
 
-from restore_env import Tool, Toolbox
+from restore_env import Tool, Toolbox, load_toolbox
+from restore_env.arrays import images_to_tensor
+from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
 from restore_env.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains, load_toolchain_log
 from tools.joint_batches import ChainBatch, ChainBatches
@@ -15,7 +18,8 @@ from tools.joint_training import JointTraining, along_chains
 from tools.recipes import JOINT_RECIPES
 from tools.training import Budget
 
-PAPER = replace(JOINT_RECIPES["paper"], batch_size=2, crop=12)
+PAPER = replace(JOINT_RECIPES["paper"], batch_size=2, crop=12, clip=inf)
+"""Algorithm 1 alone; the recipe clips gradients besides."""
 
 
 @pytest.fixture
@@ -201,6 +205,17 @@ def test_a_tool_that_is_no_network_is_named(function_toolbox, tmp_path):
         training(function_toolbox, chain_batch([[0]]), tmp_path)
 
 
+@pytest.mark.parametrize("recipe", ["fast", "paper"])
+def test_a_few_steps_do_not_spoil_the_shipped_tools(tmp_path, photos, recipe):
+    pairs = draw_pairs(PatchSampler(photos), 8, 0)
+    images = (images_to_tensor(array) for array in (pairs.distorted, pairs.reference))
+    batch = ChainBatch(*images, torch.tensor([[6, 10, -1], [2, 5, 4]] * 4))
+    run = training(load_toolbox(), batch, tmp_path, JOINT_RECIPES[recipe], 4)
+    statuses = []
+    run.run(statuses.append)
+    assert statuses[-1].after > statuses[-1].before - 0.05
+
+
 class TestChainBatches:
     @pytest.fixture
     def log(self, tmp_path):
@@ -250,8 +265,6 @@ class TestChainBatches:
             assert places[0] == places[1] and len(places[0]) == 1
 
     def test_own_tasks_are_a_share_of_a_batch_with_one_tool_each(self, log):
-        from restore_env.pairs import Pairs
-
         plain = np.full((2, 8, 8, 3), 200, np.uint8)
         pools = {tool: Pairs(plain, plain) for tool in (0, 1)}
         batch = ChainBatches([log], 8, 8, seed=0, pools=pools, own_task=0.5).batch(0)
