@@ -9,6 +9,7 @@ on the disk, so that a log may be larger than memory.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,6 +25,9 @@ HEADER: Final = "toolchains.json"
 PART: Final = "part-{:06d}.npy"
 PART_SIZE: Final = 1024
 """Toolchains in a part: 24 MB of 63x63 patches, which is what a writer keeps in memory."""
+
+OPEN_PARTS: Final = 64
+"""Parts that a log keeps open."""
 
 
 class Toolchains(NamedTuple):
@@ -89,7 +93,7 @@ class ToolchainLogWriter:
                 found = getattr(existing.header, key)
                 if found != value:
                     raise ValueError(f"{self.folder}: holds a log of another {key}, {found!r} and not {value!r}")
-            self._parts, self._written = len(existing.parts), len(existing)
+            self._parts, self._written = len(existing.lengths), len(existing)
         else:
             write_json(self.folder / HEADER, {"format": FORMAT_VERSION, **asdict(header)})
             self._parts = self._written = 0
@@ -143,26 +147,46 @@ class ToolchainLog:
     Attributes:
         folder: where it lies.
         header: what it says of itself.
-        parts: its parts, structured arrays.
+        lengths: toolchains in each part.
     """
 
-    def __init__(self, folder: Path, header: LogHeader, parts: Sequence[NDArray[np.void]]) -> None:
-        self.folder, self.header, self.parts = folder, header, parts
-        self._ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+    def __init__(self, folder: Path, header: LogHeader, lengths: Sequence[int]) -> None:
+        self.folder, self.header, self.lengths = folder, header, tuple(lengths)
+        self._ends = np.cumsum(self.lengths, dtype=np.int64)
+        # A part that is open holds a file descriptor, of which a process has about a thousand.
+        self.part = lru_cache(OPEN_PARTS)(self._part)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> Toolchains:
-        """Some toolchains, copied."""
-        wanted = np.arange(len(self))[rows]
+        """Some toolchains, copied.
+
+        Raises:
+            FormatError: if a part is damaged.
+        """
+        wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise IndexError(f"rows={wanted} of {len(self)} toolchains")
         found = np.empty(len(wanted), self.header.dtype)
         owners = np.searchsorted(self._ends, wanted, side="right")
-        for owner in np.unique(owners):
+        for owner in np.unique(owners).tolist():
             mine = owners == owner
-            first = self._ends[owner] - len(self.parts[owner])
-            found[mine] = self.parts[owner][wanted[mine] - first]
+            first = self._ends[owner] - self.lengths[owner]
+            found[mine] = self.part(owner)[wanted[mine] - first]
         return Toolchains(found["distorted"], found["reference"], found["toolchain"].astype(np.int64))
+
+    def _part(self, number: int) -> NDArray[np.void]:
+        """One part, mapped into memory."""
+        path = self.folder / PART.format(number)
+        try:
+            part: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise FormatError(f"{path}: not a NumPy array, or damaged ({error})") from error
+        chains = part["toolchain"]
+        if not (chains.min() >= -1 and chains.max() < len(self.header.actions) - 1):
+            raise FormatError(f"{path}: a toolchain names a tool that {HEADER} does not")
+        return part
 
 
 def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:
@@ -180,18 +204,22 @@ def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:
         dtype = header.dtype
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: {type(error).__name__}: {error}") from error
-    parts = [_part(file, header, dtype) for file in sorted(Path(folder).glob(PART.replace("{:06d}", "*")))]
-    return ToolchainLog(Path(folder), header, parts)
+    files = sorted(Path(folder).glob(PART.replace("{:06d}", "*")))
+    return ToolchainLog(Path(folder), header, [_length(file, dtype) for file in files])
 
 
-def _part(path: Path, header: LogHeader, dtype: np.dtype[Any]) -> NDArray[np.void]:
+def _length(path: Path, dtype: np.dtype[Any]) -> int:
+    """Toolchains in a part, by its header and its size on the disk."""
     try:
-        part: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, found = read(file)
+            whole = path.stat().st_size == file.tell() + shape[0] * found.itemsize
+    except (OSError, ValueError, EOFError, IndexError) as error:
         raise FormatError(f"{path}: not a NumPy array, or damaged ({error})") from error
-    if part.dtype != dtype or part.ndim != 1:
+    if found != dtype or len(shape) != 1 or not shape[0]:
         raise FormatError(f"{path}: does not hold what {HEADER} says")
-    chains = part["toolchain"]
-    if len(chains) and not (-1 <= chains.min() and chains.max() < len(header.actions) - 1):
-        raise FormatError(f"{path}: a toolchain names a tool that {HEADER} does not")
-    return part
+    if not whole:
+        raise FormatError(f"{path}: not a NumPy array, or damaged (it was cut short)")
+    return int(shape[0])

@@ -1,6 +1,7 @@
 """Toolchain logs: written in parts, read back where they lie, gone on with, refused when they do not fit."""
 
 import json
+import os
 from dataclasses import replace
 
 import gymnasium as gym
@@ -35,7 +36,7 @@ def test_what_is_written_is_read_back_whatever_the_parts(tmp_path):
         assert len(log) == 11
     read = load_toolchain_log(tmp_path / "log")
     assert read.header == HEADER
-    assert [len(part) for part in read.parts] == [4, 4, 3]
+    assert read.lengths == (4, 4, 3)
     for rows in (slice(None), [10, 0, 5, 5], slice(3, 9)):
         for written, found in zip(chains, read[rows], strict=True):
             assert np.array_equal(written[rows], found)
@@ -46,6 +47,16 @@ def test_memory_is_bounded_by_a_part(tmp_path):
     for seed in range(5):
         log.add(some(3, seed))
         assert len(load_toolchain_log(tmp_path / "log")) == 3 * (seed + 1) // 4 * 4
+
+
+def test_few_parts_are_open_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "OPEN_PARTS", 3)
+    with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+        log.add(some(40))
+    before = len(os.listdir("/proc/self/fd"))
+    read = load_toolchain_log(tmp_path / "log")
+    assert np.array_equal(read[:].chain, some(40).chain)
+    assert len(os.listdir("/proc/self/fd")) <= before + 3
 
 
 def test_a_log_is_gone_on_with(tmp_path):
@@ -97,7 +108,7 @@ class TestDamage:
         part["toolchain"][0, 0] = 2
         np.save(folder / "part-000000.npy", part)
         with pytest.raises(FormatError, match="a toolchain names a tool that"):
-            load_toolchain_log(folder)
+            load_toolchain_log(folder)[:]
 
     @pytest.mark.parametrize("change", [{"patch_size": "x"}, {"colour": 1}, {"format": 2}])
     def test_another_header(self, folder, change):

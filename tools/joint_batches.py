@@ -43,10 +43,10 @@ class ChainBatches:
         pools: for some tools, by their numbers, pairs of their own task.
         own_task: share of a batch that comes from the pools, from all of them equally often.
         device: where batches go.
-        kept_aside: so many of the last toolchains of the first log are not drawn.
+        kept_aside: so many of the last toolchains of each log are not drawn: logs of one seed hold the same pairs.
 
     Raises:
-        ValueError: if there is no toolchain, or patches are smaller than the crop.
+        ValueError: if there is no toolchain, or patches are smaller than the crop; if there can be no own tasks.
     """
 
     def __init__(
@@ -62,13 +62,16 @@ class ChainBatches:
     ) -> None:
         self.logs, self.batch_size, self.crop, self.seed, self.device = logs, batch_size, crop, seed, device
         self.pools = dict(pools or {})
-        self.own_count = round(own_task * batch_size) if self.pools else 0
+        self.own_count = round(own_task * batch_size)
+        if own_task and not (self.pools and self.own_count):
+            reason = "no tool says what it is made for" if not self.pools else f"it is none of {batch_size} toolchains"
+            raise ValueError(f"own_task={own_task}: {reason}")
         sides = [log.header.patch_size for log in logs]
         sides += [min(image.shape[:2]) for pool in self.pools.values() for image in pool.distorted[:1]]
         if min(sides) < crop:
             raise ValueError(f"patches of {min(sides)} pixels are smaller than the crop of {crop}")
         rows = [_used_rows(log) for log in logs]
-        rows[0] = rows[0][rows[0] < len(logs[0]) - kept_aside]
+        rows = [some[some < len(log) - kept_aside] for log, some in zip(logs, rows, strict=True)]
         self._places = np.concatenate([np.stack([np.full_like(some, log), some], 1) for log, some in enumerate(rows)])
         if not len(self._places):
             raise ValueError("the logs hold no toolchain with a tool")
@@ -84,7 +87,7 @@ class ChainBatches:
         images: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         chains: list[NDArray[np.int64]] = []
         for number, row in self._places[rng.integers(len(self._places), size=self.batch_size - self.own_count)]:
-            found = self.logs[number][[row]]
+            found = self.logs[number][[int(row)]]
             images.append((found.distorted[0], found.reference[0]))
             chains.append(found.chain[0])
         tools = sorted(self.pools)
@@ -119,6 +122,5 @@ class ChainBatches:
 
 def _used_rows(log: ToolchainLog) -> NDArray[np.int64]:
     """The numbers of a log's toolchains with at least one tool."""
-    if not log.parts:
-        return np.empty(0, np.int64)
-    return np.flatnonzero(np.concatenate([(part["toolchain"] != NO_TOOL).any(1) for part in log.parts]))
+    used = [(log.part(number)["toolchain"] != NO_TOOL).any(1) for number in range(len(log.lengths))]
+    return np.flatnonzero(np.concatenate(used)) if used else np.empty(0, np.int64)

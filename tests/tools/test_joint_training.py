@@ -273,7 +273,14 @@ class TestChainBatches:
         assert sorted(batch.chain[4:, 0].tolist()) == [0, 0, 1, 1] and batch.chain[4:, 1].tolist() == [-1] * 4
 
     def test_what_is_kept_aside_is_not_drawn(self, log):
-        assert max(self.numbers(ChainBatches([log], 200, 8, seed=0, kept_aside=4).batch(0))) == 4
+        assert max(self.numbers(ChainBatches([log, log], 200, 8, seed=0, kept_aside=4).batch(0))) == 4
+
+    def test_own_tasks_that_cannot_be_are_refused(self, log):
+        with pytest.raises(ValueError, match="own_task=0.5: no tool says what it is made for"):
+            ChainBatches([log], 4, 8, seed=0, own_task=0.5)
+        plain = np.full((2, 8, 8, 3), 200, np.uint8)
+        with pytest.raises(ValueError, match="own_task=0.1: it is none of 4 toolchains"):
+            ChainBatches([log], 4, 8, seed=0, pools={0: Pairs(plain, plain)}, own_task=0.1)
 
     def test_a_crop_larger_than_the_patches_is_refused(self, log):
         with pytest.raises(ValueError, match="patches of 16 pixels are smaller than the crop of 48"):
