@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import tyro
 
@@ -81,11 +81,9 @@ def main(args: Args) -> list[dict[str, Any]]:
         Stopped: when SIGINT or SIGTERM came; the same call goes on.
         ValueError: if an option cannot be.
     """
-    check_whole("rounds", args.rounds, 1)
-    toolbox = load_toolbox(args.toolbox, args.device)
-    load_policy(args.policy, toolbox)
-    make_folders(args.output, folder_of(args))
-    pairs = draw_pairs(as_source(args.validation, args.severity, PATCH_SIZE), args.patches, VALIDATION_SEED)
+    check(args)
+    # Others than those by which the agent's training chooses its best network.
+    pairs = draw_pairs(as_source(args.validation, args.severity, PATCH_SIZE), args.patches, VALIDATION_SEED + 1)
     record = [measured(0, args.toolbox, args.policy, pairs, args)]
     for entry in played(args, pairs):
         record.append(entry)
@@ -94,63 +92,87 @@ def main(args: Args) -> list[dict[str, Any]]:
             break
     best = max(record, key=lambda entry: float(entry["gain"]))
     if best["round"]:
-        for part in ("toolbox", "policy"):
-            shutil.copytree(folder_of(args, best["round"]) / part, args.output / part, dirs_exist_ok=True)
+        work = programs(args, best["round"], args.toolbox, args.policy)
+        shutil.copytree(work.tools.output, args.output / "toolbox", dirs_exist_ok=True)
+        shutil.copytree(work.agent.output, args.output / "policy", dirs_exist_ok=True)
     write_text(args.output / RECORD, json.dumps(record, indent=1))
     return record
+
+
+def check(args: Args) -> None:
+    """Raise a `ValueError` if an option cannot be, before hours of work."""
+    for name in ("rounds", "toolchains", "patches"):
+        check_whole(name, getattr(args, name), 1)
+    load_policy(args.policy, load_toolbox(args.toolbox, args.device))
+    make_folders(args.output, folder_of(args))
+    first = programs(args, 1, args.toolbox, args.policy)
+    finetune_joint.check(first.tools)
+    train_drqn.check(first.agent)
+    train_drqn.first_network(first.agent, load_toolbox(args.toolbox, args.device))
 
 
 def played(args: Args, pairs: Pairs) -> Iterator[dict[str, Any]]:
     """The rounds, one after the other."""
     toolbox, policy = args.toolbox, args.policy
     for number in range(1, args.rounds + 1):
-        folder, seed = folder_of(args, number), args.seed + number
-        log_toolchains.main(
-            log_toolchains.Args(
-                args.photos,
-                folder / "log",
-                policy,
-                toolbox,
-                severity=args.severity,
-                n=args.toolchains,
-                device=args.device,
-                seed=seed,
-            )
-        )
-        finetune_joint.main(
-            finetune_joint.Args(
-                (folder / "log",),
-                folder / "toolbox",
-                toolbox=toolbox,
-                minutes=args.tool_minutes,
-                own_task=args.own_task,
-                photos=Path(args.photos) if args.own_task else None,
-                device=args.device,
-                seed=seed,
-                checkpoints=folder / "tools",
-                licence=args.licence,
-            )
-        )
-        toolbox = str(folder / "toolbox")
-        train_drqn.main(
-            train_drqn.Args(
-                args.photos,
-                folder / "policy",
-                args.validation,
-                toolbox,
-                args.severity,
-                start=policy,
-                minutes=args.agent_minutes,
-                options=args.options,
-                patches=args.patches,
-                device=args.device,
-                seed=seed,
-                checkpoints=folder / "agent",
-                licence=args.licence,
-            )
-        )
-        policy = str(folder / "policy")
+        work = programs(args, number, toolbox, policy)
+        log_toolchains.main(work.log)
+        finetune_joint.main(work.tools)
+        train_drqn.main(work.agent)
+        toolbox, policy = str(work.tools.output), str(work.agent.output)
         yield measured(number, toolbox, policy, pairs, args)
+
+
+class Programs(NamedTuple):
+    """What a round runs, one after the other."""
+
+    log: log_toolchains.Args
+    tools: finetune_joint.Args
+    agent: train_drqn.Args
+
+
+def programs(args: Args, number: int, toolbox: str, policy: str) -> Programs:
+    """The options of a round's programs, which begin with that toolbox and policy."""
+    folder, seed = folder_of(args, number), args.seed + number
+    tools, agent = (folder / f"{args.output.resolve().name}-{part}-{number}" for part in ("tools", "agent"))
+    log = log_toolchains.Args(
+        args.photos,
+        folder / "log",
+        policy,
+        toolbox,
+        severity=args.severity,
+        n=args.toolchains,
+        device=args.device,
+        seed=seed,
+    )
+    fine_tuning = finetune_joint.Args(
+        (log.output,),
+        tools,
+        toolbox=toolbox,
+        minutes=args.tool_minutes,
+        own_task=args.own_task,
+        photos=Path(args.photos) if args.own_task else None,
+        device=args.device,
+        seed=seed,
+        checkpoints=folder / "tools",
+        licence=args.licence,
+    )
+    refreshing = train_drqn.Args(
+        args.photos,
+        agent,
+        args.validation,
+        str(tools),
+        args.severity,
+        start=policy,
+        minutes=args.agent_minutes,
+        options=args.options,
+        patches=args.patches,
+        device=args.device,
+        seed=seed,
+        checkpoints=folder / "agent",
+        licence=args.licence,
+    )
+    return Programs(log, fine_tuning, refreshing)
 
 
 def measured(number: int, toolbox: str, policy: str, pairs: Pairs, args: Args) -> dict[str, Any]:

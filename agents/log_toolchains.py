@@ -19,12 +19,14 @@ from restore_env.checks import check_device, check_whole
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
+from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PairSource, as_source, draw_pairs
-from restore_env.policies import load_policy, play
+from restore_env.policies import Policy, RandomPolicy, RecurrentQPolicy, Yardstick, load_policy, play
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
-from restore_env.toolbox import load_toolbox
+from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
+from tools.digests import digest_of_pairs, digest_of_photos, digest_of_text, digest_of_toolbox, digest_of_weights
 from tools.stopping import Stopped, stop_request
 
 BATCH: Final = 64
@@ -71,7 +73,16 @@ def main(args: Args) -> int:
     n = min(args.n, len(source)) if isinstance(source, Pairs) else args.n
     where = Path(args.images).name  # not where it lies on this machine
     drawn = where if isinstance(source, Pairs) else f"{args.severity}, {where}"
-    header = LogHeader(policy.name, toolbox.name, toolbox.action_names, PATCH_SIZE, args.max_steps, drawn, args.seed)
+    header = LogHeader(
+        policy.name,
+        toolbox.name,
+        toolbox.action_names,
+        PATCH_SIZE,
+        args.max_steps,
+        drawn,
+        args.seed,
+        digest_of(source, toolbox, policy),
+    )
     batch = RestorationBatch(toolbox, max_steps=args.max_steps)
     with (
         stop_request() as request,
@@ -80,12 +91,24 @@ def main(args: Args) -> int:
     ):
         for pairs in _batches(source, range(len(log), n), args.seed):
             batch.start(*(images_to_tensor(images, args.device) for images in (pairs.distorted, pairs.reference)))
-            play(policy, batch)
+            # A random policy begins anew with each batch, so that a log that was gone on with is as one that was not.
+            player = RandomPolicy(toolbox, 2**32 * args.seed + len(log)) if isinstance(policy, RandomPolicy) else policy
+            play(player, batch)
             arrays = (np.stack(pairs.distorted), np.stack(pairs.reference), batch.toolchains.cpu().numpy())
             log.add(Toolchains(*arrays))
             report(len(log) / n)
             request.check()
         return len(log)
+
+
+def digest_of(source: PairSource, toolbox: Toolbox, policy: Policy | Yardstick) -> str:
+    """Letters that stand for what a log is made of."""
+    photos = getattr(source, "photos", None)
+    parts = [digest_of_toolbox(toolbox)]
+    parts += [digest_of_photos(photos)] if isinstance(photos, FolderPhotos) else []
+    parts += [digest_of_pairs(source)] if isinstance(source, Pairs) else []
+    parts += [digest_of_weights([policy.network])] if isinstance(policy, RecurrentQPolicy) else []
+    return digest_of_text(" ".join(parts))
 
 
 def _batches(source: PairSource, numbers: range, seed: int) -> Iterator[Pairs]:

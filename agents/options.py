@@ -103,6 +103,8 @@ class Options:
         for name in ("learning_rate", "final_rate", "clip", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not more than 0")
+        if self.targets == "taken" and self.tries:
+            raise ValueError("tries needs targets='all': otherwise no tool is tried")
         if self.targets == "taken" and self.decision:
             raise ValueError("decision needs targets='all': the regret of an action needs the value of the others")
 

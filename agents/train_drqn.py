@@ -111,6 +111,8 @@ def main(args: Args) -> RecurrentQPolicy:
             history.append({"iteration": status.iteration, **status.scalars()})
             write_text(folder_of(args) / HISTORY, json.dumps(history))
 
+        if args.start and not run.iteration:
+            report(run.status())  # what it starts from may be the best
         if not run.run(report, request):
             request.check()
     save_policy(run.policy, args.output, toolbox.name)
@@ -216,6 +218,7 @@ def record_of(args: Args, run: DRQNTraining) -> dict[str, Any]:
         "severity": args.severity,
         "toolbox": Path(args.toolbox).name,
         "preset": preset,
+        **({"start": Path(args.start).name} if args.start else {}),
         **run.settings(),
         "reward": args.reward,
         "max_steps": args.max_steps,

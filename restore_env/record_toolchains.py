@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from restore_env.env import ImageRestoreEnv
-from restore_env.episodes import Info, ObservationDict, Options
+from restore_env.episodes import Info, ObservationDict
 from restore_env.restoration import NO_TOOL
 from restore_env.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
 
@@ -55,10 +55,6 @@ class RecordToolchains(
         if terminated or truncated:
             self._record(info["toolchain"])
         return observation, reward, terminated, truncated, info
-
-    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[ObservationDict, Info]:
-        """Begin an episode."""
-        return self.env.reset(seed=seed, options=options)
 
     def close(self) -> None:
         """Write what is waiting, and close the environment."""

@@ -56,6 +56,7 @@ class LogHeader:
         max_steps: tools in a toolchain at most.
         source: where the pairs come from, in words.
         seed: that the pairs were drawn with, None if unknown.
+        digest: letters that stand for the photos, tools and policy, "" if unknown: others may have the same names.
     """
 
     policy: str
@@ -65,6 +66,7 @@ class LogHeader:
     max_steps: int
     source: str = ""
     seed: int | None = None
+    digest: str = ""
 
     @property
     def dtype(self) -> np.dtype[Any]:

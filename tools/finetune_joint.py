@@ -47,7 +47,8 @@ class Args:
     output: Path
     """Toolbox folder to write."""
     validation: Path | None = None
-    """Toolchain log to measure on; by default the last 256 toolchains of the first log are kept aside."""
+    """Toolchain log whose last 256 toolchains to measure on; by default as many of each log are kept aside, and the
+    first log's are measured on."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of the toolbox to start from."""
     minutes: float = 60.0
@@ -109,6 +110,8 @@ def check(args: Args) -> None:
     check_whole("pool", args.pool, 1)
     if args.iterations is not None:
         check_whole("iterations", args.iterations, 1)
+    if not args.logs:
+        raise ValueError("logs: none are given; agents.log_toolchains writes them")
     if not args.minutes > 0:
         raise ValueError(f"minutes={args.minutes} is not more than 0")
     if not 0 <= args.own_task < 1:
@@ -188,8 +191,10 @@ def pools_of(args: Args, toolbox: Toolbox) -> dict[int, Pairs]:
 def data_of(args: Args, logs: Sequence[ToolchainLog]) -> str:
     """What a training is done on; the same text means the same data."""
     texts = [f"{len(log)} toolchains of {asdict(log.header)}" for log in logs]
-    own = f"{args.own_task:g} own task, {args.pool} each" if args.own_task else "toolchains alone"
-    return f"{'; '.join(texts)}; {own}, seed {args.seed}"
+    photos = digest_of_photos(FolderPhotos(args.photos)) if args.own_task and args.photos else ""
+    own = f"{args.own_task:g} own task, {args.pool} each of {photos}" if args.own_task else "toolchains alone"
+    aside = "none" if args.validation else "the last"
+    return f"{'; '.join(texts)}; {own}, {aside} kept aside, seed {args.seed}"
 
 
 def record_of(args: Args, run: JointTraining) -> dict[str, Any]:

@@ -106,7 +106,9 @@ def write_joint_card(
     """
     settings = {**record["settings"], **made_with(str(record["settings"].get("device", "cpu")))}
     records = [*before, {**record, "settings": settings}]
-    write_json(folder / RECORDS, {"format": FORMAT_VERSION, "joint": records})
+    path = folder / RECORDS
+    alone = read_json(path).get("tools", {}) if path.is_file() else {}
+    write_json(path, {"format": FORMAT_VERSION, "tools": alone, "joint": records})
     uses = {tool.name: sum(item["uses"][tool.name] for item in records) for tool in toolbox}
     lines = [
         f"# {toolbox.name}",

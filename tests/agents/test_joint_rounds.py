@@ -7,9 +7,11 @@ import pytest
 import torch
 
 import agents.joint_rounds as module
+from agents.data import VALIDATION_SEED
 from agents.joint_rounds import Args, main
 from agents.options import Options
-from restore_env import load_policy, load_toolbox, load_toolchain_log, save_policy, save_toolbox
+from restore_env import evaluate, load_policy, load_toolbox, load_toolchain_log, save_policy, save_toolbox
+from restore_env.pairs import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from tools.finetune_joint import JOINT_RECIPES
 
@@ -66,10 +68,10 @@ def test_every_round_goes_on_from_the_one_before_and_the_best_is_kept(args, gain
     logs = [load_toolchain_log(folder / "log") for folder in rounds]
     assert [(log.header.policy, log.header.toolbox, log.header.seed) for log in logs] == [
         ("recurrent-q", "networks", 1),
-        ("policy", "toolbox", 2),
+        ("jointly-agent-1", "jointly-tools-1", 2),
     ]
     start, first, second = (
-        weights(folder) for folder in (args.toolbox, rounds[0] / "toolbox", args.output / "toolbox")
+        weights(folder) for folder in (args.toolbox, rounds[0] / "jointly-tools-1", args.output / "toolbox")
     )
     assert not all(torch.equal(one, other) for one, other in zip(start, first, strict=True))
     assert not all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
@@ -86,8 +88,8 @@ def test_the_same_call_repeats_nothing(args, gains, monkeypatch):
     gains(1.0, 2.0, 3.0)
     first = main(args)
     kept = weights(args.output / "toolbox")
-    for program in (module.log_toolchains, module.finetune_joint, module.train_drqn):
-        monkeypatch.setattr(program, "play", None, raising=False)
+    for work in ("agents.log_toolchains.play", "tools.joint_training.backpropagate", "agents.drqn_training.collect"):
+        monkeypatch.setattr(work, None)
     assert main(args) == first
     assert all(torch.equal(one, other) for one, other in zip(kept, weights(args.output / "toolbox"), strict=True))
 
@@ -97,3 +99,24 @@ def test_wrong_options_are_one_line(args):
         main(replace(args, rounds=0))
     with pytest.raises(ValueError, match="policy='nobody' is neither"):
         main(replace(args, policy="nobody"))
+    for change, message in (
+        ({"policy": "fixed:three"}, "start='fixed:three' is not a recurrent Q-network"),
+        ({"agent_minutes": 0.0}, "minutes=0.0"),
+        ({"tool_minutes": -1.0}, "minutes=-1.0"),
+        ({"own_task": 2.0}, "own_task=2.0"),
+        ({"patches": 0}, "patches"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            main(replace(args, **change))
+    assert not (args.checkpoints / "round-1" / "log").exists()
+
+
+def test_the_record_tells_how_good_each_round_is_on_pairs_that_chose_nothing(args):
+    record = main(replace(args, rounds=1))
+    pairs = draw_pairs(as_source(args.validation, "moderate", 63), 4, VALIDATION_SEED + 1)
+    folder = args.checkpoints / "round-1"
+    found = [
+        evaluate(pairs, args.policy, args.toolbox),
+        evaluate(pairs, folder / "jointly-agent-1", folder / "jointly-tools-1"),
+    ]
+    assert [entry["gain"] for entry in record] == pytest.approx([result.gain for result in found], abs=1e-4)

@@ -55,8 +55,10 @@ def test_a_pairs_file_is_taken_in_order(args, tmp_path):
     assert chains == [image.toolchain for image in found.images]
 
 
-def test_stopped_it_goes_on_where_the_log_ends(args, monkeypatch):
-    whole = main(replace(args, policy="fixed:three", output=args.output.with_name("whole")))
+@pytest.mark.parametrize("policy", ["fixed:three", "random"])
+def test_stopped_it_goes_on_where_the_log_ends(args, monkeypatch, policy):
+    args = replace(args, policy=policy)
+    whole = main(replace(args, output=args.output.with_name("whole")))
     play = module.play
 
     def play_and_signal(*arguments):
@@ -65,10 +67,10 @@ def test_stopped_it_goes_on_where_the_log_ends(args, monkeypatch):
 
     monkeypatch.setattr(module, "play", play_and_signal)
     with pytest.raises(Stopped):
-        main(replace(args, policy="fixed:three"))
+        main(args)
     assert 0 < len(load_toolchain_log(args.output)) < whole
     monkeypatch.setattr(module, "play", play)
-    assert main(replace(args, policy="fixed:three")) == whole
+    assert main(args) == whole
     both = [load_toolchain_log(folder)[:] for folder in (args.output, args.output.with_name("whole"))]
     assert all(np.array_equal(one, other) for one, other in zip(*both, strict=True))
 

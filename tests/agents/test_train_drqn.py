@@ -124,8 +124,8 @@ def test_an_agent_is_refreshed_on_changed_tools(args, network_toolbox, tmp_path,
     for one, other in zip(first.network.parameters(), run.network.parameters(), strict=True):
         assert torch.equal(one, other)
     assert main(refreshed).name == "again"
-    with pytest.raises(ValueError, match="belongs to a training with another data"):
-        main(replace(refreshed, start=str(tmp_path / "again")))
+    with pytest.raises(ValueError, match="belongs to a training with another"):
+        main(replace(refreshed, start=""))
     with pytest.raises(ValueError, match="start='random' is not a recurrent Q-network"):
         main(replace(refreshed, start="random"))
 
