@@ -1,6 +1,7 @@
 """What agents train and are measured on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from restore_env.constants import PATCH_SIZE
@@ -27,6 +28,8 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
     plain = as_distortion(severity)
     mixed = mixture(plain, singles)
     source = as_source(photos, mixed, PATCH_SIZE)
+    if isinstance(source, PatchSampler):
+        source = replace(source, tones=True)
     if validation:
         return source, as_source(validation, plain, PATCH_SIZE)
     if not isinstance(source, PatchSampler):
@@ -35,7 +38,8 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
     if len(every) < 2:
         raise ValueError(f"photos={photos!r} has one photo; two are needed, or --validation with others")
     aside, rest = [number for number in every if number % 10 == 0], [number for number in every if number % 10]
-    return PatchSampler(_subset(source.photos, rest), mixed), PatchSampler(_subset(source.photos, aside), plain)
+    training = replace(source, photos=_subset(source.photos, rest))
+    return training, PatchSampler(_subset(source.photos, aside), plain)
 
 
 def draw_validation(source: PairSource, n: int) -> Pairs:

@@ -7,7 +7,7 @@ Stopped at any moment, the same command goes on where the log ends.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PA
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
 from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PairSource, as_source, draw_pairs
+from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
 from restore_env.policies import Policy, RandomPolicy, RecurrentQPolicy, Yardstick, load_policy, play
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
@@ -47,6 +47,8 @@ class Args:
     """Name or folder of a toolbox."""
     severity: str = "moderate"
     """Of the distortion of clean photos: mild, moderate, severe, any or everyday."""
+    augment: bool = False
+    """Mirror and transpose clean photos and move their tones at random: for logs that tools are trained with."""
     n: int = 20_000
     """Toolchains, for a pairs file its pairs at most."""
     max_steps: int = MAX_STEPS
@@ -69,10 +71,10 @@ def main(args: Args) -> int:
     check_device(args.device)
     toolbox = load_toolbox(args.toolbox, args.device)
     policy = load_policy(args.policy, toolbox, args.device)
-    source = as_source(args.images, as_distortion(args.severity), PATCH_SIZE)
+    source = source_of(args)
     n = min(args.n, len(source)) if isinstance(source, Pairs) else args.n
     where = Path(args.images).name  # not where it lies on this machine
-    drawn = where if isinstance(source, Pairs) else f"{args.severity}, {where}"
+    drawn = where if isinstance(source, Pairs) else f"{args.severity}, {where}{', augmented' * args.augment}"
     header = LogHeader(
         policy.name,
         toolbox.name,
@@ -99,6 +101,20 @@ def main(args: Args) -> int:
             report(len(log) / n)
             request.check()
         return len(log)
+
+
+def source_of(args: Args) -> PairSource:
+    """Where the images come from.
+
+    Raises:
+        ValueError: if fixed pairs shall be augmented.
+    """
+    source = as_source(args.images, as_distortion(args.severity), PATCH_SIZE)
+    if not args.augment:
+        return source
+    if not isinstance(source, PatchSampler):
+        raise ValueError(f"images={args.images!r} are fixed pairs; only clean photos can be augmented")
+    return replace(source, augment=True, tones=True)
 
 
 def digest_of(source: PairSource, toolbox: Toolbox, policy: Policy | Yardstick) -> str:

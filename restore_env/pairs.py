@@ -37,6 +37,9 @@ JPEG_GRID: Final = 16
 WINDOW_MARGIN: Final = 32
 """Pixels around a patch that its blur and its JPEG blocks can depend on: 10 for the kernel, 17 for the blocks."""
 
+TONE_RANGE: Final = 32
+"""Levels of 255 by which black and white points are moved at most."""
+
 CACHE_BYTES: Final = 512 * 2**20
 MAX_DRAWS: Final = 1000
 
@@ -77,6 +80,9 @@ class PatchSampler:
         distortion: how to distort; by default the paper's moderate mixture.
         patch_size: height and width of a patch in pixels.
         augment: mirror and transpose windows at random before they are distorted.
+        tones: move the black and the white point of each channel in half of the windows, by up to 32 of 255 levels, so
+            that plain areas of any brightness are met. In few photos most near-white areas are pure white, and tools
+            learn to make all of them so.
 
     Raises:
         ImageError: when no photo can be used.
@@ -86,6 +92,7 @@ class PatchSampler:
     distortion: DistortionModel = field(default_factory=lambda: SeverityDistortion("moderate"))
     patch_size: int = PATCH_SIZE
     augment: bool = False
+    tones: bool = False
 
     def __post_init__(self) -> None:
         self._unusable: set[int] = set()
@@ -94,7 +101,8 @@ class PatchSampler:
 
     def __repr__(self) -> str:
         photos = self.photos if isinstance(self.photos, FolderPhotos) else f"{len(self.photos)} photos"
-        return f"patches of {self.patch_size} pixels, augment={self.augment}, {photos!r}, {self.distortion!r}"
+        changed = f"augment={self.augment}, tones={self.tones}"
+        return f"patches of {self.patch_size} pixels, {changed}, {photos!r}, {self.distortion!r}"
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a photo, a scale, a place and a distortion."""
@@ -124,6 +132,8 @@ class PatchSampler:
         window, top, left = self.window(rng)
         if self.augment:
             window, top, left = self._turned(window, top, left, rng)
+        if self.tones and rng.random() < 0.5:
+            window = moved_tones(window, rng)
         distorted, parameters = self.distortion(window, rng)
         patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
         return Pair(distorted[patch].copy(), window[patch].copy(), parameters)
@@ -171,6 +181,12 @@ class PatchSampler:
 
     def _keep(self, index: int, factor: int, photo: ByteImage) -> None:
         self._shrunk[index, factor] = photo
+
+
+def moved_tones(window: ByteImage, rng: np.random.Generator) -> ByteImage:
+    """Move the black and the white point of each channel inwards, by up to `TONE_RANGE` levels."""
+    black, white = rng.uniform(0, TONE_RANGE, 3), 255 - rng.uniform(0, TONE_RANGE, 3)
+    return np.rint(black + window * ((white - black) / 255)).astype(np.uint8)
 
 
 def shrink_factors(side: int, patch_size: int = PATCH_SIZE) -> list[int]:

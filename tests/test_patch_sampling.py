@@ -140,6 +140,24 @@ class TestSampling:
         turned = {(a, 0, 0, b) for a in (-1, 1) for b in (-1, 1)} | {(0, a, b, 0) for a in (-1, 1) for b in (-1, 1)}
         assert ways[True] == turned
 
+    def test_tones_move_the_black_and_the_white_point_of_half_of_the_windows(self):
+        photo = np.zeros((70, 70, 3), np.uint8)
+        photo[:, 1::3], photo[:, 2::3] = 255, 100
+        sampler, generator = PatchSampler([photo], darken, tones=True), rng()
+        moved = []
+        for _ in range(200):
+            pair = sampler.sample(generator)
+            np.testing.assert_array_equal(pair.distorted, pair.reference // 2)
+            black, middle, white = (np.unique(pair.reference.reshape(-1, 3), axis=0).astype(int)[i] for i in range(3))
+            np.testing.assert_allclose(middle, black + (white - black) * (100 / 255), atol=1.01)
+            if (black > 0).any() or (white < 255).any():
+                moved.append((black, white))
+        assert len(moved) == pytest.approx(100, abs=30)  # more than four standard deviations
+        blacks, whites = np.concatenate([black for black, _ in moved]), np.concatenate([white for _, white in moved])
+        for distances in (blacks, 255 - whites):
+            assert 0 <= distances.min() < 3 and 29 < distances.max() <= 32
+        assert any(len(set(black.tolist())) == 3 for black, _ in moved)  # each channel by itself
+
 
 class TestScales:
     @pytest.mark.parametrize(

@@ -180,8 +180,8 @@ def pools_of(args: Args, toolbox: Toolbox) -> dict[int, Pairs]:
         if tool.interval is None:
             continue
         distortion = robust_distortion(distortion_of(tool.name, tool.removes, tool.interval))
-        source = PatchSampler(photos, distortion, crop)
-        identity = f"{digest_of_photos(photos)} {crop} {distortion!r}"
+        source = PatchSampler(photos, distortion, crop, tones=True)
+        identity = f"{digest_of_photos(photos)} {crop} tones {distortion!r}"
         pools[number] = prepare_pool(
             folder_of(args) / "pools", tool.name, source, identity, args.pool, args.seed, torch.get_num_threads()
         )

@@ -38,6 +38,19 @@ def test_a_log_holds_the_pairs_of_the_seed_and_what_the_policy_did(args):
     assert len(set(chains)) > 1
 
 
+def test_logs_to_train_with_hold_turned_photos_of_other_tones(args, tmp_path):
+    args = replace(args, augment=True, n=12)
+    main(args)
+    log = load_toolchain_log(args.output)
+    assert log.header.source == "moderate, photos, augmented"
+    plain = as_source(args.images, "moderate", 63)
+    pairs = draw_pairs(replace(plain, augment=True, tones=True), 12, 0)
+    assert np.array_equal(log[:].reference, pairs.reference)
+    save_pairs(tmp_path / "pairs.npz", pairs)
+    with pytest.raises(ValueError, match="only clean photos can be augmented"):
+        main(replace(args, images=str(tmp_path / "pairs.npz")))
+
+
 def test_a_fixed_policy_is_replayed_as_it_acted(args):
     main(replace(args, policy="fixed:eight,three"))
     assert load_toolchain_log(args.output)[:].chain.tolist() == [[1, 0, -1]] * 7
