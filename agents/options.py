@@ -23,7 +23,7 @@ class Options:
     targets: str = "all"
     """taken: learn from the action that was taken (deep Q-learning); all: try every tool in every state that is
     visited, and learn the value of all actions at once. A restoration tool's outcome can be computed without a step."""
-    tries: int = 0
+    tries: int = 3
     """With targets "all", how many tools are tried in a state, drawn at random, beside the one taken; 0 tries all. With
     fewer, more images are seen for the same work."""
     gamma: float = 1.0
@@ -38,9 +38,9 @@ class Options:
     """Split the network's head into the state's value and the actions' advantages (Wang et al., 2016)."""
     priority: float = 0.0
     """Exponent of prioritised replay of episodes by their largest error (Schaul et al., 2016); 0 draws evenly."""
-    decision: float = 0.0
+    decision: float = 1.0
     """Weight of a second loss, with targets "all": the expected regret of acting by the softmax of the Q-values."""
-    temperature: float = 0.1
+    temperature: float = 0.3
     """Temperature of that softmax, in units of the reward."""
     augment: bool = True
     """Mirror and transpose the images that updates see."""
@@ -75,9 +75,9 @@ class Options:
     """Steps of the environment that are remembered, in files, 12 kB each and a quarter more."""
     learning_starts: int = 500
     """Steps before the first update."""
-    episodes: int = 32
+    episodes: int = 64
     """Episodes played side by side in an iteration."""
-    updates: int = 24
+    updates: int = 32
     """Updates in an iteration."""
     stop_if_worse: bool = False
     """End an episode that falls below its input while it is played for training, as the authors' program does."""
@@ -104,9 +104,9 @@ class Options:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not more than 0")
         if self.targets == "taken" and self.tries:
-            raise ValueError("tries needs targets='all': otherwise no tool is tried")
+            raise ValueError(f"tries={self.tries} needs targets='all'; with targets='taken' give tries=0")
         if self.targets == "taken" and self.decision:
-            raise ValueError("decision needs targets='all': the regret of an action needs the value of the others")
+            raise ValueError(f"decision={self.decision} needs targets='all'; with targets='taken' give decision=0")
 
     def rate(self, progress: float, updates: int) -> float:
         """The learning rate when this share of the budget is used, after so many updates."""
@@ -129,6 +129,8 @@ def _check_share(name: str, value: float) -> None:
 
 _PAPER: Final = Options(
     targets="taken",
+    tries=0,
+    decision=0.0,
     gamma=0.99,
     double=False,
     scaled=False,
@@ -144,6 +146,7 @@ _PAPER: Final = Options(
     epsilon_share=0.5,
     replay_steps=500_000,
     learning_starts=5_000,
+    episodes=32,
     updates=22,
 )
 

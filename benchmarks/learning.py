@@ -31,10 +31,13 @@ FAST: Final = PRESETS["fast"]
 
 VARIANTS: Final[dict[str, Options]] = {
     **PRESETS,
-    "targets-taken": replace(FAST, targets="taken", decision=0.0),
+    "targets-taken": replace(FAST, targets="taken", tries=0, decision=0.0),
+    "try-all": replace(FAST, tries=0),
     "no-decision": replace(FAST, decision=0.0),
     "unscaled": replace(FAST, scaled=False),
-    "adam": replace(FAST, optimizer="adam", learning_rate=1e-3),
+    "adam": replace(FAST, optimizer="adam"),
+    "adam-1e-3": replace(FAST, optimizer="adam", learning_rate=1e-3),
+    "no-average": replace(FAST, average=0.0),
     "no-augment": replace(FAST, augment=False),
     "no-double": replace(FAST, double=False),
     "dueling": replace(FAST, dueling=True),
@@ -140,7 +143,7 @@ def text(results: dict[str, Any]) -> str:
         "",
         f"{options['minutes']:g} minutes of training each, seed {options['seed']}; gain in dB on {options['patches']} "
         f"patches of {options['severity']} distortion, of photos not trained on. All but the presets change one thing "
-        "of `fast`.",
+        "of `fast`, and what only goes with it.",
         "",
         f"| {' | '.join(head)} |",
         f"| {' | '.join(['---'] * len(head))} |",

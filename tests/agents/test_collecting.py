@@ -24,7 +24,8 @@ def started(**options) -> RestorationBatch:
 
 def played(targets: str, epsilon: float = 0.7, **options):
     generator = torch.Generator().manual_seed(3)
-    return collect(small_network(), started(**options), Options(targets=targets), epsilon, generator)
+    chosen = Options(targets=targets, tries=0, decision=0.0)
+    return collect(small_network(), started(**options), chosen, epsilon, generator)
 
 
 @pytest.mark.parametrize("targets", ["taken", "all"])
@@ -91,7 +92,7 @@ def test_an_episode_that_falls_below_its_input_can_end():
 @pytest.mark.parametrize(("targets", "tries"), [("taken", 0), ("all", 0), ("all", 1)])
 def test_the_batch_remembers_the_actions_that_were_taken(targets, tries):
     batch = started()
-    options = Options(targets=targets, tries=tries)
+    options = Options(targets=targets, tries=tries, decision=0.0)
     episodes = collect(small_network(), batch, options, 1.0, torch.Generator().manual_seed(3))
     tools = torch.where(episodes.action == STOP, -1, episodes.action)
     assert len(set(map(tuple, tools.tolist()))) > 5

@@ -22,6 +22,8 @@ from restore_env.restoration import RestorationBatch
 from restore_env.rewards import Transition
 from tools.training import Budget
 
+TAKEN = {"targets": "taken", "tries": 0, "decision": 0.0}
+
 QUICK = Options(episodes=8, updates=4, batch_size=8, learning_starts=16, target_every=10, replay_steps=90)
 
 STEADY = Options(**{**vars(QUICK), "epsilon": 0.5, "final_epsilon": 0.5, "final_rate": QUICK.learning_rate})
@@ -78,7 +80,7 @@ def same_weights(one: RecurrentQNetwork, other: RecurrentQNetwork) -> bool:
 
 @pytest.mark.parametrize(
     "options",
-    [QUICK, Options(**{**vars(QUICK), "targets": "taken", "priority": 0.6, "dueling": True, "n_step": 2})],
+    [QUICK, Options(**{**vars(QUICK), **TAKEN, "priority": 0.6, "dueling": True, "n_step": 2})],
     ids=["all", "taken"],
 )
 def test_a_training_that_was_killed_ends_as_if_it_never_had_been(options, tmp_path, one_thread):
@@ -151,7 +153,7 @@ BOTH = pytest.mark.parametrize("targets", ["all", pytest.param("taken", marks=py
 
 @BOTH
 def test_the_agent_learns_what_helps(targets, tmp_path, one_thread):
-    options = Options(targets=targets, **LEARNING)
+    options = Options(**(TAKEN if targets == "taken" else {}), **LEARNING)
     source = Shifts((-25, 25))
     problem = {"source": source, "network": small_network(width=8)}
     run = finished(new_training(tmp_path, ITERATIONS[targets], options, **problem))
@@ -162,7 +164,7 @@ def test_the_agent_learns_what_helps(targets, tmp_path, one_thread):
 
 @BOTH
 def test_a_problem_that_needs_the_previous_action_is_solved_with_memory_only(targets, tmp_path, one_thread):
-    options = Options(targets=targets, **LEARNING)
+    options = Options(**(TAKEN if targets == "taken" else {}), **LEARNING)
     gains = {}
     for kind in (RecurrentQNetwork, Memoryless):
         network = small_network(kind=kind, width=8)

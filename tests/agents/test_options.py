@@ -41,7 +41,8 @@ def test_the_papers_numbers():
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0}, "learning_rate=0 is not more than 0"),
         ({"priority": -1.0}, "priority=-1.0 is less than 0"),
-        ({"targets": "taken", "decision": 1.0}, "decision needs targets='all'"),
+        ({"targets": "taken", "tries": 0, "decision": 1.0}, "decision=1.0 needs targets='all'"),
+        ({"targets": "taken", "tries": 3}, "tries=3 needs targets='all'; with targets='taken' give tries=0"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message):

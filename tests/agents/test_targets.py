@@ -28,11 +28,11 @@ LATER = tensor([[[0.0, 0.0, 0.0], [10.0, 40.0, 0.0], [20.0, 30.0, 50.0]]])
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (Options(targets="taken", double=False, gamma=1.0), [1 + 40, 2 + 50, 3]),
-        (Options(targets="taken", double=True, gamma=1.0), [1 + 10, 2 + 30, 3]),
-        (Options(targets="taken", double=False, gamma=0.5), [1 + 20, 2 + 25, 3]),
-        (Options(targets="taken", double=False, gamma=0.5, n_step=2), [1 + 1 + 0.25 * 50, 2 + 1.5, 3]),
-        (Options(targets="taken", double=False, gamma=0.5, n_step=3), [1 + 1 + 0.75, 2 + 1.5, 3]),
+        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=1.0), [1 + 40, 2 + 50, 3]),
+        (Options(targets="taken", tries=0, decision=0.0, double=True, gamma=1.0), [1 + 10, 2 + 30, 3]),
+        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=0.5), [1 + 20, 2 + 25, 3]),
+        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=0.5, n_step=2), [1 + 1 + 0.25 * 50, 2 + 1.5, 3]),
+        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=0.5, n_step=3), [1 + 1 + 0.75, 2 + 1.5, 3]),
     ],
 )
 def test_targets_of_the_actions_taken(options, expected):
@@ -42,7 +42,7 @@ def test_targets_of_the_actions_taken(options, expected):
 
 
 def test_nothing_follows_the_end_of_an_episode():
-    wanted = targets(episode((0, 2, -1)), VALUES, LATER, Options(targets="taken", double=False, gamma=1.0))
+    wanted = targets(episode((0, 2, -1)), VALUES, LATER, Options(targets="taken", tries=0, decision=0.0, double=False, gamma=1.0))
     assert float(wanted[0, 0, 0]) == 1 + 40
     assert float(wanted[0, 1, 2]) == 2
 
@@ -50,7 +50,7 @@ def test_nothing_follows_the_end_of_an_episode():
 def test_of_actions_not_taken_the_noted_value_counts():
     known = episode()
     known = Episodes(known.image, known.action, known.reward + 0.5, known.value + 7, torch.ones(1, 3, 3).bool())
-    wanted = targets(known, VALUES, LATER, Options(gamma=0.5, double=False))
+    wanted = targets(known, VALUES, LATER, Options(gamma=0.5, double=False, decision=0.0))
     assert float(wanted[0, 0, 1]) == 0.5 + 3.5
     assert float(wanted[0, 0, 0]) == 1.5 + 20
 
@@ -59,9 +59,9 @@ def test_only_known_actions_count_in_the_loss():
     wanted = torch.zeros(1, 3, 3)
     values = torch.full((1, 3, 3), 100.0)
     values[episode().known] = tensor([0.5, -2.0, 0.0])
-    huber, errors = losses(values, wanted, episode(), Options(targets="taken"))
+    huber, errors = losses(values, wanted, episode(), Options(targets="taken", tries=0, decision=0.0))
     assert float(huber) == pytest.approx((0.125 + 1.5 + 0) / 3)
-    squared, _ = losses(values, wanted, episode(), Options(targets="taken", loss="squared"))
+    squared, _ = losses(values, wanted, episode(), Options(targets="taken", tries=0, decision=0.0, loss="squared"))
     assert float(squared) == pytest.approx((0.25 + 4 + 0) / 3)
     assert float(errors) == 2
 
@@ -71,7 +71,7 @@ def test_the_regret_falls_when_the_better_action_is_preferred():
     known = Episodes(known.image, known.action, known.reward, known.value, torch.ones(1, 3, 3).bool())
     wanted = tensor([[[1.0, 0.0, 0.0]] * 3])
     good, bad = tensor([[[1.0, 0.0, 0.0]] * 3]), tensor([[[0.0, 1.0, 0.0]] * 3])
-    plain, decided = Options(), Options(decision=2.0, temperature=0.5)
+    plain, decided = Options(decision=0.0), Options(decision=2.0, temperature=0.5)
     regret = [float(losses(v, wanted, known, decided)[0] - losses(v, wanted, known, plain)[0]) for v in (good, bad)]
     shares = tensor([2.0, 0.0, 0.0]).softmax(0)
     assert regret == pytest.approx([2 * float(1 - shares[0]), 2 * float(1 - shares[1])], abs=1e-5)
@@ -82,7 +82,7 @@ def test_the_regret_is_over_known_actions():
     played = episode()
     played = Episodes(played.image, torch.tensor([[0, 1, -1]]), played.reward, played.value, known)
     values = tensor([[[0.2, 0.1, 9.0]] * 3])
-    plain, decided = Options(), Options(decision=1.0, temperature=0.5)
+    plain, decided = Options(decision=0.0), Options(decision=1.0, temperature=0.5)
     regret = [
         float(losses(values, wanted, played, decided)[0] - losses(values, wanted, played, plain)[0])
         for wanted in (tensor([[[1.0, 0.0, 0.0]] * 3]), tensor([[[1.0, 0.0, 50.0]] * 3]))
