@@ -84,7 +84,9 @@ def _candidates(chosen: Tensor, actions: int, tries: int, generator: torch.Gener
     """The actions to try, int64 (k, n): all, or the chosen one, *stop*, which costs nothing, and some tools."""
     if not tries:
         return torch.arange(actions, device=chosen.device).unsqueeze(1).expand(-1, len(chosen))
-    drawn = torch.rand(len(chosen), actions - 1, generator=generator).argsort(1)[:, :tries].T.to(chosen.device)
+    order = torch.rand(len(chosen), actions, generator=generator).to(chosen.device)
+    order.scatter_(1, chosen.unsqueeze(1), 2.0)  # what is chosen is tried anyway, so it comes last
+    drawn = order[:, :-1].argsort(1)[:, :tries].T
     return torch.cat([chosen.unsqueeze(0), torch.full_like(chosen, actions - 1).unsqueeze(0), drawn])
 
 
