@@ -95,7 +95,7 @@ def test_the_batch_remembers_the_actions_that_were_taken(targets, tries):
     options = Options(targets=targets, tries=tries, decision=0.0)
     episodes = collect(small_network(), batch, options, 1.0, torch.Generator().manual_seed(3))
     tools = torch.where(episodes.action == STOP, -1, episodes.action)
-    assert len(set(map(tuple, tools.tolist()))) > 5
+    assert len(set(map(tuple, tools.tolist()))) > 3
     assert torch.equal(batch.toolchains, tools)
 
 
