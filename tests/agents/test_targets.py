@@ -1,5 +1,7 @@
 """Targets and losses, against numbers worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from agent_problems import small_network
@@ -21,6 +23,8 @@ def episode(actions=(0, 1, 0)) -> Episodes:
     return Episodes(image, tensor([actions]), reward, torch.zeros(1, 3, 3), known)
 
 
+TAKEN = Options(targets="taken", tries=0, decision=0.0)
+
 VALUES = tensor([[[0.0, 0.0, 0.0], [9.0, 1.0, 0.0], [0.0, 5.0, 1.0]]])
 LATER = tensor([[[0.0, 0.0, 0.0], [10.0, 40.0, 0.0], [20.0, 30.0, 50.0]]])
 
@@ -28,11 +32,11 @@ LATER = tensor([[[0.0, 0.0, 0.0], [10.0, 40.0, 0.0], [20.0, 30.0, 50.0]]])
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=1.0), [1 + 40, 2 + 50, 3]),
-        (Options(targets="taken", tries=0, decision=0.0, double=True, gamma=1.0), [1 + 10, 2 + 30, 3]),
-        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=0.5), [1 + 20, 2 + 25, 3]),
-        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=0.5, n_step=2), [1 + 1 + 0.25 * 50, 2 + 1.5, 3]),
-        (Options(targets="taken", tries=0, decision=0.0, double=False, gamma=0.5, n_step=3), [1 + 1 + 0.75, 2 + 1.5, 3]),
+        (replace(TAKEN, double=False, gamma=1.0), [1 + 40, 2 + 50, 3]),
+        (replace(TAKEN, double=True, gamma=1.0), [1 + 10, 2 + 30, 3]),
+        (replace(TAKEN, double=False, gamma=0.5), [1 + 20, 2 + 25, 3]),
+        (replace(TAKEN, double=False, gamma=0.5, n_step=2), [1 + 1 + 0.25 * 50, 2 + 1.5, 3]),
+        (replace(TAKEN, double=False, gamma=0.5, n_step=3), [1 + 1 + 0.75, 2 + 1.5, 3]),
     ],
 )
 def test_targets_of_the_actions_taken(options, expected):
@@ -42,7 +46,7 @@ def test_targets_of_the_actions_taken(options, expected):
 
 
 def test_nothing_follows_the_end_of_an_episode():
-    wanted = targets(episode((0, 2, -1)), VALUES, LATER, Options(targets="taken", tries=0, decision=0.0, double=False, gamma=1.0))
+    wanted = targets(episode((0, 2, -1)), VALUES, LATER, replace(TAKEN, double=False, gamma=1.0))
     assert float(wanted[0, 0, 0]) == 1 + 40
     assert float(wanted[0, 1, 2]) == 2
 
@@ -59,9 +63,9 @@ def test_only_known_actions_count_in_the_loss():
     wanted = torch.zeros(1, 3, 3)
     values = torch.full((1, 3, 3), 100.0)
     values[episode().known] = tensor([0.5, -2.0, 0.0])
-    huber, errors = losses(values, wanted, episode(), Options(targets="taken", tries=0, decision=0.0))
+    huber, errors = losses(values, wanted, episode(), TAKEN)
     assert float(huber) == pytest.approx((0.125 + 1.5 + 0) / 3)
-    squared, _ = losses(values, wanted, episode(), Options(targets="taken", tries=0, decision=0.0, loss="squared"))
+    squared, _ = losses(values, wanted, episode(), replace(TAKEN, loss="squared"))
     assert float(squared) == pytest.approx((0.25 + 4 + 0) / 3)
     assert float(errors) == 2
 
