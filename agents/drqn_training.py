@@ -15,7 +15,7 @@ from agents.collecting import collect
 from agents.options import Options
 from agents.replay import Replay
 from agents.scalars import scalars_of
-from agents.targets import losses, targets, turned, unrolled
+from agents.targets import losses, shifted, targets, turned, unrolled
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.pair_tensors import PairTensors
 from restore_env.pairs import Pairs, PairSource, draw_pairs
@@ -252,6 +252,9 @@ class DRQNTraining(Training):
         episodes = self.replay[places].to(self.device)
         if options.augment:
             episodes = turned(episodes, int(rng.integers(SYMMETRIES)))
+        if options.shift:
+            moves = rng.integers(-options.shift, options.shift + 1, size=(len(episodes), 2))
+            episodes = shifted(episodes, torch.from_numpy(moves).to(self.device))
         values = unrolled(self.network, episodes)
         with torch.no_grad():
             later = unrolled(self.target, episodes)

@@ -44,6 +44,8 @@ class Options:
     """Temperature of that softmax, in units of the reward."""
     augment: bool = True
     """Mirror and transpose the images that updates see."""
+    shift: int = 4
+    """Pixels by which they are moved at most, up, down, left and right."""
     loss: str = "huber"
     """huber (delta 1) or squared."""
     batch_size: int = 32
@@ -91,7 +93,7 @@ class Options:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         for name in ("n_step", "batch_size", "target_every", "replay_steps", "episodes", "updates"):
             check_whole(name, getattr(self, name), 1)
-        for name in ("learning_starts", "tries", "warm_up"):
+        for name in ("learning_starts", "tries", "warm_up", "shift"):
             check_whole(name, getattr(self, name), 0)
         for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles"):
             _check_share(name, getattr(self, name))
@@ -135,6 +137,7 @@ _PAPER: Final = Options(
     double=False,
     scaled=False,
     augment=False,
+    shift=0,
     loss="squared",
     optimizer="adam",
     average=0.0,

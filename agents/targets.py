@@ -1,5 +1,7 @@
 """What Q-values should be, given episodes, and how far they are from it."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
@@ -93,4 +95,18 @@ def turned(episodes: Episodes, symmetry: int) -> Episodes:
         image = image.flip(3)
     if symmetry & 4:
         image = image.transpose(2, 3)
-    return Episodes(image, episodes.action, episodes.reward, episodes.value, episodes.known)
+    return replace(episodes, image=image)
+
+
+def shifted(episodes: Episodes, moves: Tensor) -> Episodes:
+    """The episodes with their images moved down and right, each by its own numbers of pixels, int64 (n, 2).
+
+    What comes in from outside repeats the border (random shifts: Kostrikov et al., 2021, arXiv 2004.13649).
+    """
+    n, steps, height, width, _ = episodes.image.shape
+    rows, columns = (
+        (torch.arange(side, device=moves.device) - moves[:, axis, None]).clamp(0, side - 1)
+        for axis, side in enumerate((height, width))
+    )
+    places = torch.arange(n).view(n, 1, 1, 1), torch.arange(steps).view(1, steps, 1, 1)
+    return replace(episodes, image=episodes.image[(*places, rows[:, None, :, None], columns[:, None, None, :])])

@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_agent_and_another_does_not(tmp_path, one_t
     assert not same_weights(one.network, other.network)
 
 
-ITERATIONS = {"all": 25, "taken": 60}
+ITERATIONS = {"all": 40, "taken": 60}
 BOTH = pytest.mark.parametrize("targets", ["all", pytest.param("taken", marks=pytest.mark.slow)])
 
 

@@ -9,7 +9,7 @@ from torch import tensor
 
 from agents.options import Options
 from agents.replay import Episodes
-from agents.targets import losses, targets, turned, unrolled
+from agents.targets import losses, shifted, targets, turned, unrolled
 from restore_env.arrays import bytes_to_floats
 
 
@@ -113,3 +113,14 @@ def test_the_eight_symmetries_differ_and_keep_all_but_the_images():
     assert torch.equal(images[6], episodes.image.flip(3).transpose(2, 3))
     assert len({image.contiguous().numpy().tobytes() for image in images}) == 8
     assert turned(episodes, 5).reward is episodes.reward
+
+
+def test_shifted_images_repeat_their_border():
+    first, second = episode(), episode()
+    both = replace(first, image=torch.cat([first.image, second.image]))
+    moved = shifted(both, tensor([[2, 0], [0, -3]]))
+    assert torch.equal(moved.image[0, :, 2:], first.image[0, :, :-2])
+    assert torch.equal(moved.image[0, :, :2], first.image[0, :, :1].expand(-1, 2, -1, -1))
+    assert torch.equal(moved.image[1, :, :, :-3], second.image[0, :, :, 3:])
+    assert torch.equal(moved.image[1, :, :, -3:], second.image[0, :, :, -1:].expand(-1, -1, 3, -1))
+    assert moved.reward is both.reward
