@@ -1,6 +1,6 @@
 """Deep recurrent Q-learning (paper, section 3.2), with everything it needs to stop and go on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from agents.collecting import collect
 from agents.options import Options
+from agents.perception import BATCH, Glances, Perception, draw_glances
 from agents.replay import Replay
 from agents.scalars import scalars_of
 from agents.targets import losses, shifted, targets, turned, unrolled
@@ -84,11 +85,11 @@ class AgentStatus:
         return found
 
 
-def new_optimizer(network: RecurrentQNetwork, options: Options) -> torch.optim.Optimizer:
-    """An optimizer of the network's parameters."""
+def new_optimizer(parameters: Iterable[nn.Parameter], options: Options) -> torch.optim.Optimizer:
+    """An optimizer of those parameters."""
     if options.optimizer == "soap":
-        return MatrixSOAP(network.parameters(), options.learning_rate)
-    return torch.optim.Adam(network.parameters(), options.learning_rate)
+        return MatrixSOAP(parameters, options.learning_rate)
+    return torch.optim.Adam(parameters, options.learning_rate)
 
 
 class DRQNTraining(Training):
@@ -132,7 +133,9 @@ class DRQNTraining(Training):
         self.best_network = deepcopy(network)
         self.best_gain = float("-inf")
         self.best_share: float | None = None
-        self.optimizer = new_optimizer(network, options)
+        self.perception = Perception(network, seed).to(next(network.parameters()).device)
+        learnt = [*network.parameters(), *(self.perception.parameters() if options.perception else ())]
+        self.optimizer = new_optimizer(learnt, options)
         self.updates = self.steps = 0
         self.loss: float | None = None
         self.device = next(network.parameters()).device
@@ -159,10 +162,14 @@ class DRQNTraining(Training):
         margin = self.replay.slots - self.replay.capacity
         if self.replay.count + self.options.episodes - self._saved > margin:
             self.save()  # what is written now would else replace what the last checkpoint may draw from
-        self._play()
-        if self.steps >= self.options.learning_starts:
+        glances = self._glance()
+        if glances is None or self.progress >= self.options.glance_share:
+            self._play()
+        plays = bool(self.steps) and self.steps >= self.options.learning_starts
+        if plays or glances is not None:
             rng = np.random.default_rng([self.seed, 1, self.iteration])
-            self.loss = float(torch.stack([self._update(rng) for _ in range(self.options.updates)]).mean())
+            found = [self._update(rng, plays, glances) for _ in range(self.options.updates)]
+            self.loss = float(torch.stack(found).mean())
         self.iteration += 1
 
     def save(self) -> None:
@@ -209,6 +216,7 @@ class DRQNTraining(Training):
             "network_weights": self.network.state_dict(),
             "target_weights": self.target.state_dict(),
             "average_weights": self.average.state_dict(),
+            "perception_weights": self.perception.state_dict(),
             "best_weights": self.best_network.state_dict(),
             "best_gain": self.best_gain,
             "best_share": self.best_share,
@@ -223,6 +231,7 @@ class DRQNTraining(Training):
         self.network.load_state_dict(state["network_weights"])
         self.target.load_state_dict(state["target_weights"])
         self.average.load_state_dict(state["average_weights"])
+        self.perception.load_state_dict(state["perception_weights"])
         self.best_network.load_state_dict(state["best_weights"])
         self.best_gain, self.best_share = state["best_gain"], state["best_share"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -246,7 +255,34 @@ class DRQNTraining(Training):
         self.steps += int((episodes.action >= 0).sum())
         self.replay.add(episodes)
 
-    def _update(self, rng: np.random.Generator) -> Tensor:
+    def _glance(self) -> Glances | None:
+        if not self.options.perception:
+            return None
+        count = self.options.glances
+        numbers = range(self.iteration * count, (self.iteration + 1) * count)
+        return draw_glances(self.source, numbers, self.seed, self.device)
+
+    def _update(self, rng: np.random.Generator, plays: bool, glances: Glances | None) -> Tensor:
+        loss = torch.zeros((), device=self.device)
+        if plays:
+            loss = loss + self._loss_of_play(rng)
+        if glances is not None:
+            chosen = torch.from_numpy(rng.integers(len(glances.image), size=BATCH)).to(self.device)
+            some = Glances(*(values[chosen] for values in glances))
+            loss = loss + self.options.perception * self.perception.loss(self.network, some)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.rate(self.progress, self.updates)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        self.optimizer.step()
+        self.updates += 1
+        update_average(self.average, self.network, self.options.average, self.updates)
+        if self.updates % self.options.target_every == 0:
+            self.target.load_state_dict(self.network.state_dict())
+        return loss.detach()
+
+    def _loss_of_play(self, rng: np.random.Generator) -> Tensor:
         options = self.options
         places, weights = self.replay.draw(options.batch_size, rng, options.priority)
         episodes = self.replay[places].to(self.device)
@@ -259,20 +295,10 @@ class DRQNTraining(Training):
         with torch.no_grad():
             later = unrolled(self.target, episodes)
         single, errors = losses(values, targets(episodes, values, later, options), episodes, options)
-        loss = (weights.to(self.device) * single).mean()
-        for group in self.optimizer.param_groups:
-            group["lr"] = options.rate(self.progress, self.updates)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
-        self.optimizer.step()
         if options.priority:
-            self.replay.priority[places] = errors.cpu().numpy() + 1e-3
-        self.updates += 1
-        update_average(self.average, self.network, options.average, self.updates)
-        if self.updates % options.target_every == 0:
-            self.target.load_state_dict(self.network.state_dict())
-        return loss.detach()
+            self.replay.priority[places] = errors.detach().cpu().numpy() + 1e-3
+        loss: Tensor = (weights.to(self.device) * single).mean()
+        return loss
 
     def _share(self, evaluation: Evaluation) -> float | None:
         gain, count = self.oracle_gain or (0.0, 0)

@@ -42,6 +42,13 @@ class Options:
     """Weight of a second loss, with targets "all": the expected regret of acting by the softmax of the Q-values."""
     temperature: float = 0.3
     """Temperature of that softmax, in units of the reward."""
+    perception: float = 10.0
+    """Weight of a third loss: how well a linear layer reads the strengths of blur, noise and JPEG off the network's
+    description of fresh patches. Left out where images come without them."""
+    glances: int = 256
+    """Fresh patches in an iteration for that."""
+    glance_share: float = 0.15
+    """Share of the budget in which nothing else is learnt."""
     augment: bool = True
     """Mirror and transpose the images that updates see."""
     shift: int = 4
@@ -91,15 +98,15 @@ class Options:
         check_choice("loss", self.loss, LOSSES)
         check_choice("rates", self.rates, RATES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        for name in ("n_step", "batch_size", "target_every", "replay_steps", "episodes", "updates"):
+        for name in ("n_step", "batch_size", "target_every", "replay_steps", "episodes", "updates", "glances"):
             check_whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "tries", "warm_up", "shift"):
             check_whole(name, getattr(self, name), 0)
-        for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles"):
+        for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles", "glance_share"):
             _check_share(name, getattr(self, name))
         if not 0 <= self.average < 1:
             raise ValueError(f"average={self.average} is not in [0, 1)")
-        for name in ("priority", "decision"):
+        for name in ("priority", "decision", "perception"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} is less than 0")
         for name in ("learning_rate", "final_rate", "clip", "temperature"):
@@ -133,6 +140,7 @@ _PAPER: Final = Options(
     targets="taken",
     tries=0,
     decision=0.0,
+    perception=0.0,
     gamma=0.99,
     double=False,
     scaled=False,

@@ -5,18 +5,21 @@ import shutil
 import signal
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from agent_problems import Memoryless, Shifts, White, hidden_toolbox, shift_toolbox, small_network
+from agent_problems import SIDE, Memoryless, Shifts, White, hidden_toolbox, shift_toolbox, small_network
 
 from agents.drqn_training import DRQNTraining
 from agents.options import Options
+from restore_env.distortions import GaussianNoise
 from restore_env.evaluation import evaluate
-from restore_env.pairs import draw_pairs
+from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.restoration import RestorationBatch
 from restore_env.rewards import Transition
@@ -139,6 +142,25 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, one_thread):
     again = new_training(tmp_path / "stopped", 12)
     assert again.iteration == 5
     assert same_weights(finished(again).network, expected.network)
+
+
+def test_perception_comes_first_and_goes_on_where_it_was(tmp_path, one_thread):
+    photo = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    problem = {"source": PatchSampler([photo], GaussianNoise(5, 50), SIDE)}
+    options = replace(QUICK, perception=1.0, glances=8, glance_share=0.4)
+    expected = finished(new_training(tmp_path / "whole", 6, options, **problem))
+    asked = count()
+    stopped = new_training(tmp_path / "stopped", 6, options, **problem)
+    first = deepcopy(stopped.network)
+    assert not stopped.run(silent, stopping=lambda: next(asked) == 3)
+    assert (stopped.steps, stopped.updates) == (0, 12)
+    assert not same_weights(stopped.network, first)
+    again = finished(new_training(tmp_path / "stopped", 6, options, **problem))
+    assert again.steps > 0
+    assert same_weights(again.network, expected.network)
+    assert torch.equal(again.perception.read.weight, expected.perception.read.weight)
+    new = new_training(tmp_path / "new", 6, options, **problem)
+    assert not torch.equal(again.perception.read.weight, new.perception.read.weight)
 
 
 def test_the_same_seed_gives_the_same_agent_and_another_does_not(tmp_path, one_thread):

@@ -179,7 +179,9 @@ def test_missing_weights(folder):
 
 def test_unknown_toolbox_lists_the_known(tmp_path):
     for name in ("rl-restore-13", tmp_path):
-        with pytest.raises(ValueError, match="'rl-restore-12', 'classical' nor a folder with a toolbox.json") as caught:
+        with pytest.raises(
+            ValueError, match="'rl-restore-12', 'rl-restore-12-separate', 'classical' nor a folder with a toolbox.json"
+        ) as caught:
             load_toolbox(name)
         assert f"toolbox={str(name)!r}" in str(caught.value)
     with pytest.raises(TypeError, match="toolbox=5 is not a name, a folder or a Toolbox"):
