@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable ".[train,dev]"
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## restore distorted photos with every baseline; writes demo.png
+demo: $(STAMP)  ## restore distorted photos with every policy; writes demo.png
 	$(BIN)/restore-env demo
 
 test: $(STAMP)  ## run all tests, the slow ones too

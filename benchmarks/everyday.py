@@ -16,7 +16,7 @@ import tyro
 from benchmarks.report import half_interval, results_of, write_results
 from benchmarks.toolbox import measurable, own_distortion
 from restore_env.checks import check_whole
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX
+from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.distortions import MixedDistortion, everyday
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.files import make_folders
@@ -35,7 +35,7 @@ class Args:
     """Folder of clean photos that nothing was trained on."""
     output: Path
     """Results to write, ending in .json; the table is written beside it as .md."""
-    policy: str = DEFAULT_POLICY
+    policy: str = RESTORING_POLICY
     """Name or folder of a policy."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 
 import restore_env
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, EVERYDAY, MAX_STEPS, SEVERITIES
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, EVERYDAY, MAX_STEPS, RESTORING_POLICY, SEVERITIES
 from restore_env.errors import FormatError, ImageError, ToolError
 from restore_env.files import write_text
 from restore_env.progress import progress_bar
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from restore_env.evaluation import Evaluation
 
 _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, show_default=True, help="Name or folder of a toolbox.")
-_POLICY = click.option(
+_policy = partial(
+    click.option,
     "--policy",
-    default=DEFAULT_POLICY,
     show_default=True,
     help="Name or folder of a policy, or a .zip of SB3 (loading one can run code).",
 )
@@ -85,7 +85,7 @@ def commands() -> None:
 @click.option("--severity", type=click.Choice([*SEVERITIES, EVERYDAY]), default="moderate", show_default=True)
 @_SEED
 def demo(output: Path, severity: str, seed: int) -> None:
-    """Show every baseline: a table and a picture."""
+    """Show every policy at work: a table and a picture."""
     from restore_env.demo import PICTURE_POLICY, demo_picture, demo_table
     from restore_env.images import write_image
 
@@ -100,7 +100,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
 @click.option("-o", "--output", type=_FILE, help="File to write, or folder for several; by default NAME-restored.")
 @_output("--steps", help="JSON file for the steps taken, with the votes of the patches.")
-@_POLICY
+@_policy(default=RESTORING_POLICY)
 @_TOOLBOX
 @_STEPS
 @_DEVICE
@@ -144,7 +144,7 @@ def restore(
 @click.option(
     "--oracle", type=click.IntRange(1), metavar="N", help="Also find the best toolchains of the first N pairs."
 )
-@_POLICY
+@_policy(default=DEFAULT_POLICY)
 @_TOOLBOX
 @_STEPS
 @_DEVICE

@@ -4,7 +4,11 @@ from typing import Final
 
 ENV_ID: Final = "ImageRestore-v0"
 DEFAULT_TOOLBOX: Final = "rl-restore-12"
-DEFAULT_POLICY: Final = "best-fixed"
+DEFAULT_POLICY: Final = "drqn"
+"""For measuring and showing: trained on moderate mixtures, as in the paper."""
+
+RESTORING_POLICY: Final = "drqn-any"
+"""For photos of unknown history: trained on all that a photo may have suffered, so that it leaves good ones alone."""
 
 PATCH_SIZE: Final = 63
 """Height and width in pixels of what an agent looks at (section 4.1)."""

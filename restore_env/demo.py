@@ -1,4 +1,4 @@
-"""What `restore-env demo` shows: a table of every baseline on a few patches, and one at work as a picture."""
+"""What `restore-env demo` shows: a table of every policy on a few patches, and one at work as a picture."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from restore_env.arrays import images_to_tensor
-from restore_env.constants import PATCH_SIZE
+from restore_env.constants import DEFAULT_POLICY, PATCH_SIZE
 from restore_env.distortions import ByteImage, as_distortion
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.images import embedded_photos
@@ -23,20 +23,22 @@ TABLE_PATCHES: Final = 4
 CROP_SIZE: Final = 3 * PATCH_SIZE
 """Height and width in pixels of the crops in the picture: nine patches that vote."""
 
-PICTURE_POLICY: Final = "greedy"
+PICTURE_POLICY: Final = DEFAULT_POLICY
 
 POLICIES: Final = {
     "stop": "leaves the image as it is",
     "random": "any action",
     "best-single": "the same tool for every image",
     "best-fixed": "the same toolchain for every image",
+    "drqn": "the agent: looks at the image, picks a tool",
+    "drqn-any": "the same for photos of any history",
     "greedy": "knows the reference: best next tool",
     "oracle": "knows the reference: best of all toolchains",
 }
 
 
 def demo_table(severity: str, seed: int, progress: Callable[[float], None]) -> Table:
-    """Every baseline with the shipped toolbox, on the same distorted patches."""
+    """Every policy with the shipped toolbox, on the same distorted patches."""
     tools = load_toolbox()
     pairs = draw_pairs(PatchSampler(embedded_photos(), as_distortion(severity)), TABLE_PATCHES, seed)
     title = f"{len(pairs)} patches of {PATCH_SIZE}x{PATCH_SIZE} pixels, {severity} distortion, toolbox {tools.name}"

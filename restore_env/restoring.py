@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, RESTORING_POLICY
 from restore_env.images import AnyImage, check_image
 from restore_env.policies import Policy, Yardstick, load_policy, play
 from restore_env.restoration import RestorationBatch
@@ -29,7 +29,7 @@ class Restored(NamedTuple):
 
 def restore(
     image: AnyImage,
-    policy: Any = DEFAULT_POLICY,
+    policy: Any = RESTORING_POLICY,
     toolbox: Any = DEFAULT_TOOLBOX,
     *,
     max_steps: int = MAX_STEPS,
