@@ -29,7 +29,7 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
     mixed = mixture(plain, singles)
     source = as_source(photos, mixed, PATCH_SIZE)
     if isinstance(source, PatchSampler):
-        source = replace(source, tones=True)
+        source = replace(source, colours=True)
     if validation:
         return source, as_source(validation, plain, PATCH_SIZE)
     if not isinstance(source, PatchSampler):

@@ -20,7 +20,7 @@ from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PA
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
 from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
+from restore_env.pairs import FINE_SHRINK_FACTORS, Pairs, PairSource, PatchSampler, as_source, draw_pairs
 from restore_env.policies import Policy, RandomPolicy, RecurrentQPolicy, Yardstick, load_policy, play
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
@@ -48,7 +48,7 @@ class Args:
     severity: str = "moderate"
     """Of the distortion of clean photos: mild, moderate, severe, any or everyday."""
     augment: bool = False
-    """Mirror and transpose clean photos and move their tones at random: for logs that tools are trained with."""
+    """Mirror, transpose, recolour and shrink clean photos at random: for logs that tools are trained with."""
     n: int = 20_000
     """Toolchains, for a pairs file its pairs at most."""
     max_steps: int = MAX_STEPS
@@ -114,7 +114,7 @@ def source_of(args: Args) -> PairSource:
         return source
     if not isinstance(source, PatchSampler):
         raise ValueError(f"images={args.images!r} are fixed pairs; only clean photos can be augmented")
-    return replace(source, augment=True, tones=True)
+    return replace(source, augment=True, colours=True, factors=FINE_SHRINK_FACTORS)
 
 
 def digest_of(source: PairSource, toolbox: Toolbox, policy: Policy | Yardstick) -> str:

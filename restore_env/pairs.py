@@ -26,7 +26,10 @@ from restore_env.images import (
     warn_skipped,
 )
 
-SHRINK_FACTORS: Final = (1, 2, 3, 4)
+SHRINK_FACTORS: Final = (1.0, 2.0, 3.0, 4.0)
+FINE_SHRINK_FACTORS: Final = (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0)
+"""For training tools: photos in more sizes."""
+
 SHRUNK_SIDE: Final = (320, 1080)
 """A photo is shrunk by any of the factors that leaves its shorter side within these bounds, in pixels. The authors
 shrank DIV2K by 2, 3 and 4, to shorter sides of about 340 to 700."""
@@ -80,9 +83,10 @@ class PatchSampler:
         distortion: how to distort; by default the paper's moderate mixture.
         patch_size: height and width of a patch in pixels.
         augment: mirror and transpose windows at random before they are distorted.
-        tones: move the black and the white point of each channel in half of the windows, by up to 32 of 255 levels, so
-            that plain areas of any brightness are met. In few photos most near-white areas are pure white, and tools
-            learn to make all of them so.
+        colours: in half of the windows exchange the channels at random and move the black and the white point of each
+            by up to 32 of 255 levels, so that few photos show many colours. In few photos most near-white areas, for
+            example, are pure white, and tools learn to make all of them so.
+        factors: by which photos are shrunk, each where it leaves the shorter side between 320 and 1080 pixels.
 
     Raises:
         ImageError: when no photo can be used.
@@ -92,16 +96,18 @@ class PatchSampler:
     distortion: DistortionModel = field(default_factory=lambda: SeverityDistortion("moderate"))
     patch_size: int = PATCH_SIZE
     augment: bool = False
-    tones: bool = False
+    colours: bool = False
+    factors: Sequence[float] = SHRINK_FACTORS
 
     def __post_init__(self) -> None:
         self._unusable: set[int] = set()
-        self._shrunk: LRUCache[tuple[int, int], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
+        self._shrunk: LRUCache[tuple[int, float], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
         self._sides: dict[int, int] = {}
 
     def __repr__(self) -> str:
         photos = self.photos if isinstance(self.photos, FolderPhotos) else f"{len(self.photos)} photos"
-        changed = f"augment={self.augment}, tones={self.tones}"
+        factors = ", ".join(f"{factor:g}" for factor in self.factors)
+        changed = f"augment={self.augment}, colours={self.colours}, shrunk by {factors}"
         return f"patches of {self.patch_size} pixels, {changed}, {photos!r}, {self.distortion!r}"
 
     def sample(self, rng: np.random.Generator) -> Pair:
@@ -132,8 +138,8 @@ class PatchSampler:
         window, top, left = self.window(rng)
         if self.augment:
             window, top, left = self._turned(window, top, left, rng)
-        if self.tones and rng.random() < 0.5:
-            window = moved_tones(window, rng)
+        if self.colours and rng.random() < 0.5:
+            window = recoloured(window, rng)
         distorted, parameters = self.distortion(window, rng)
         patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
         return Pair(distorted[patch].copy(), window[patch].copy(), parameters)
@@ -156,7 +162,8 @@ class PatchSampler:
             try:
                 if index not in self._sides:
                     self._sides[index] = self._measure(index)
-                return self._scaled(index, int(rng.choice(shrink_factors(self._sides[index], self.patch_size))))
+                factors = shrink_factors(self._sides[index], self.patch_size, self.factors)
+                return self._scaled(index, float(rng.choice(factors)))
             except ImageError as error:
                 warn_skipped(error)
                 self._unusable.add(index)
@@ -170,39 +177,40 @@ class PatchSampler:
         if side < self.patch_size:
             size = self.patch_size
             raise ImageError(f"{name}: {photo.shape[1]}x{photo.shape[0]} pixels, less than {size}x{size}")
-        if 1 in shrink_factors(side, self.patch_size):  # saves reading the file again
+        if 1 in shrink_factors(side, self.patch_size, self.factors):  # saves reading the file again
             self._keep(index, 1, photo)
         return side
 
-    def _scaled(self, index: int, factor: int) -> ByteImage:
+    def _scaled(self, index: int, factor: float) -> ByteImage:
         if (index, factor) not in self._shrunk:
             self._keep(index, factor, shrink(self.photos[index], factor))
         return self._shrunk[index, factor]
 
-    def _keep(self, index: int, factor: int, photo: ByteImage) -> None:
+    def _keep(self, index: int, factor: float, photo: ByteImage) -> None:
         self._shrunk[index, factor] = photo
 
 
-def moved_tones(window: ByteImage, rng: np.random.Generator) -> ByteImage:
-    """Move the black and the white point of each channel inwards, by up to `TONE_RANGE` levels."""
+def recoloured(window: ByteImage, rng: np.random.Generator) -> ByteImage:
+    """Exchange the channels and move the black and the white point of each inwards, by up to `TONE_RANGE` levels."""
+    order = rng.permutation(3)
     black, white = rng.uniform(0, TONE_RANGE, 3), 255 - rng.uniform(0, TONE_RANGE, 3)
-    return np.rint(black + window * ((white - black) / 255)).astype(np.uint8)
+    return np.rint(black + window[..., order] * ((white - black) / 255)).astype(np.uint8)
 
 
-def shrink_factors(side: int, patch_size: int = PATCH_SIZE) -> list[int]:
-    """The factors by which a photo whose shorter side has `side` pixels may be shrunk before a patch is cut."""
+def shrink_factors(side: int, patch_size: int = PATCH_SIZE, factors: Sequence[float] = SHRINK_FACTORS) -> list[float]:
+    """Those by which a photo whose shorter side has `side` pixels may be shrunk before a patch is cut."""
     smallest, largest = SHRUNK_SIDE
-    factors = [factor for factor in SHRINK_FACTORS if max(smallest, patch_size) <= side // factor <= largest]
-    too_large = side // max(SHRINK_FACTORS) > max(largest, patch_size)
-    return factors or [max(SHRINK_FACTORS) if too_large else 1]
+    fitting = [factor for factor in factors if max(smallest, patch_size) <= side // factor <= largest]
+    too_large = side // max(factors) > max(largest, patch_size)
+    return fitting or [max(factors) if too_large else 1]
 
 
-def shrink(photo: ByteImage, factor: int) -> ByteImage:
-    """Shrink a uint8 (h, w, 3) photo by a whole factor, averaging the pixels that fall together."""
+def shrink(photo: ByteImage, factor: float) -> ByteImage:
+    """Shrink a uint8 (h, w, 3) photo by a factor, averaging the pixels that fall together."""
     if factor == 1:
         return photo
     height, width = photo.shape[:2]
-    size = (width // factor, height // factor)
+    size = (int(width // factor), int(height // factor))
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

@@ -1,5 +1,7 @@
 """Patches cut from clean photos and distorted."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from located import darken, located_photo, place, rng
@@ -140,10 +142,10 @@ class TestSampling:
         turned = {(a, 0, 0, b) for a in (-1, 1) for b in (-1, 1)} | {(0, a, b, 0) for a in (-1, 1) for b in (-1, 1)}
         assert ways[True] == turned
 
-    def test_tones_move_the_black_and_the_white_point_of_half_of_the_windows(self):
+    def test_colours_move_the_black_and_the_white_point_of_half_of_the_windows(self):
         photo = np.zeros((70, 70, 3), np.uint8)
         photo[:, 1::3], photo[:, 2::3] = 255, 100
-        sampler, generator = PatchSampler([photo], darken, tones=True), rng()
+        sampler, generator = PatchSampler([photo], darken, colours=True), rng()
         moved = []
         for _ in range(200):
             pair = sampler.sample(generator)
@@ -157,6 +159,15 @@ class TestSampling:
         for distances in (blacks, 255 - whites):
             assert 0 <= distances.min() < 3 and 29 < distances.max() <= 32
         assert any(len(set(black.tolist())) == 3 for black, _ in moved)  # each channel by itself
+
+    def test_colours_exchange_the_channels_of_half_of_the_windows(self):
+        photo = np.tile(np.array([40, 120, 200], np.uint8), (70, 70, 1))
+        sampler, generator = PatchSampler([photo], darken, colours=True), rng()
+        orders = [tuple(np.argsort(sampler.sample(generator).reference[0, 0]).tolist()) for _ in range(300)]
+        counts = {order: orders.count(order) for order in permutations(range(3))}
+        plain = counts.pop((0, 1, 2))
+        assert plain == pytest.approx(175, abs=35)  # the half that stays, and a sixth of the other
+        assert all(count == pytest.approx(25, abs=19) for count in counts.values())
 
 
 class TestScales:
@@ -182,6 +193,14 @@ class TestScales:
         # A ramp of whole numbers is known to one step.
         assert {round(step / 10) for step in steps} == {1, 2}
         assert all(min(abs(step - 10), abs(step - 20)) <= 1 for step in steps)
+
+    def test_factors_of_ones_own(self):
+        photo = np.zeros((640, 640, 3), np.uint8)
+        photo[..., 0] = np.arange(640) // 4
+        sampler, generator = PatchSampler([photo], darken, factors=(1.0, 1.6)), rng()
+        rises = {int(np.ptp(sampler.sample(generator).reference[0, :, 0])) for _ in range(40)}
+        assert min(rises) in (15, 16) and max(rises) in (24, 25)  # 62 pixels of the photo, or of one 1.6 times smaller
+        assert "shrunk by 1, 1.6" in repr(sampler)
 
     def test_shrinking_averages(self):
         photo = rng().integers(256, size=(60, 49, 3), dtype=np.uint8)

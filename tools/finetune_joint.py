@@ -20,7 +20,7 @@ from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PatchSampler
+from restore_env.pairs import FINE_SHRINK_FACTORS, Pairs, PatchSampler
 from restore_env.toolbox import Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import toolbox_folder
 from restore_env.toolchain_log import ToolchainLog, load_toolchain_log
@@ -180,8 +180,8 @@ def pools_of(args: Args, toolbox: Toolbox) -> dict[int, Pairs]:
         if tool.interval is None:
             continue
         distortion = robust_distortion(distortion_of(tool.name, tool.removes, tool.interval))
-        source = PatchSampler(photos, distortion, crop, tones=True)
-        identity = f"{digest_of_photos(photos)} {crop} tones {distortion!r}"
+        source = PatchSampler(photos, distortion, crop, colours=True, factors=FINE_SHRINK_FACTORS)
+        identity = f"{digest_of_photos(photos)} {source!r}"
         pools[number] = prepare_pool(
             folder_of(args) / "pools", tool.name, source, identity, args.pool, args.seed, torch.get_num_threads()
         )

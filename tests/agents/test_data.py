@@ -12,7 +12,7 @@ def test_every_tenth_photo_is_kept_aside(photo_folder):
     training, aside = sources(str(photo_folder), "", "moderate", 0)
     assert (len(training.photos), len(aside.photos)) == (2, 1)
     assert not set(training.photos.paths) & set(aside.photos.paths)
-    assert training.tones and not aside.tones
+    assert training.colours and not aside.colours
     training, aside = sources("embedded", "", "mild", 0.5)
     assert (len(training.photos), len(aside.photos)) == (4, 1)
     assert len(aside.sample(np.random.default_rng(0)).distortion) == 3  # measured on the severity alone

@@ -10,7 +10,7 @@ import pytest
 import agents.log_toolchains as module
 from agents.log_toolchains import Args, main
 from restore_env import evaluate, load_toolchain_log
-from restore_env.pairs import Pairs, as_source, draw_pairs, save_pairs
+from restore_env.pairs import FINE_SHRINK_FACTORS, Pairs, as_source, draw_pairs, save_pairs
 from restore_env.toolbox import load_toolbox, save_toolbox
 from tools.stopping import Stopped
 
@@ -38,13 +38,13 @@ def test_a_log_holds_the_pairs_of_the_seed_and_what_the_policy_did(args):
     assert len(set(chains)) > 1
 
 
-def test_logs_to_train_with_hold_turned_photos_of_other_tones(args, tmp_path):
+def test_logs_to_train_with_hold_turned_photos_of_other_colours_and_sizes(args, tmp_path):
     args = replace(args, augment=True, n=12)
     main(args)
     log = load_toolchain_log(args.output)
     assert log.header.source == "moderate, photos, augmented"
     plain = as_source(args.images, "moderate", 63)
-    pairs = draw_pairs(replace(plain, augment=True, tones=True), 12, 0)
+    pairs = draw_pairs(replace(plain, augment=True, colours=True, factors=FINE_SHRINK_FACTORS), 12, 0)
     assert np.array_equal(log[:].reference, pairs.reference)
     save_pairs(tmp_path / "pairs.npz", pairs)
     with pytest.raises(ValueError, match="only clean photos can be augmented"):
