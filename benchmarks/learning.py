@@ -40,6 +40,7 @@ VARIANTS: Final[dict[str, Options]] = {
     "no-average": replace(FAST, average=0.0),
     "no-augment": replace(FAST, augment=False, shift=0),
     "no-shift": replace(FAST, shift=0),
+    "no-perception": replace(FAST, perception=0.0),
     "no-double": replace(FAST, double=False),
     "dueling": replace(FAST, dueling=True),
     "3-step": replace(FAST, n_step=3),

@@ -106,7 +106,7 @@ RECIPES: Final = {
 """The recipes of single tools, by name."""
 
 JOINT_RECIPES: Final = {
-    "fast": Recipe(learning_rate=1e-3, batch_size=32, average=0.995),
+    "fast": Recipe(learning_rate=1e-3, batch_size=16),
     # Paper, section 3.4 and Algorithm 1: M = 64 whole patches, a step of 1e-4 along the gradient of the summed loss.
     # Unclipped, those steps diverge at once; clipped as the single tools' gradients are, they do not.
     "paper": Recipe(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from restore_env.metrics import psnr
 from restore_env.toolbox.tool import Tool
 from tools.averaging import update_average
+from tools.digests import digest_of_weights
 from tools.recipes import Recipe
 from tools.specs import ToolSpec
 from tools.training import Budget, Progress, Training
@@ -45,6 +46,7 @@ class ToolTraining(Training):
         recipe: how it is trained.
         seed: of the first weights.
         bfloat16: whether convolutions compute in bfloat16 (the weights stay in float32).
+        start: network of the same sizes to begin with, instead of random weights.
     """
 
     spec: ToolSpec
@@ -56,6 +58,7 @@ class ToolTraining(Training):
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     bfloat16: bool = False
+    start: nn.Module | None = None
 
     def __post_init__(self) -> None:
         self.device = self.validation[0].device
@@ -128,10 +131,13 @@ class ToolTraining(Training):
 
     def _new_network(self) -> nn.Module:
         network = self.spec.network(self.seed)
-        with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                if name.split(".")[0] in ("conv3", "conv2a", "conv2d"):
-                    parameter.mul_(self.recipe.branch_scale)
+        if self.start is not None:
+            network.load_state_dict(self.start.state_dict())
+        else:
+            with torch.no_grad():
+                for name, parameter in network.named_parameters():
+                    if name.split(".")[0] in ("conv3", "conv2a", "conv2d"):
+                        parameter.mul_(self.recipe.branch_scale)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
     def settings(self) -> dict[str, Any]:
@@ -142,4 +148,5 @@ class ToolTraining(Training):
             "seed": self.seed,
             "data": self.data,
             "precision": "bfloat16" if self.bfloat16 else "float32",
+            "start": "" if self.start is None else digest_of_weights([self.start]),
         }

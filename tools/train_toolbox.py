@@ -57,6 +57,9 @@ class Args:
     """What the tools are: rl-restore-6, rl-restore-12, rl-restore-18, or a JSON file (see docs/train-tools.md)."""
     tools: tuple[str, ...] = ()
     """Names of the tools to train, such as noise-3 blur-1; by default all."""
+    start: str = ""
+    """Toolbox, by name or folder, whose tools of the same names to go on from instead of random weights: so shipped
+    tools are fitted to photos of your own."""
     minutes: float = 10.0
     """Minutes of training a tool."""
     iterations: int | None = None
@@ -101,6 +104,8 @@ def main(args: Args) -> Toolbox | None:
     check(args)
     spec = load_spec(args.toolbox)
     specs = spec.chosen(args.tools)
+    for tool in specs:
+        start_of(tool, args)
     make_folders(args.output, folder_of(args))
     for tool in specs:
         if needs_pool(tool, args):
@@ -209,12 +214,30 @@ def train_one(spec: ToolSpec, args: Args, stopping: Callable[[], bool]) -> Train
         recipe,
         args.seed,
         computes_bfloat16(args),
+        start_of(spec, args),
     )
     with TrainingLog(folder / "tensorboard" / spec.name, run.iteration) as log:
         if not run.run(log.report, stopping):
             return None
     before, after = run.validate()
     return TrainedTool(run.tool, before, after, run.iteration, run.seconds, record_of(args, training))
+
+
+def start_of(spec: ToolSpec, args: Args) -> torch.nn.Module | None:
+    """The network that a tool's training goes on from, if it does not begin with random weights.
+
+    Raises:
+        ValueError: if the toolbox named has no such tool, or one of other sizes.
+    """
+    if not args.start:
+        return None
+    tools = {tool.name: tool.module for tool in load_toolbox(args.start)}
+    if spec.name not in tools:
+        raise ValueError(f"start={args.start!r} has no tool {spec.name!r}; it has {', '.join(tools)}")
+    network, new = tools[spec.name], spec.network(0)
+    if type(network) is not type(new) or network.arguments != new.arguments:
+        raise ValueError(f"start={args.start!r}: its tool {spec.name!r} is not the {spec.architecture} network wanted")
+    return network
 
 
 def batches_of(spec: ToolSpec, args: Args) -> Batches:
@@ -297,6 +320,7 @@ def record_of(args: Args, photos: FolderPhotos) -> dict[str, Any]:
     return {
         "photos": f"{args.licence} ({len(photos)} photos)",
         "recipe": {"name": args.recipe, **asdict(recipe_of(args))},
+        **({"start": Path(args.start).name} if args.start else {}),
         "pool": args.pool,
         "robust": args.robust,
         "seed": args.seed,

@@ -151,6 +151,27 @@ class TestMain:
         train_toolbox.main(args(tools=("denoise",), iterations=5))
         assert records(tmp_path / "mine")["denoise"]["iterations"] == 5
 
+    def test_tools_of_another_toolbox_are_gone_on_from(self, args, quick, tmp_path):
+        first = train_toolbox.main(args(tools=("denoise",)))
+        began = str(tmp_path / "mine")
+        changes = {"output": tmp_path / "on", "checkpoints": tmp_path / "more", "tools": ("denoise",), "seed": 9}
+        gone_on = train_toolbox.main(args(start=began, learning_rate=1e-9, **changes))
+        for before, after in zip(first[0].module.parameters(), gone_on[0].module.parameters(), strict=True):
+            torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
+        assert records(tmp_path / "on")["denoise"]["settings"]["start"] == "mine"
+        with pytest.raises(ValueError, match="denoise.pt: belongs to a training with another start"):
+            train_toolbox.main(args(learning_rate=1e-9, **changes))
+
+    def test_what_cannot_be_gone_on_from_is_refused(self, args, quick, tmp_path):
+        train_toolbox.main(args(tools=("denoise",)))
+        began = str(tmp_path / "mine")
+        with pytest.raises(ValueError, match="has no tool 'deblock'; it has denoise"):
+            train_toolbox.main(args(start=began, tools=("deblock",)))
+        larger = ToolSpec("denoise", "noise", (0, 50), "three-layer", {"wide": 4, "narrow": 2})
+        save_spec(ToolboxSpec("larger", (larger,)), tmp_path / "larger.json")
+        with pytest.raises(ValueError, match="its tool 'denoise' is not the three-layer network wanted"):
+            train_toolbox.main(args(start=began, toolbox=str(tmp_path / "larger.json")))
+
     def test_other_data_are_another_training(self, args, quick, photos, tmp_path):
         train_toolbox.main(args(tools=("denoise",)))
         write_image(tmp_path / "photos" / "3.png", photos[0])
