@@ -34,6 +34,8 @@ class Options:
     """Choose the next action by the network itself, value it by the target network (van Hasselt et al., 2016)."""
     scaled: bool = True
     """Begin with a network whose inputs are centred and whose outputs count in tens of dB."""
+    detailed: bool = True
+    """Begin with a network that also sees each pixel's difference from those around it."""
     dueling: bool = False
     """Split the network's head into the state's value and the actions' advantages (Wang et al., 2016)."""
     priority: float = 0.0
@@ -144,6 +146,7 @@ _PAPER: Final = Options(
     gamma=0.99,
     double=False,
     scaled=False,
+    detailed=False,
     augment=False,
     shift=0,
     loss="squared",

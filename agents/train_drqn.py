@@ -175,7 +175,8 @@ def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         sizes = (args.channels, args.features, args.hidden)
-        return RecurrentQNetwork(len(toolbox), *sizes, dueling=args.options.dueling, scaled=args.options.scaled)
+        kind = {name: getattr(args.options, name) for name in ("dueling", "scaled", "detailed")}
+        return RecurrentQNetwork(len(toolbox), *sizes, **kind)
 
 
 def data_of(args: Args, toolbox: Toolbox, source: PairSource) -> str:

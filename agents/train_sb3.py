@@ -217,7 +217,7 @@ def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:
         environments,
         policy_kwargs={
             "features_extractor_class": PaperExtractor,
-            "features_extractor_kwargs": {"centred": True},
+            "features_extractor_kwargs": {"centred": True, "detailed": True},
         },
         tensorboard_log=str(folder_of(args) / "tensorboard"),
         seed=args.seed,

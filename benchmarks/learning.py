@@ -35,6 +35,7 @@ VARIANTS: Final[dict[str, Options]] = {
     "try-all": replace(FAST, tries=0),
     "no-decision": replace(FAST, decision=0.0),
     "unscaled": replace(FAST, scaled=False),
+    "no-details": replace(FAST, detailed=False),
     "adam": replace(FAST, optimizer="adam"),
     "adam-1e-3": replace(FAST, optimizer="adam", learning_rate=1e-3),
     "no-average": replace(FAST, average=0.0),

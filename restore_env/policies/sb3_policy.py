@@ -55,15 +55,20 @@ class PaperExtractor(BaseFeaturesExtractor):
         observation_space: of the environment.
         features: size of the image's description.
         centred: whether images enter as differences from their own mean (`PatchEncoder`).
+        detailed: whether they also enter as each pixel's difference from those around it.
     """
 
-    def __init__(self, observation_space: gym.spaces.Dict, features: int = 32, centred: bool = False) -> None:
+    def __init__(
+        self, observation_space: gym.spaces.Dict, features: int = 32, centred: bool = False, detailed: bool = False
+    ) -> None:
         self._discrete = sorted(key for key in observation_space.spaces if key != "image")
         sizes = [int(space.n) for key, space in observation_space.items() if isinstance(space, gym.spaces.Discrete)]
         super().__init__(observation_space, features + sum(sizes))
         image = observation_space["image"]
         assert image.shape is not None
-        self.encoder = PatchEncoder(features=features, patch_size=max(image.shape[1:]), centred=centred)
+        self.encoder = PatchEncoder(
+            features=features, patch_size=max(image.shape[1:]), centred=centred, detailed=detailed
+        )
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Describe observations as SB3 prepares them: images channels first in [0, 1], the rest as one-hot vectors."""

@@ -138,3 +138,18 @@ def test_a_scaled_network_sees_differences_and_counts_in_tens(network):
         torch.testing.assert_close(state.hidden, memory.hidden)
         brighter, _ = scaled(images + 0.1, none, scaled.initial_state(2))
         torch.testing.assert_close(brighter, values, atol=1e-4, rtol=1e-4)
+
+
+def test_a_detailed_network_also_sees_differences_from_the_pixels_around():
+    network = RecurrentQNetwork(TOOLS, patch_size=20, detailed=True)
+    seen = []
+    network.convolutions[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    images = torch.rand(2, 3, 20, 20)
+    network.features(images)
+    left_out = (3, 4)  # what "SAME" adds on the left and above, on the right and below
+    maps = seen[0][..., left_out[0] : -left_out[1], left_out[0] : -left_out[1]]
+    torch.testing.assert_close(maps[:, :3], images)
+    inside = images[..., 5, 7] - images[..., 4:7, 6:9].mean((2, 3))
+    corner = images[..., 0, 0] - images[..., :2, :2].mean((2, 3))
+    torch.testing.assert_close(maps[:, 3:, 5, 7], 16 * inside)
+    torch.testing.assert_close(maps[:, 3:, 0, 0], 16 * corner)
