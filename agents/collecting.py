@@ -39,7 +39,8 @@ def collect(
         at_random = torch.randint(actions, (n,), generator=generator)
         chosen = torch.where(explores, at_random, values.argmax(1).cpu()).to(batch.images.device)
         if options.targets == "all":
-            learnt = _tried(network, batch, memory, chosen, options.tries, generator)
+            tried = _candidates(chosen, values, options, generator)
+            learnt = _tried(network, batch, memory, chosen, tried)
         else:
             learnt = _taken(batch, chosen)
         steps.append((seen.image, *learnt))
@@ -64,13 +65,11 @@ def _tried(
     batch: RestorationBatch,
     memory: LSTMState,
     chosen: Tensor,
-    tries: int,
-    generator: torch.Generator,
+    tried: Tensor,
 ) -> _Learnt:
-    """Try actions, note what each would bring and what would follow, and take the step that was chosen."""
+    """Try actions, int64 (k, n), note what each would bring and what would follow, and take the step that was chosen."""
     acting = ~batch.ended
     actions = len(batch.toolbox) + 1
-    tried = _candidates(chosen, actions, tries, generator)
     trials = [batch.attempt(candidate) for candidate in tried]
     unknown = torch.zeros(len(batch), actions, device=chosen.device)
     reward = unknown.scatter(1, tried.T, torch.stack([trial.outcome.reward.float() for trial in trials], dim=1))
@@ -80,13 +79,19 @@ def _tried(
     return torch.where(acting, chosen, NO_STEP), reward, value, known
 
 
-def _candidates(chosen: Tensor, actions: int, tries: int, generator: torch.Generator) -> Tensor:
-    """The actions to try, int64 (k, n): all, or the chosen one, *stop*, which costs nothing, and some tools."""
-    if not tries:
+def _candidates(chosen: Tensor, values: Tensor, options: Options, generator: torch.Generator) -> Tensor:
+    """The actions to try, int64 (k, n): all, or the chosen one, *stop*, which costs nothing, and some tools.
+
+    Those are drawn without replacement by the softmax of the Q-values `values`, (n, actions): the largest of the
+    values with Gumbel noise (Kool et al., 2019).
+    """
+    actions = values.shape[1]
+    if not options.tries:
         return torch.arange(actions, device=chosen.device).unsqueeze(1).expand(-1, len(chosen))
-    order = torch.rand(len(chosen), actions, generator=generator).to(chosen.device)
-    order.scatter_(1, chosen.unsqueeze(1), 2.0)  # what is chosen is tried anyway, so it comes last
-    drawn = order[:, :-1].argsort(1)[:, :tries].T
+    noise = -torch.empty(values.shape).exponential_(generator=generator).log().to(chosen.device)
+    order = noise + (values / options.try_temperature if options.try_temperature else 0.0)
+    order.scatter_(1, chosen.unsqueeze(1), -torch.inf)  # what is chosen is tried anyway, so it comes last
+    drawn = order[:, :-1].argsort(1, descending=True)[:, : options.tries].T
     return torch.cat([chosen.unsqueeze(0), torch.full_like(chosen, actions - 1).unsqueeze(0), drawn])
 
 

@@ -26,6 +26,9 @@ class Options:
     tries: int = 3
     """With targets "all", how many tools are tried in a state, drawn at random, beside the one taken; 0 tries all. With
     fewer, more images are seen for the same work."""
+    try_temperature: float = 1.0
+    """Temperature, in units of the reward, of the softmax of the Q-values that those are drawn by, so that tools are
+    tried which could be the best; 0 draws evenly."""
     gamma: float = 1.0
     """Discount factor."""
     n_step: int = 1
@@ -108,7 +111,7 @@ class Options:
             _check_share(name, getattr(self, name))
         if not 0 <= self.average < 1:
             raise ValueError(f"average={self.average} is not in [0, 1)")
-        for name in ("priority", "decision", "perception"):
+        for name in ("priority", "decision", "perception", "try_temperature"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} is less than 0")
         for name in ("learning_rate", "final_rate", "clip", "temperature"):

@@ -33,6 +33,7 @@ VARIANTS: Final[dict[str, Options]] = {
     **PRESETS,
     "targets-taken": replace(FAST, targets="taken", tries=0, decision=0.0),
     "try-all": replace(FAST, tries=0),
+    "try-evenly": replace(FAST, try_temperature=0.0),
     "no-decision": replace(FAST, decision=0.0),
     "unscaled": replace(FAST, scaled=False),
     "no-details": replace(FAST, detailed=False),

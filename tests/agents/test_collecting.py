@@ -4,7 +4,7 @@ import pytest
 import torch
 from agent_problems import Shifts, shift_toolbox, small_network
 
-from agents.collecting import collect
+from agents.collecting import _candidates, collect
 from agents.options import Options
 from restore_env.arrays import bytes_to_floats
 from restore_env.pair_tensors import PairTensors
@@ -114,3 +114,25 @@ def test_trying_some_tools_notes_the_same_of_fewer():
     assert torch.equal(tools_known, 1 + (some.action[lives] != STOP).long())  # what was taken is not tried again
     torch.testing.assert_close(some.reward[some.known], every.reward[some.known])
     torch.testing.assert_close(some.value[some.known], every.value[some.known])
+
+
+@pytest.mark.parametrize("chosen", [0, 3, 6])
+def test_tools_that_could_be_the_best_are_tried(chosen):
+    """Six tools and stop; two are tried beside the one chosen and stop."""
+    values = torch.tensor([4.0, 1.0, 3.0, 0.0, 5.0, 2.0, 9.0]).repeat(1000, 1)
+    taken = torch.full((1000,), chosen)
+
+    def tried(temperature):
+        options = Options(tries=2, try_temperature=temperature)
+        found = _candidates(taken, values, options, torch.Generator().manual_seed(0))
+        assert found.shape == (4, 1000) and (found[0] == chosen).all() and (found[1] == 6).all()
+        return torch.bincount(found[2:].flatten(), minlength=7)
+
+    best = [tool for tool in (4, 0, 2) if tool != chosen][:2]
+    assert tried(1e-3).tolist() == [1000 * (tool in best) for tool in range(7)]
+    evenly = tried(0.0)
+    others = [tool for tool in range(6) if tool != chosen]
+    assert int(evenly.sum()) == 2000
+    assert evenly[others].tolist() == pytest.approx([2000 / len(others)] * len(others), abs=80)
+    softly = tried(2.0)[others]
+    assert (softly > 0).all() and torch.equal(softly.argsort(), values[0, others].argsort())
