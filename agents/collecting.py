@@ -67,7 +67,7 @@ def _tried(
     chosen: Tensor,
     tried: Tensor,
 ) -> _Learnt:
-    """Try actions, int64 (k, n), note what each would bring and what would follow, and take the step that was chosen."""
+    """Try actions, int64 (k, n), note what each brings and what would follow, and take the step that was chosen."""
     acting = ~batch.ended
     actions = len(batch.toolbox) + 1
     trials = [batch.attempt(candidate) for candidate in tried]
