@@ -1,6 +1,6 @@
 """Deep recurrent Q-learning (paper, section 3.2), with everything it needs to stop and go on."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration import RestorationBatch
 from tools.averaging import update_average
 from tools.digests import digest_of_pairs
-from tools.soap import MatrixSOAP
+from tools.recipes import new_optimizer
 from tools.training import Budget, Training
 
 SYMMETRIES = 8
@@ -85,13 +85,6 @@ class AgentStatus:
         return found
 
 
-def new_optimizer(parameters: Iterable[nn.Parameter], options: Options) -> torch.optim.Optimizer:
-    """An optimizer of those parameters."""
-    if options.optimizer == "soap":
-        return MatrixSOAP(parameters, options.learning_rate)
-    return torch.optim.Adam(parameters, options.learning_rate)
-
-
 class DRQNTraining(Training):
     """Trains a recurrent Q-network by playing episodes and learning from those remembered.
 
@@ -133,12 +126,12 @@ class DRQNTraining(Training):
         self.best_network = deepcopy(network)
         self.best_gain = float("-inf")
         self.best_share: float | None = None
-        self.perception = Perception(network, seed).to(next(network.parameters()).device)
+        self.device = next(network.parameters()).device
+        self.perception = Perception(network, seed).to(self.device)
         learnt = [*network.parameters(), *(self.perception.parameters() if options.perception else ())]
-        self.optimizer = new_optimizer(learnt, options)
+        self.optimizer = new_optimizer(options.optimizer, learnt, options.learning_rate)
         self.updates = self.steps = 0
         self.loss: float | None = None
-        self.device = next(network.parameters()).device
         batch = new_batch()
         self.toolbox, self.max_steps = batch.toolbox, batch.max_steps
         self._folder, self._saved = folder, 0

@@ -20,7 +20,8 @@ from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PA
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
 from restore_env.images import FolderPhotos
-from restore_env.pairs import FINE_SHRINK_FACTORS, Pairs, PairSource, PatchSampler, as_source, draw_pairs
+from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
+from restore_env.photo_variants import FINE_SHRINK_FACTORS
 from restore_env.policies import Policy, RandomPolicy, RecurrentQPolicy, Yardstick, load_policy, play
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch

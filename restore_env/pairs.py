@@ -7,7 +7,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 from cachetools import LRUCache
 
@@ -25,23 +24,13 @@ from restore_env.images import (
     read_image,
     warn_skipped,
 )
-
-SHRINK_FACTORS: Final = (1.0, 2.0, 3.0, 4.0)
-FINE_SHRINK_FACTORS: Final = (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0)
-"""For training tools: photos in more sizes."""
-
-SHRUNK_SIDE: Final = (320, 1080)
-"""A photo is shrunk by any of the factors that leaves its shorter side within these bounds, in pixels. The authors
-shrank DIV2K by 2, 3 and 4, to shorter sides of about 340 to 700."""
+from restore_env.photo_variants import SHRINK_FACTORS, recoloured, shrink, shrink_factors
 
 JPEG_GRID: Final = 16
 """Side in pixels of the blocks of a JPEG with 4:2:0 chroma."""
 
 WINDOW_MARGIN: Final = 32
 """Pixels around a patch that its blur and its JPEG blocks can depend on: 10 for the kernel, 17 for the blocks."""
-
-TONE_RANGE: Final = 32
-"""Levels of 255 by which black and white points are moved at most."""
 
 CACHE_BYTES: Final = 512 * 2**20
 MAX_DRAWS: Final = 1000
@@ -188,30 +177,6 @@ class PatchSampler:
 
     def _keep(self, index: int, factor: float, photo: ByteImage) -> None:
         self._shrunk[index, factor] = photo
-
-
-def recoloured(window: ByteImage, rng: np.random.Generator) -> ByteImage:
-    """Exchange the channels and move the black and the white point of each inwards, by up to `TONE_RANGE` levels."""
-    order = rng.permutation(3)
-    black, white = rng.uniform(0, TONE_RANGE, 3), 255 - rng.uniform(0, TONE_RANGE, 3)
-    return np.rint(black + window[..., order] * ((white - black) / 255)).astype(np.uint8)
-
-
-def shrink_factors(side: int, patch_size: int = PATCH_SIZE, factors: Sequence[float] = SHRINK_FACTORS) -> list[float]:
-    """Those by which a photo whose shorter side has `side` pixels may be shrunk before a patch is cut."""
-    smallest, largest = SHRUNK_SIDE
-    fitting = [factor for factor in factors if max(smallest, patch_size) <= side // factor <= largest]
-    too_large = side // max(factors) > max(largest, patch_size)
-    return fitting or [max(factors) if too_large else 1]
-
-
-def shrink(photo: ByteImage, factor: float) -> ByteImage:
-    """Shrink a uint8 (h, w, 3) photo by a factor, averaging the pixels that fall together."""
-    if factor == 1:
-        return photo
-    height, width = photo.shape[:2]
-    size = (int(width // factor), int(height // factor))
-    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 class Pairs:

@@ -9,11 +9,8 @@ from located import darken, located_photo, place, rng
 from restore_env.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion
 from restore_env.errors import ImageError
 from restore_env.images import FolderPhotos, write_image
-from restore_env.pairs import (
-    PatchSampler,
-    shrink,
-    shrink_factors,
-)
+from restore_env.pairs import PatchSampler
+from restore_env.photo_variants import shrink, shrink_factors
 
 
 class TestWindows:

@@ -20,7 +20,8 @@ from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
-from restore_env.pairs import FINE_SHRINK_FACTORS, Pairs, PatchSampler
+from restore_env.pairs import Pairs, PatchSampler
+from restore_env.photo_variants import FINE_SHRINK_FACTORS
 from restore_env.toolbox import Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import toolbox_folder
 from restore_env.toolchain_log import ToolchainLog, load_toolchain_log

@@ -16,7 +16,7 @@ from torch.nn.functional import conv2d
 from restore_env.arrays import bytes_to_floats
 from restore_env.constants import BLUR_KERNEL_SIZE
 from restore_env.distortions import DistortionModel, GaussianBlur, GaussianNoise, MixedDistortion
-from restore_env.pairs import shrink, shrink_factors
+from restore_env.photo_variants import shrink, shrink_factors
 from tools.training_data import Batch
 
 MARGIN: Final = BLUR_KERNEL_SIZE // 2

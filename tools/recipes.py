@@ -1,5 +1,6 @@
 """How a tool is trained: the project's recipe `fast`, and the paper's."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, pi
 from typing import Final
@@ -79,12 +80,16 @@ class Recipe:
 
     def new_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """An optimizer of a network's parameters."""
-        if self.optimizer == "soap":
-            return MatrixSOAP(network.parameters(), self.learning_rate)
-        if self.optimizer == "adam":
-            return torch.optim.Adam(network.parameters(), self.learning_rate)
-        momentum = 0.9 if self.optimizer == "sgd" else 0.0
-        return torch.optim.SGD(network.parameters(), self.learning_rate, momentum)
+        return new_optimizer(self.optimizer, network.parameters(), self.learning_rate)
+
+
+def new_optimizer(name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """An optimizer by its name, one of `CHOICES`."""
+    if name == "soap":
+        return MatrixSOAP(parameters, learning_rate)
+    if name == "adam":
+        return torch.optim.Adam(parameters, learning_rate)
+    return torch.optim.SGD(parameters, learning_rate, momentum=0.9 if name == "sgd" else 0.0)
 
 
 RECIPES: Final = {

@@ -104,8 +104,7 @@ def main(args: Args) -> Toolbox | None:
     check(args)
     spec = load_spec(args.toolbox)
     specs = spec.chosen(args.tools)
-    for tool in specs:
-        start_of(tool, args)
+    first_networks(specs, args)
     make_folders(args.output, folder_of(args))
     for tool in specs:
         if needs_pool(tool, args):
@@ -214,7 +213,7 @@ def train_one(spec: ToolSpec, args: Args, stopping: Callable[[], bool]) -> Train
         recipe,
         args.seed,
         computes_bfloat16(args),
-        start_of(spec, args),
+        first_networks([spec], args).get(spec.name),
     )
     with TrainingLog(folder / "tensorboard" / spec.name, run.iteration) as log:
         if not run.run(log.report, stopping):
@@ -223,21 +222,25 @@ def train_one(spec: ToolSpec, args: Args, stopping: Callable[[], bool]) -> Train
     return TrainedTool(run.tool, before, after, run.iteration, run.seconds, record_of(args, training))
 
 
-def start_of(spec: ToolSpec, args: Args) -> torch.nn.Module | None:
-    """The network that a tool's training goes on from, if it does not begin with random weights.
+def first_networks(specs: Sequence[ToolSpec], args: Args) -> dict[str, torch.nn.Module]:
+    """The networks that trainings go on from, by the tools' names; none if they begin with random weights.
 
     Raises:
         ValueError: if the toolbox named has no such tool, or one of other sizes.
     """
     if not args.start:
-        return None
+        return {}
     tools = {tool.name: tool.module for tool in load_toolbox(args.start)}
-    if spec.name not in tools:
-        raise ValueError(f"start={args.start!r} has no tool {spec.name!r}; it has {', '.join(tools)}")
-    network, new = tools[spec.name], spec.network(0)
-    if type(network) is not type(new) or network.arguments != new.arguments:
-        raise ValueError(f"start={args.start!r}: its tool {spec.name!r} is not the {spec.architecture} network wanted")
-    return network
+    found = {}
+    for spec in specs:
+        if spec.name not in tools:
+            raise ValueError(f"start={args.start!r} has no tool {spec.name!r}; it has {', '.join(tools)}")
+        network, new = tools[spec.name], spec.network(0)
+        if network is None or type(network) is not type(new) or network.arguments != new.arguments:
+            wanted = f"the {spec.architecture} network wanted"
+            raise ValueError(f"start={args.start!r}: its tool {spec.name!r} is not {wanted}")
+        found[spec.name] = network
+    return found
 
 
 def batches_of(spec: ToolSpec, args: Args) -> Batches:
