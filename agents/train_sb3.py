@@ -37,7 +37,7 @@ from tools.stopping import Stopped, stop_request
 BELS: Final = 0.1
 """Rewards are in dB over 10: SB3's losses and clipped values suit rewards of about 1."""
 
-_VALUE_BASED: Final = {"learning_starts": 1_000, "batch_size": 64, "target_update_interval": 1_000}
+_VALUE_BASED: Final = {"learning_starts": 1_000, "target_update_interval": 1_000}
 STEPS_PER_UPDATE: Final = 4
 """Of dqn and qrdqn, as in the authors' program."""
 

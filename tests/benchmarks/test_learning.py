@@ -10,7 +10,7 @@ from restore_env import save_toolbox
 QUICK = Options(episodes=4, updates=2, batch_size=4, learning_starts=0, replay_steps=60)
 
 
-def test_every_variant_is_trained_and_drawn_beside_the_rival(photo_folder, network_toolbox, tmp_path, monkeypatch):
+def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, network_toolbox, tmp_path, monkeypatch):
     monkeypatch.setattr(learning, "VARIANTS", {"one": QUICK, "two": replace(QUICK, dueling=True)})
     save_toolbox(network_toolbox, tmp_path / "tools")
     args = Args(
@@ -19,18 +19,22 @@ def test_every_variant_is_trained_and_drawn_beside_the_rival(photo_folder, netwo
         tmp_path / "learning.json",
         ("one", "two"),
         minutes=0.01,
+        seeds=(0, 1),
         rival="nothing=stop",
         toolbox=str(tmp_path / "tools"),
         patches=3,
         checkpoints=tmp_path / "runs",
     )
     results = main(args)
-    assert [row["variant"] for row in results["rows"]] == ["one", "two"]
+    made = [(row["variant"], row["seed"]) for row in results["rows"]]
+    assert made == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
+    names = [f"{variant}-{seed}" for variant, seed in made]
+    assert len({(args.checkpoints / name / name / "policy.safetensors").read_bytes() for name in names}) == 4
     for row in results["rows"]:
         assert row["updates"] > 0 and row["minutes"][-1] >= 0.01
         assert row["gain"] <= row["best"]
         assert (row["minutes_to_rival"] is None) == (max(row["psnr"]) < results["rival"]["psnr"])
-    assert args.output.with_suffix(".md").read_text().count("\n| ") == 4
+    assert args.output.with_suffix(".md").read_text().count("\n| ") == 6
     assert args.output.with_suffix(".png").exists()
     with pytest.raises(ValueError, match="variants: 'three' is not one of one, two"):
         main(replace(args, variants=("three",)))
