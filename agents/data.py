@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from restore_env.constants import PATCH_SIZE
+from restore_env.digests import digest_of_pairs, digest_of_photos
 from restore_env.distortions import DistortionModel, OneOf, as_distortion
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
@@ -27,11 +28,11 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
     """
     plain = as_distortion(severity)
     mixed = mixture(plain, singles)
-    source = as_source(photos, mixed, PATCH_SIZE)
+    source = as_source(photos, mixed, PATCH_SIZE, "photos")
     if isinstance(source, PatchSampler):
         source = replace(source, colours=True)
     if validation:
-        return source, as_source(validation, plain, PATCH_SIZE)
+        return source, as_source(validation, plain, PATCH_SIZE, "validation")
     if not isinstance(source, PatchSampler):
         raise ValueError(f"photos={photos!r} are fixed pairs; --validation with others is needed")
     every = range(len(source.photos))
@@ -40,6 +41,14 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
     aside, rest = [number for number in every if number % 10 == 0], [number for number in every if number % 10]
     training = replace(source, photos=_subset(source.photos, rest))
     return training, PatchSampler(_subset(source.photos, aside), plain)
+
+
+def digest_of_source(source: PairSource) -> str:
+    """Letters that stand for a source's pairs or photos; "" if it has neither in files."""
+    if isinstance(source, Pairs):
+        return digest_of_pairs(source)
+    photos = getattr(source, "photos", None)
+    return digest_of_photos(photos) if isinstance(photos, FolderPhotos) else ""
 
 
 def draw_validation(source: PairSource, n: int) -> Pairs:

@@ -17,17 +17,19 @@ from agents.perception import BATCH, Glances, Perception, draw_glances
 from agents.replay import Replay
 from agents.scalars import scalars_of
 from agents.targets import losses, shifted, targets, turned, unrolled
+from restore_env.digests import digest_of_pairs
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.pair_tensors import PairTensors
 from restore_env.pairs import Pairs, PairSource, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration import RestorationBatch
 from tools.averaging import update_average
-from tools.digests import digest_of_pairs
 from tools.recipes import new_optimizer
 from tools.training import Budget, Training
 
 SYMMETRIES = 8
+MARGIN = 16
+"""Iterations whose episodes the memory has room for beyond what is drawn from; a checkpoint comes before it is full."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class DRQNTraining(Training):
     def replay(self) -> Replay:
         """What is remembered; opened only once it is known that the checkpoint belongs to this training."""
         capacity = max(1, self.options.replay_steps // self.max_steps)
-        margin = max(4 * self.options.episodes, capacity // 4)
+        margin = MARGIN * self.options.episodes
         side, actions = self.network.patch_size, self.network.n_tools + 1
         return Replay(self._folder / "replay", capacity, margin, self.max_steps, side, actions)
 

@@ -17,21 +17,19 @@ import tyro
 
 from agents import log_toolchains, train_drqn
 from agents.data import VALIDATION_SEED
-from agents.options import Options
+from agents.options import PRESETS, Options
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE
 from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate
 from restore_env.files import make_folders, write_text
 from restore_env.pairs import Pairs, as_source, draw_pairs
-from restore_env.policies import load_policy
+from restore_env.policies import RecurrentQPolicy, load_policy
 from restore_env.toolbox import load_toolbox
 from tools import finetune_joint
 from tools.stopping import Stopped
 
 RECORD: Final = "rounds.json"
-REFRESH: Final = Options(epsilon=0.3, learning_rate=1e-3)
-"""How an agent is refreshed: it knows most already."""
 
 
 @dataclass
@@ -60,7 +58,7 @@ class Args:
     """Minutes in a round in which the agent is refreshed."""
     own_task: float = 0.0
     """Share of single distortions among what the tools are fine-tuned on."""
-    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=lambda: REFRESH)
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=lambda: PRESETS["refresh"])
     """How the agent is refreshed."""
     patches: int = 256
     """Patches to measure on."""
@@ -82,8 +80,9 @@ def main(args: Args) -> list[dict[str, Any]]:
         ValueError: if an option cannot be.
     """
     check(args)
+    source = as_source(args.validation, args.severity, PATCH_SIZE, "validation")
     # Others than those by which the agent's training chooses its best network.
-    pairs = draw_pairs(as_source(args.validation, args.severity, PATCH_SIZE), args.patches, VALIDATION_SEED + 1)
+    pairs = draw_pairs(source, args.patches, VALIDATION_SEED + 1)
     record = [measured(0, args.toolbox, args.policy, pairs, args)]
     for entry in played(args, pairs):
         record.append(entry)
@@ -103,12 +102,12 @@ def check(args: Args) -> None:
     """Raise a `ValueError` if an option cannot be, before hours of work."""
     for name in ("rounds", "toolchains", "patches"):
         check_whole(name, getattr(args, name), 1)
-    load_policy(args.policy, load_toolbox(args.toolbox, args.device))
+    if not isinstance(load_policy(args.policy, load_toolbox(args.toolbox, args.device)), RecurrentQPolicy):
+        raise ValueError(f"policy={args.policy!r} is not a recurrent Q-network, such as agents.train_drqn writes")
     make_folders(args.output, folder_of(args))
     first = programs(args, 1, args.toolbox, args.policy)
     finetune_joint.check(first.tools)
     train_drqn.check(first.agent)
-    train_drqn.first_network(first.agent, load_toolbox(args.toolbox, args.device))
 
 
 def played(args: Args, pairs: Pairs) -> Iterator[dict[str, Any]]:

@@ -13,21 +13,22 @@ from typing import Final
 
 import numpy as np
 import tyro
+from torch import nn
 
+from agents.data import digest_of_source
 from restore_env.arrays import images_to_tensor
 from restore_env.checks import check_device, check_whole
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
+from restore_env.digests import digest_of_text, digest_of_toolbox, digest_of_weights
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
-from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
 from restore_env.photo_variants import FINE_SHRINK_FACTORS
-from restore_env.policies import Policy, RandomPolicy, RecurrentQPolicy, Yardstick, load_policy, play
+from restore_env.policies import Policy, RandomPolicy, Yardstick, load_policy, play
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
-from tools.digests import digest_of_pairs, digest_of_photos, digest_of_text, digest_of_toolbox, digest_of_weights
 from tools.stopping import Stopped, stop_request
 
 BATCH: Final = 64
@@ -48,8 +49,9 @@ class Args:
     """Name or folder of a toolbox."""
     severity: str = "moderate"
     """Of the distortion of clean photos: mild, moderate, severe, any or everyday."""
-    augment: bool = False
-    """Mirror, transpose, recolour and shrink clean photos at random: for logs that tools are trained with."""
+    augment: bool = True
+    """Mirror, transpose, recolour and shrink clean photos at random, for tools that are trained with the log. Pairs are
+    taken as they are."""
     n: int = 20_000
     """Toolchains, for a pairs file its pairs at most."""
     max_steps: int = MAX_STEPS
@@ -105,26 +107,18 @@ def main(args: Args) -> int:
 
 
 def source_of(args: Args) -> PairSource:
-    """Where the images come from.
-
-    Raises:
-        ValueError: if fixed pairs shall be augmented.
-    """
+    """Where the images come from."""
     source = as_source(args.images, as_distortion(args.severity), PATCH_SIZE)
-    if not args.augment:
+    if not (args.augment and isinstance(source, PatchSampler)):
         return source
-    if not isinstance(source, PatchSampler):
-        raise ValueError(f"images={args.images!r} are fixed pairs; only clean photos can be augmented")
     return replace(source, augment=True, colours=True, factors=FINE_SHRINK_FACTORS)
 
 
 def digest_of(source: PairSource, toolbox: Toolbox, policy: Policy | Yardstick) -> str:
     """Letters that stand for what a log is made of."""
-    photos = getattr(source, "photos", None)
-    parts = [digest_of_toolbox(toolbox)]
-    parts += [digest_of_photos(photos)] if isinstance(photos, FolderPhotos) else []
-    parts += [digest_of_pairs(source)] if isinstance(source, Pairs) else []
-    parts += [digest_of_weights([policy.network])] if isinstance(policy, RecurrentQPolicy) else []
+    parts = [digest_of_toolbox(toolbox), digest_of_source(source)]
+    network = getattr(policy, "network", None)
+    parts += [digest_of_weights([network])] if isinstance(network, nn.Module) else []
     return digest_of_text(" ".join(parts))
 
 

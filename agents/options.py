@@ -21,8 +21,9 @@ class Options:
     """
 
     targets: str = "all"
-    """taken: learn from the action that was taken (deep Q-learning); all: try every tool in every state that is
-    visited, and learn the value of all actions at once. A restoration tool's outcome can be computed without a step."""
+    """taken: learn from the action that was taken (deep Q-learning); all: try several other tools in every
+    state that is visited, and learn the values of all those at once. A restoration tool's outcome can be computed
+    without a step."""
     tries: int = 3
     """With targets "all", how many tools are tried in a state, drawn at random, beside the one taken; 0 tries all. With
     fewer, more images are seen for the same work."""
@@ -37,8 +38,8 @@ class Options:
     """Choose the next action by the network itself, value it by the target network (van Hasselt et al., 2016)."""
     scaled: bool = True
     """Begin with a network whose inputs are centred and whose outputs count in tens of dB."""
-    detailed: bool = True
-    """Begin with a network that also sees each pixel's difference from those around it."""
+    statistics: bool = True
+    """Begin with a network that also sees statistics of the differences between neighbouring pixels."""
     dueling: bool = False
     """Split the network's head into the state's value and the actions' advantages (Wang et al., 2016)."""
     priority: float = 0.0
@@ -52,7 +53,7 @@ class Options:
     description of fresh patches. Left out where images come without them."""
     glances: int = 256
     """Fresh patches in an iteration for that."""
-    glance_share: float = 0.15
+    glance_share: float = 0.05
     """Share of the budget in which nothing else is learnt."""
     augment: bool = True
     """Mirror and transpose the images that updates see."""
@@ -86,12 +87,12 @@ class Options:
     epsilon_share: float = 0.3
     """Share of the budget over which it falls."""
     replay_steps: int = 60_000
-    """Steps of the environment that are remembered, in files, 12 kB each and a quarter more."""
+    """Steps of the environment that are remembered, in files, 12 kB each."""
     learning_starts: int = 500
     """Steps before the first update."""
     episodes: int = 64
     """Episodes played side by side in an iteration."""
-    updates: int = 32
+    updates: int = 16
     """Updates in an iteration."""
     stop_if_worse: bool = False
     """End an episode that falls below its input while it is played for training, as the authors' program does."""
@@ -149,7 +150,7 @@ _PAPER: Final = Options(
     gamma=0.99,
     double=False,
     scaled=False,
-    detailed=False,
+    statistics=False,
     augment=False,
     shift=0,
     loss="squared",
@@ -169,10 +170,11 @@ _PAPER: Final = Options(
 
 PRESETS: Final = {
     "fast": Options(),
+    "refresh": Options(epsilon=0.25, learning_rate=1e-3, glance_share=0.0),
     "paper": _PAPER,
     "released-code": replace(_PAPER, loss="huber", learning_rate=1e-4, stop_if_worse=True, singles=0.5),
 }
-"""`fast` is our best. `paper` follows the paper (section 4.1) and, where it is silent (epsilon, the first updates, an
-update every four steps: 22 in an iteration of 32 episodes), the authors' program, which `released-code` follows; its
-10,000 steps of the environment between two copies of the target network are 2,500 updates. Both were made for 500,000
-updates."""
+"""`fast` is our best, and `refresh` is how it goes on with an agent that knows most already. `paper` follows the paper
+(section 4.1) and, where it is silent (epsilon, the first updates, an update every four steps: 22 in an iteration of 32
+episodes), the authors' program, which `released-code` follows; its 10,000 steps of the environment between two copies
+of the target network are 2,500 updates. Both were made for 500,000 updates."""

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 from restore_env.constants import MAX_STEPS
+from restore_env.digests import digest_of_pairs, digest_of_text, digest_of_toolbox
 from restore_env.evaluation import Evaluation, ImageResult, evaluate
 from restore_env.files import write_text
 from restore_env.pairs import Pairs
 from restore_env.policies import Oracle
 from restore_env.progress import progress_bar
 from restore_env.toolbox import Toolbox
-from tools.digests import digest_of_pairs, digest_of_text, digest_of_toolbox
 
 
 def oracle_of(

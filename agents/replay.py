@@ -15,6 +15,9 @@ from torch import Tensor
 
 from restore_env.files import write_text
 
+Kinds = dict[str, tuple[tuple[int, ...], type[np.generic]]]
+"""Shapes and dtypes of arrays by name."""
+
 NO_STEP: Final = -1
 """In `action`: the episode had ended before."""
 
@@ -65,15 +68,7 @@ class Replay:
 
     def __init__(self, folder: Path, capacity: int, margin: int, max_steps: int, side: int, actions: int) -> None:
         self.capacity, self.slots = capacity, capacity + margin
-        shape = (self.slots, max_steps)
-        kinds: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-            "image": ((*shape, side, side, 3), np.uint8),
-            "action": (shape, np.int16),
-            "reward": ((*shape, actions), np.float32),
-            "value": ((*shape, actions), np.float32),
-            "known": ((*shape, actions), np.bool_),
-        }
-        self.found, self._arrays = _open(folder, kinds)
+        self.found, self._arrays = _open(folder, _kinds(self.slots, max_steps, side, actions))
         self.priority = np.ones(self.slots)
         self.count = 0
 
@@ -131,9 +126,24 @@ class Replay:
         self.count, self.priority = int(state["count"]), state["priority"].numpy().copy()
 
 
-def _open(
-    folder: Path, kinds: dict[str, tuple[tuple[int, ...], type[np.generic]]]
-) -> tuple[bool, dict[str, NDArray[Any]]]:
+def bytes_needed(slots: int, max_steps: int, side: int, actions: int) -> int:
+    """Bytes on the disk for so many episodes."""
+    kinds = _kinds(slots, max_steps, side, actions).values()
+    return sum(prod(shape) * np.dtype(kind).itemsize for shape, kind in kinds)
+
+
+def _kinds(slots: int, max_steps: int, side: int, actions: int) -> Kinds:
+    shape = (slots, max_steps)
+    return {
+        "image": ((*shape, side, side, 3), np.uint8),
+        "action": (shape, np.int16),
+        "reward": ((*shape, actions), np.float32),
+        "value": ((*shape, actions), np.float32),
+        "known": ((*shape, actions), np.bool_),
+    }
+
+
+def _open(folder: Path, kinds: Kinds) -> tuple[bool, dict[str, NDArray[Any]]]:
     """Whether the arrays of a folder fit, and the arrays; made anew if they do not.
 
     Raises:

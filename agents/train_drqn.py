@@ -5,39 +5,36 @@
 Stopped at any moment, the same command goes on from its checkpoint.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import torch
 import tyro
 
 from agents.agent_card import write_agent_card
-from agents.data import draw_validation, sources
+from agents.data import digest_of_source, draw_validation, sources
 from agents.drqn_training import AgentStatus, DRQNTraining
+from agents.history import History
 from agents.options import PRESETS, Options
 from agents.oracle import oracle_of
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.digests import digest_of_toolbox, digest_of_weights
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
-from restore_env.files import make_folders, write_text
-from restore_env.images import FolderPhotos
+from restore_env.files import make_folders
 from restore_env.pairs import Pairs, PairSource
 from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.restoration import RestorationBatch
 from restore_env.rewards import as_reward
 from restore_env.toolbox import Toolbox, load_toolbox
-from tools.digests import digest_of_pairs, digest_of_photos, digest_of_toolbox, digest_of_weights
 from tools.stopping import Stopped, stop_request
 from tools.training import Budget
 from tools.training_log import TrainingLog
-
-HISTORY: Final = "history.json"
 
 
 @dataclass
@@ -59,7 +56,8 @@ class Args:
     """Policy, by name or folder, to go on from instead of random weights: an agent is refreshed when its tools change.
     The sizes of the network are then its own."""
     preset: str = "fast"
-    """fast (our best), paper, or released-code; the options below change it."""
+    """fast (our best), refresh (fast, for --start), paper, or released-code; the options below change it. The latter
+    two are made for 500,000 updates: --iterations 22700."""
     minutes: float = 60.0
     """Minutes of training."""
     iterations: int | None = None
@@ -103,13 +101,12 @@ def main(args: Args) -> RecurrentQPolicy:
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
     training, validation = sources(args.photos, args.validation, args.severity, args.options.singles)
     run = new_training(args, toolbox, training, draw_validation(validation, args.patches))
-    history = [item for item in history_in(folder_of(args)) if item["iteration"] <= run.iteration > 0]
+    history = History(folder_of(args), run.iteration)
     with stop_request() as request, TrainingLog(folder_of(args) / "tensorboard", run.iteration) as log:
 
         def report(status: AgentStatus) -> None:
             log.report(status)
-            history.append({"iteration": status.iteration, **status.scalars()})
-            write_text(folder_of(args) / HISTORY, json.dumps(history))
+            history.add(status.iteration, status.scalars())
 
         if args.start and not run.iteration:
             report(run.status())  # what it starts from may be the best
@@ -168,24 +165,23 @@ def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
         ValueError: if `args.start` is no recurrent Q-network for this toolbox.
     """
     if args.start:
-        policy = load_policy(args.start, toolbox)
+        try:
+            policy = load_policy(args.start, toolbox)
+        except ValueError as error:
+            raise ValueError(f"start: {error}") from error
         if not isinstance(policy, RecurrentQPolicy):
             raise ValueError(f"start={args.start!r} is not a recurrent Q-network, such as agents.train_drqn writes")
         return policy.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         sizes = (args.channels, args.features, args.hidden)
-        kind = {name: getattr(args.options, name) for name in ("dueling", "scaled", "detailed")}
+        kind = {name: getattr(args.options, name) for name in ("dueling", "scaled", "statistics")}
         return RecurrentQNetwork(len(toolbox), *sizes, **kind)
 
 
 def data_of(args: Args, toolbox: Toolbox, source: PairSource) -> str:
     """What a training is done on; the same text means the same data, tools and task."""
-    photos = getattr(source, "photos", None)
-    if isinstance(source, Pairs):
-        data = digest_of_pairs(source)
-    else:
-        data = digest_of_photos(photos) if isinstance(photos, FolderPhotos) else args.photos
+    data = digest_of_source(source) or args.photos
     task = (args.max_steps, args.reward, args.dtype, args.severity)
     start = f", start {digest_of_weights([first_network(args, toolbox)])}" if args.start else ""
     return f"photos or pairs {data}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
@@ -202,13 +198,6 @@ def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float,
 def folder_of(args: Args) -> Path:
     """Where all that belongs to an unfinished training is kept."""
     return args.checkpoints or Path("runs") / args.output.resolve().name
-
-
-def history_in(folder: Path) -> list[dict[str, Any]]:
-    """What was logged of the training so far."""
-    path = folder / HISTORY
-    history: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return history
 
 
 def record_of(args: Args, run: DRQNTraining) -> dict[str, Any]:

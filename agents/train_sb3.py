@@ -6,6 +6,7 @@ Stopped at any moment, the same command goes on from the last checkpoint. SB3's 
 runs whatever code its author put in, so load only files you trust.
 """
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.data import draw_validation, sources
+from agents.data import digest_of_source, draw_validation, sources
+from agents.history import History
+from agents.oracle import oracle_of
 from agents.scalars import scalars_of
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.digests import digest_of_toolbox
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
-from restore_env.evaluation import Evaluation, evaluate
+from restore_env.evaluation import evaluate, share_of_best
 from restore_env.files import make_folders, replacing
 from restore_env.formats import write_json
 from restore_env.policies.sb3 import SB3VecEnv
@@ -60,8 +64,8 @@ class Args:
     photos: str
     """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
     output: Path
-    """File to write, ending in .zip; loading such a file can run code, so share it with a warning. A record of the
-    training is written beside it, ending in .json."""
+    """File to write, ending in .zip, the agent that was best where it was measured; loading such a file can run code,
+    so share it with a warning. A record of the training is written beside it, ending in .json."""
     algo: str = "ppo"
     """dqn, qrdqn, ppo, maskable_ppo or recurrent_ppo."""
     validation: str = ""
@@ -85,6 +89,8 @@ class Args:
     """Tools in a toolchain at most."""
     patches: int = 256
     """Patches to measure on."""
+    oracle: int = 0
+    """Of those, how many are also restored by trying every toolchain, once, to know the share of the best gain."""
     every: int = 5_000
     """Steps between two checkpoints, at which the agent is also measured."""
     device: str = "cpu"
@@ -92,11 +98,11 @@ class Args:
     seed: int = 0
     """Seed of the first weights and of all that is drawn."""
     checkpoints: Path | None = None
-    """Where the checkpoint and TensorBoard files are kept, by default runs/ and the output's name."""
+    """Where the checkpoint, history.json and TensorBoard files are kept, by default runs/ and the output's name."""
 
 
 def main(args: Args) -> SB3Policy:
-    """Train, write the file, and return the policy.
+    """Train, write the file of the best agent, and return it as a policy.
 
     Raises:
         Stopped: when SIGINT or SIGTERM came; what was learnt is in the checkpoint.
@@ -115,29 +121,38 @@ def main(args: Args) -> SB3Policy:
         reward=in_bels,
         device=args.device,
     )
-    model = new_model(args, VecMonitor(environments))
+    settings = settings_of(args, f"{digest_of_source(training) or args.photos} {digest_of_toolbox(toolbox)}")
+    model = new_model(args, VecMonitor(environments), settings)
     model.action_names = list(toolbox.action_names)  # type: ignore[attr-defined]
-    policy = SB3Policy(model, args.output.stem)
+    best = oracle_of(pairs.first(args.oracle), toolbox, folder_of(args), args.max_steps) if args.oracle else None
 
-    def measure() -> Evaluation:
-        return evaluate(pairs, policy, toolbox, max_steps=args.max_steps, device=args.device)
+    def measure(model: BaseAlgorithm) -> dict[str, float]:
+        policy = SB3Policy(model, args.output.stem)
+        found = evaluate(pairs, policy, toolbox, max_steps=args.max_steps, device=args.device)
+        share = {"validation/share_of_oracle": share_of_best(found, best)} if best else {}
+        return scalars_of(found) | share
 
     with stop_request() as request:
         left = max(0, args.steps - model.num_timesteps)
         if left:
-            keeper = Keeper(measure, lambda: save(model, args), request, args.every)
+            history = History(folder_of(args), model.num_timesteps)
+            keeper = Keeper(measure, history, lambda better: save(model, args, better), request, args.every)
             model.learn(left, keeper, tb_log_name=args.algo, reset_num_timesteps=model.num_timesteps == 0)
-        save(model, args)
-        if model.num_timesteps < args.steps:
-            request.check()
+            if model.num_timesteps < args.steps:
+                save(model, args)
+                request.check()
+            if history.last < model.num_timesteps:
+                keeper.look()
     environments.close()
+    chosen = ALGORITHMS[args.algo].load(best_of(args), device=args.device)
     with replacing(args.output) as temporary:
-        model.save(temporary)
-    result = measure()
-    print(f"{args.output}: gain {result.gain:.3f} dB on {result.n} patches", file=sys.stderr)
-    record = {"algo": args.algo, "steps": model.num_timesteps, **settings_of(args), **made_with(args.device)}
-    write_json(args.output.with_suffix(".json"), {**record, **scalars_of(result)})
-    return policy
+        shutil.copyfile(best_of(args), temporary)
+    result = measure(chosen)
+    print(f"{args.output}: gain {result['validation/gain']:.3f} dB on {len(pairs)} patches", file=sys.stderr)
+    record = {"algo": args.algo, "steps": model.num_timesteps, "best_after": chosen.num_timesteps}
+    names = {"photos": args.photos, "toolbox": toolbox.name}
+    write_json(args.output.with_suffix(".json"), record | names | settings | made_with(args.device) | result)
+    return SB3Policy(chosen, args.output.stem)
 
 
 def in_bels(step: Transition) -> Any:
@@ -150,16 +165,22 @@ class Keeper(BaseCallback):
 
     Args:
         measure: returns how good it is.
-        save: writes the checkpoint.
+        history: where that is written.
+        save: writes the checkpoint, and the agent as the best if it is better than all before.
         stopping: whether to end.
         every: steps.
     """
 
     def __init__(
-        self, measure: Callable[[], Evaluation], save: Callable[[], None], stopping: Callable[[], bool], every: int
+        self,
+        measure: Callable[[BaseAlgorithm], dict[str, float]],
+        history: History,
+        save: Callable[[bool], None],
+        stopping: Callable[[], bool],
+        every: int,
     ) -> None:
         super().__init__()
-        self.measure, self.keep, self.stopping, self.every = measure, save, stopping, every
+        self.measure, self.history, self.keep, self.stopping, self.every = measure, history, save, stopping, every
 
     def _on_training_start(self) -> None:
         self._next = self.num_timesteps + self.every
@@ -167,13 +188,19 @@ class Keeper(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:
             self._next += self.every
-            result = self.measure()
-            for name, value in scalars_of(result).items():
-                self.logger.record(name, value)
-            self.logger.dump(self.num_timesteps)
-            print(f"{self.num_timesteps} steps, gain {result.gain:.3f} dB, {result.steps:.2f} tools", file=sys.stderr)
-            self.keep()
+            self.look()
         return not self.stopping()
+
+    def look(self) -> None:
+        """Measure the agent, write down what was found, and save it."""
+        found, steps = self.measure(self.model), self.model.num_timesteps
+        for name, value in found.items():
+            self.model.logger.record(name, value)
+        self.model.logger.dump(steps)
+        gain, before = found["validation/gain"], [item["validation/gain"] for item in self.history.entries]
+        print(f"{steps} steps, gain {gain:.3f} dB, {found['validation/tools']:.2f} tools", file=sys.stderr)
+        self.keep(gain > max(before, default=float("-inf")))
+        self.history.add(steps, found)  # last: what is in the history has been kept
 
 
 def check(args: Args) -> None:
@@ -181,7 +208,8 @@ def check(args: Args) -> None:
     check_choice("algo", args.algo, ALGORITHMS)
     for name in ("steps", "envs", "buffer_size", "patches", "every", "max_steps"):
         check_whole(name, getattr(args, name), 1)
-    check_whole("seed", args.seed, 0)
+    for name in ("seed", "oracle"):
+        check_whole(name, getattr(args, name), 0)
     if not 0 <= args.singles <= 1:
         raise ValueError(f"singles={args.singles} is not between 0 and 1")
     if args.learning_rate is not None and not args.learning_rate > 0:
@@ -193,13 +221,13 @@ def check(args: Args) -> None:
     make_folders(args.output.resolve().parent, folder_of(args))
 
 
-def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:
+def new_model(args: Args, environments: VecMonitor, settings: dict[str, Any]) -> BaseAlgorithm:
     """The agent, from its checkpoint if there is one."""
     algorithm = ALGORITHMS[args.algo]
     kept = checkpoint_of(args)
     if kept.exists():
         model = algorithm.load(kept, environments, device=args.device)
-        check_settings(getattr(model, "settings", {}), settings_of(args), kept)
+        check_settings(getattr(model, "settings", {}), settings, kept)
         # Loading begins the random numbers anew, and the same pairs would come again.
         model.set_random_seed(args.seed + model.num_timesteps)
         if isinstance(model, OffPolicyAlgorithm) and buffer_of(args).exists():
@@ -217,21 +245,21 @@ def new_model(args: Args, environments: VecMonitor) -> BaseAlgorithm:
         environments,
         policy_kwargs={
             "features_extractor_class": PaperExtractor,
-            "features_extractor_kwargs": {"centred": True, "detailed": True},
+            "features_extractor_kwargs": {"centred": True, "statistics": True},
         },
         tensorboard_log=str(folder_of(args) / "tensorboard"),
         seed=args.seed,
         device=args.device,
         **options,
     )
-    model.settings = settings_of(args)  # type: ignore[attr-defined]
+    model.settings = settings  # type: ignore[attr-defined]
     return model
 
 
-def settings_of(args: Args) -> dict[str, Any]:
-    """What must be the same for a training to go on."""
-    kept = ("photos", "toolbox", "severity", "singles", "envs", "learning_rate", "max_steps", "seed")
-    return {name: getattr(args, name) for name in kept}
+def settings_of(args: Args, data: str) -> dict[str, Any]:
+    """What must be the same for a training to go on; `data` stands for photos and tools."""
+    kept = ("severity", "singles", "envs", "buffer_size", "learning_rate", "max_steps", "seed")
+    return {"photos or tools": data, **{name: getattr(args, name) for name in kept}}
 
 
 def check_settings(before: dict[str, Any], now: dict[str, Any], file: Path) -> None:
@@ -244,8 +272,11 @@ def check_settings(before: dict[str, Any], now: dict[str, Any], file: Path) -> N
         )
 
 
-def save(model: BaseAlgorithm, args: Args) -> None:
-    """Write the checkpoint, complete or not at all."""
+def save(model: BaseAlgorithm, args: Args, better: bool = False) -> None:
+    """Write the checkpoint, complete or not at all, and the agent as the best if it is `better` than all before."""
+    if better:
+        with replacing(best_of(args)) as temporary:
+            model.save(temporary)
     if isinstance(model, OffPolicyAlgorithm):
         with replacing(buffer_of(args)) as temporary:
             model.save_replay_buffer(temporary)
@@ -256,6 +287,11 @@ def save(model: BaseAlgorithm, args: Args) -> None:
 def checkpoint_of(args: Args) -> Path:
     """The agent's checkpoint."""
     return folder_of(args) / f"{args.algo}.zip"
+
+
+def best_of(args: Args) -> Path:
+    """The agent that was best where it was measured."""
+    return folder_of(args) / f"{args.algo}-best.zip"
 
 
 def buffer_of(args: Args) -> Path:

@@ -13,13 +13,12 @@ from typing import Any
 
 import tyro
 
-from benchmarks.report import half_interval, results_of, write_results
+from benchmarks.report import check_output, half_interval, results_of, write_results
 from benchmarks.toolbox import measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.distortions import MixedDistortion, everyday
 from restore_env.evaluation import Evaluation, evaluate
-from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
@@ -50,7 +49,7 @@ class Args:
 def main(args: Args) -> dict[str, Any]:
     """Measure, write the results, and return them."""
     check_whole("n", args.n, 1)
-    make_folders(args.output.resolve().parent)
+    check_output(args.output)
     toolbox = load_toolbox(args.toolbox)
     policy = load_policy(args.policy, toolbox)
     photos = FolderPhotos(args.photos)

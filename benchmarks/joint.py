@@ -16,13 +16,12 @@ from typing import Any
 import tyro
 
 from benchmarks.policies import SEVERITIES, Contender, contender
-from benchmarks.report import half_interval, results_of, write_results
+from benchmarks.report import check_output, half_interval, results_of, write_results
 from benchmarks.toolbox import applied, compared, measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import MixedDistortion, as_distortion
 from restore_env.evaluation import evaluate
-from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
@@ -41,6 +40,8 @@ class Args:
     """Results to write, ending in .json; the tables are written beside it as .md."""
     stages: tuple[str, ...]
     """LABEL=POLICY@TOOLBOX each, in the order of their making; names or folders."""
+    rival: str = ""
+    """LABEL=POLICY@TOOLBOX of another system, which the last stage is compared with."""
     n: int = 512
     """Patches a severity, and a tool's own task."""
     seed: int = 0
@@ -54,9 +55,9 @@ def main(args: Args) -> dict[str, Any]:
     check_whole("n", args.n, 1)
     if not args.stages:
         raise ValueError("stages: none are given; LABEL=POLICY@TOOLBOX is one")
-    make_folders(args.output.resolve().parent)
+    check_output(args.output)
     toolbox = load_toolbox(DEFAULT_TOOLBOX)
-    stages = [contender(text, toolbox) for text in args.stages]
+    stages = [contender(text, toolbox) for text in (*args.stages, *filter(None, [args.rival]))]
     photos = FolderPhotos(args.photos)
     work: list[tuple[Callable[..., dict[str, Any]], str]] = [(on_severity, severity) for severity in SEVERITIES]
     work += [(own_task, tool) for tool in measurable([stage.toolbox for stage in stages])]
@@ -71,14 +72,13 @@ def main(args: Args) -> dict[str, Any]:
 
 
 def on_severity(severity: str, stages: Sequence[Contender], photos: FolderPhotos, args: Args) -> dict[str, Any]:
-    """What every stage's agent reaches with its tools."""
+    """What every stage's agent reaches with its tools, and a rival's at the end of the lists."""
     pairs = draw_pairs(PatchSampler(photos, as_distortion(severity)), args.n, args.seed)
     found = [evaluate(pairs, stage.policy, stage.toolbox) for stage in stages]
     gains = [[image.psnr_out - image.psnr_in for image in result.images] for result in found]
-    steps = [
-        [one - other for one, other in zip(after, before, strict=True)]
-        for before, after in zip(gains, gains[1:], strict=False)
-    ]
+    made = gains[:-1] if args.rival else gains
+    steps = [differences(before, after) for before, after in zip(made, made[1:], strict=False)]
+    over = differences(gains[-1], made[-1]) if args.rival else None
     return {
         "severity": severity,
         "psnr_in": found[0].psnr_in,
@@ -87,7 +87,13 @@ def on_severity(severity: str, stages: Sequence[Contender], photos: FolderPhotos
         "ssim_out": [result.ssim_out for result in found],
         "rise": [fmean(values) for values in steps],
         "rise_95": [half_interval(values) for values in steps],
+        "over_rival": over and [fmean(over), half_interval(over)],
     }
+
+
+def differences(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """What was gained on each image."""
+    return [one - other for one, other in zip(after, before, strict=True)]
 
 
 def own_task(name: str, stages: Sequence[Contender], photos: FolderPhotos, args: Args) -> dict[str, Any]:
@@ -102,6 +108,7 @@ def own_task(name: str, stages: Sequence[Contender], photos: FolderPhotos, args:
 def text(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     options, labels = results["options"], results["labels"]
+    over = f"{labels[-2]} over {labels[-1]}" if options["rival"] else ""
     severities = [row for row in results["rows"] if "severity" in row]
     tools = [row for row in results["rows"] if "tool" in row]
     lines = [
@@ -110,13 +117,15 @@ def text(results: dict[str, Any]) -> str:
         f"{options['n']} patches of 63x63 a severity, seed {options['seed']}. PSNR in dB, ± half the width of the 95% "
         "interval of the mean gain, and SSIM; in brackets the rise over the stage before, with its own interval.",
         "",
-        f"| severity | input | {' | '.join(labels)} |",
-        f"| --- | --- | {' | '.join('---' for _ in labels)} |",
+        f"| severity | input | {' | '.join(labels)} |{f' {over} |' if over else ''}",
+        f"| --- | --- | {' | '.join('---' for _ in labels)} |{' --- |' if over else ''}",
     ]
     for row in severities:
         rises = ["", *(f" ({by:+.3f} ± {half:.3f})" for by, half in zip(row["rise"], row["rise_95"], strict=True))]
+        rises += [""] * (len(labels) - len(rises))
         columns = zip(row["psnr_out"], row["gain_95"], row["ssim_out"], rises, strict=True)
         cells = [f"{psnr:.2f} ± {half:.2f}, {ssim:.4f}{rise}" for psnr, half, ssim, rise in columns]
+        cells += ["{:+.3f} ± {:.3f}".format(*row["over_rival"])] if over else []
         lines.append(f"| {row['severity']} | {row['psnr_in']:.2f} | {' | '.join(cells)} |")
     lines += [
         "",

@@ -6,7 +6,6 @@ Run it while nothing else runs: what fits into a minute is what is compared. Sto
 goes on from the checkpoints.
 """
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,11 @@ from matplotlib.axes import Axes
 
 from agents import train_drqn
 from agents.data import draw_validation, sources
+from agents.history import history_in
 from agents.options import PRESETS, Options
 from benchmarks.plots import curves, save_figure
 from benchmarks.policies import contender
-from benchmarks.report import results_of, write_results
+from benchmarks.report import check_output, results_of, write_results
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.evaluation import evaluate
 from restore_env.files import make_folders
@@ -30,13 +30,13 @@ from tools.stopping import Stopped
 FAST: Final = PRESETS["fast"]
 
 VARIANTS: Final[dict[str, Options]] = {
-    **PRESETS,
+    **{name: PRESETS[name] for name in ("fast", "paper", "released-code")},
     "targets-taken": replace(FAST, targets="taken", tries=0, decision=0.0),
     "try-all": replace(FAST, tries=0),
     "try-evenly": replace(FAST, try_temperature=0.0),
     "no-decision": replace(FAST, decision=0.0),
     "unscaled": replace(FAST, scaled=False),
-    "no-details": replace(FAST, detailed=False),
+    "no-statistics": replace(FAST, statistics=False),
     "adam": replace(FAST, optimizer="adam"),
     "adam-1e-3": replace(FAST, optimizer="adam", learning_rate=1e-3),
     "no-average": replace(FAST, average=0.0),
@@ -87,7 +87,8 @@ def main(args: Args) -> dict[str, Any]:
     unknown = [name for name in args.variants if name not in VARIANTS]
     if unknown:
         raise ValueError(f"variants: {unknown[0]!r} is not one of {', '.join(VARIANTS)}")
-    make_folders(args.checkpoints, args.output.resolve().parent)
+    check_output(args.output)
+    make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
     rival = contender(args.rival, toolbox) if args.rival else None
     rows = [train(name, seed, args) for name in args.variants for seed in args.seeds]
@@ -123,7 +124,7 @@ def train(name: str, seed: int, args: Args) -> dict[str, Any]:
             checkpoints=folder,
         )
     )
-    history = json.loads((folder / train_drqn.HISTORY).read_text())
+    history = history_in(folder)
     last = history[-1]
     return {
         "variant": name,

@@ -22,7 +22,7 @@ from agents.oracle import oracle_of
 from agents.search_toolchain import search
 from benchmarks.multiplications import of_evaluation
 from benchmarks.plots import bars, save_panels
-from benchmarks.report import half_interval, results_of, write_results
+from benchmarks.report import check_output, half_interval, results_of, write_results
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.distortions import as_distortion
@@ -85,7 +85,8 @@ def main(args: Args) -> dict[str, Any]:
     """Measure, write results, table and plots, and return the results."""
     for name, least in (("n", 1), ("n_oracle", 1), ("n_search", 1), ("beam", 1)):
         check_whole(name, getattr(args, name), least)
-    make_folders(args.output.resolve().parent, args.checkpoints)
+    check_output(args.output)
+    make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
     named = [contender(text, toolbox) for text in args.policies]
     check_contenders(named, args.policies)

@@ -15,7 +15,7 @@ import torch
 import tyro
 
 from benchmarks.plots import curves, save_figure
-from benchmarks.report import results_of, write_results
+from benchmarks.report import check_output, results_of, write_results
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
@@ -68,6 +68,7 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     """Train by each recipe, write the results with a plot, and return them."""
+    check_output(args.output)
     torch.set_num_threads(args.threads)
     spec = load_spec("rl-restore-12").chosen([args.tool])[0]
     validation = draw_pairs(PatchSampler(FolderPhotos(args.validation), spec.task()), args.n, args.seed)

@@ -10,13 +10,24 @@ from statistics import stdev
 from typing import Any
 
 from benchmarks.machine import machine
-from restore_env.files import write_text
+from restore_env.files import make_folders, write_text
 
 
 def results_of(args: Any, **content: Any) -> dict[str, Any]:
     """The options of a program (a dataclass), the machine, and what was measured."""
     options = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
     return {"options": options, "machine": machine(), **content}
+
+
+def check_output(output: Path) -> None:
+    """Make the folder of results, before they cost hours.
+
+    Raises:
+        ValueError: if they would not be called .json, as what is written beside them would then replace them.
+    """
+    if output.suffix != ".json":
+        raise ValueError(f"output={str(output)!r} does not end in .json")
+    make_folders(output.resolve().parent)
 
 
 def write_results(results: Mapping[str, Any], output: Path, program: str, text: str) -> None:

@@ -33,7 +33,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.costs import best_time, chunk_rates, matrix_rate, memory, operations, profile, start_times
 from benchmarks.plots import save_figure, throughput_bars
-from benchmarks.report import results_of, write_results
+from benchmarks.report import check_output, results_of, write_results
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.metrics import psnr, ssim
@@ -76,6 +76,7 @@ def main(args: Args) -> dict[str, Any]:
     """Measure, write the results with a plot, and return them."""
     for name in ("rounds", "pairs"):
         check_whole(name, getattr(args, name), 1)
+    check_output(args.output)
     with tempfile.TemporaryDirectory() as folder, progress_bar("throughput") as report:
         pairs, file = embedded_pairs(args.pairs, args.seed, Path(folder))
         options = {"images": str(file), "toolbox": args.toolbox}

@@ -17,7 +17,7 @@ import tyro
 from torch import Tensor
 
 from benchmarks.plots import bars, heat_map, save_figure
-from benchmarks.report import half_interval, results_of, write_results
+from benchmarks.report import check_output, half_interval, results_of, write_results
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import Distortion, MixedDistortion
@@ -59,6 +59,7 @@ def main(args: Args) -> dict[str, Any]:
     """Measure, write the results with their plots, and return them."""
     for name in ("n", "n_map"):
         check_whole(name, getattr(args, name), 1)
+    check_output(args.output)
     toolboxes = [load_toolbox(name) for name in (args.toolbox, args.beside) if name]
     tools = measurable(toolboxes)
     photos = FolderPhotos(args.photos)

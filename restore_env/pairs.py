@@ -286,13 +286,14 @@ def load_pairs(path: str | os.PathLike[str], patch_size: int = PATCH_SIZE) -> Pa
         raise ImageError(f"{path}: {error}") from error
 
 
-def as_source(images: object, severity: str | DistortionModel, patch_size: int) -> PairSource:
+def as_source(images: object, severity: str | DistortionModel, patch_size: int, name: str = "images") -> PairSource:
     """Return the source that an environment's `images` argument stands for.
 
     Args:
         images: "embedded", a folder of photos, a pairs file or folder, a sequence of photos, or a source itself.
         severity: how to distort clean photos; pairs are used as they are.
         patch_size: side of a patch in pixels.
+        name: what errors call `images`.
     """
     distortion = as_distortion(severity)
     if isinstance(images, Pairs):
@@ -302,14 +303,14 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int) 
     if isinstance(images, str) and images == "embedded":
         return PatchSampler(embedded_photos(), distortion, patch_size)
     if isinstance(images, str | os.PathLike):
-        return _source_from_path(Path(images), distortion, patch_size)
+        return _source_from_path(Path(images), distortion, patch_size, name)
     if isinstance(images, list | tuple | np.ndarray) and len(images):
-        check_all_bytes("images", images)
+        check_all_bytes(name, images)
         return PatchSampler(list(images), distortion, patch_size)
     if isinstance(images, Sequence) and len(images):  # photos that are read when asked for
         return PatchSampler(images, distortion, patch_size)
     given = "an empty sequence" if isinstance(images, Sequence | np.ndarray) else repr(images)
-    raise TypeError(f"images={given} is not 'embedded', a folder, a pairs file, a sequence of arrays or a source")
+    raise TypeError(f"{name}={given} is not 'embedded', a folder, a pairs file, a sequence of arrays or a source")
 
 
 def input_psnr(pair: Pair) -> float:
@@ -318,9 +319,9 @@ def input_psnr(pair: Pair) -> float:
     return float(-10 * np.log10(np.mean(np.square(difference)) / 255**2 + MSE_FLOOR))
 
 
-def _source_from_path(path: Path, distortion: DistortionModel, patch_size: int) -> PairSource:
+def _source_from_path(path: Path, distortion: DistortionModel, patch_size: int, name: str) -> PairSource:
     if not path.exists():
-        raise ImageError(f"images={str(path)!r}: no such file or folder; 'embedded' uses the photos of scikit-image")
+        raise ImageError(f"{name}={str(path)!r}: no such file or folder; 'embedded' uses the photos of scikit-image")
     if path.is_dir() and not is_pairs_folder(path):
         return PatchSampler(FolderPhotos(path), distortion, patch_size)
     return load_pairs(path, patch_size)

@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from restore_env.digests import digest_of_toolbox
 from restore_env.env import ImageRestoreEnv
 from restore_env.episodes import Info, ObservationDict
 from restore_env.restoration import NO_TOOL
@@ -27,7 +28,7 @@ class RecordToolchains(
 
     Raises:
         TypeError: if it is another environment.
-        ValueError: if the folder holds a log of another environment or policy.
+        ValueError: if the folder holds a log of another environment, of other tools, or of a policy of another name.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class RecordToolchains(
             self._inner.patch_size,
             self._inner.max_steps,
             "RecordToolchains",
+            digest=digest_of_toolbox(toolbox),
         )
         self._log = ToolchainLogWriter(folder, header)
 

@@ -18,6 +18,7 @@ import tyro
 from restore_env.arrays import bytes_to_floats
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
+from restore_env.digests import digest_of_photos, digest_of_toolbox
 from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler
@@ -25,7 +26,6 @@ from restore_env.photo_variants import FINE_SHRINK_FACTORS
 from restore_env.toolbox import Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import toolbox_folder
 from restore_env.toolchain_log import ToolchainLog, load_toolchain_log
-from tools.digests import digest_of_photos, digest_of_toolbox
 from tools.joint_batches import ChainBatch, ChainBatches
 from tools.joint_training import JointTraining
 from tools.model_card import joint_records, write_joint_card
@@ -213,6 +213,7 @@ def record_of(args: Args, run: JointTraining) -> dict[str, Any]:
         "settings": {
             "photos": args.licence,
             "logs": "; ".join(log_text(load_toolchain_log(path)) for path in args.logs),
+            "measured on": log_text(load_toolchain_log(args.validation)) if args.validation else "the last of each log",
             "own task": f"{args.own_task:g} of each batch",
             "recipe": {"name": args.recipe, **asdict(recipe)},
             "seed": args.seed,

@@ -43,7 +43,8 @@ class ChainBatches:
         pools: for some tools, by their numbers, pairs of their own task.
         own_task: share of a batch that comes from the pools, from all of them equally often.
         device: where batches go.
-        kept_aside: so many of the last toolchains of each log are not drawn: logs of one seed hold the same pairs.
+        kept_aside: so many of the last toolchains of each log are not drawn, half of it at most: logs of one seed hold
+            the same pairs.
 
     Raises:
         ValueError: if there is no toolchain, or patches are smaller than the crop; if there can be no own tasks.
@@ -71,7 +72,8 @@ class ChainBatches:
         if min(sides) < crop:
             raise ValueError(f"patches of {min(sides)} pixels are smaller than the crop of {crop}")
         rows = [_used_rows(log) for log in logs]
-        rows = [some[some < len(log) - kept_aside] for log, some in zip(logs, rows, strict=True)]
+        ends = [len(log) - min(kept_aside, len(log) // 2) for log in logs]
+        rows = [some[some < end] for end, some in zip(ends, rows, strict=True)]
         self._places = np.concatenate([np.stack([np.full_like(some, log), some], 1) for log, some in enumerate(rows)])
         if not len(self._places):
             raise ValueError("the logs hold no toolchain with a tool")

@@ -126,7 +126,7 @@ def write_joint_card(
             f"## From {item['start']}",
             "",
             f"{item['iterations']:,} iterations, {item['minutes']:.1f} minutes. On {item['toolchains']} toolchains "
-            f"that were kept aside the final image went from {item['psnr_before']:.2f} to {item['psnr_after']:.2f} dB.",
+            f"that it did not see the final image went from {item['psnr_before']:.2f} to {item['psnr_after']:.2f} dB.",
             "",
             *(f"- {key}: {_text(value)}" for key, value in item["settings"].items()),
         ]

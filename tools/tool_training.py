@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from restore_env.digests import digest_of_weights
 from restore_env.metrics import psnr
 from restore_env.toolbox.tool import Tool
 from tools.averaging import update_average
-from tools.digests import digest_of_weights
 from tools.recipes import Recipe
 from tools.specs import ToolSpec
 from tools.training import Budget, Progress, Training

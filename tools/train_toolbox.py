@@ -22,12 +22,12 @@ import torch
 import tyro
 
 from restore_env.checks import check_choice, check_device, check_whole
+from restore_env.digests import digest_of_photos
 from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import DESCRIPTION
-from tools.digests import digest_of_photos
 from tools.model_card import TrainedTool, write_model_card
 from tools.parallel import only_the_parent_is_told, when_orphaned
 from tools.photo_batches import PhotoBatches, can_be_made_on_a_device

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from restore_env.arrays import bytes_to_floats, images_to_tensor
+from restore_env.digests import digest_of_text
 from restore_env.errors import ImageError
 from restore_env.pairs import Pairs, PairSource, load_pairs, save_pairs
-from tools.digests import digest_of_text
 from tools.parallel import draw_in_parallel
 
 Batch = tuple[Tensor, Tensor]

@@ -38,7 +38,7 @@ class RecurrentQNetwork(PatchEncoder):
         dueling: whether the last layer computes a state's value and the actions' advantages (Wang et al., 2016).
         scaled: whether images enter centred and Q-values leave multiplied by `VALUE_SCALE`, so that both are of the
             size that weights are made for; the paper's network is not, and learns several times slower.
-        detailed: whether it also sees each pixel's difference from those around it (`PatchEncoder`); the paper's does
+        statistics: whether it also sees statistics of the differences between pixels (`PatchEncoder`); the paper's does
             not.
     """
 
@@ -51,9 +51,9 @@ class RecurrentQNetwork(PatchEncoder):
         patch_size: int = PATCH_SIZE,
         dueling: bool = False,
         scaled: bool = False,
-        detailed: bool = False,
+        statistics: bool = False,
     ) -> None:
-        super().__init__(channels, features, patch_size, centred=scaled, detailed=detailed)
+        super().__init__(channels, features, patch_size, centred=scaled, statistics=statistics)
         self.n_tools, self.hidden, self.patch_size = n_tools, hidden, patch_size
         self.arguments = {
             "n_tools": n_tools,
@@ -63,7 +63,7 @@ class RecurrentQNetwork(PatchEncoder):
             "patch_size": patch_size,
             "dueling": dueling,
             "scaled": scaled,
-            "detailed": detailed,
+            "statistics": statistics,
         }
         # One matrix for input and hidden state, and one bias, as in TensorFlow's BasicLSTMCell; nn.LSTMCell has two.
         self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)

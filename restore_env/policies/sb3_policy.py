@@ -55,11 +55,11 @@ class PaperExtractor(BaseFeaturesExtractor):
         observation_space: of the environment.
         features: size of the image's description.
         centred: whether images enter as differences from their own mean (`PatchEncoder`).
-        detailed: whether they also enter as each pixel's difference from those around it.
+        statistics: whether the description is also made from statistics of the differences between pixels.
     """
 
     def __init__(
-        self, observation_space: gym.spaces.Dict, features: int = 32, centred: bool = False, detailed: bool = False
+        self, observation_space: gym.spaces.Dict, features: int = 32, centred: bool = False, statistics: bool = False
     ) -> None:
         self._discrete = sorted(key for key in observation_space.spaces if key != "image")
         sizes = [int(space.n) for key, space in observation_space.items() if isinstance(space, gym.spaces.Discrete)]
@@ -67,7 +67,7 @@ class PaperExtractor(BaseFeaturesExtractor):
         image = observation_space["image"]
         assert image.shape is not None
         self.encoder = PatchEncoder(
-            features=features, patch_size=max(image.shape[1:]), centred=centred, detailed=detailed
+            features=features, patch_size=max(image.shape[1:]), centred=centred, statistics=statistics
         )
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
@@ -87,6 +87,7 @@ class SB3Policy(Policy):
 
     def __init__(self, model: BaseAlgorithm, name: str) -> None:
         self.model, self.name = model, name
+        self.network = model.policy
         spaces = model.observation_space
         assert isinstance(spaces, gym.spaces.Dict)
         image = spaces["image"]

@@ -5,6 +5,7 @@ import pytest
 
 from agents.data import draw_validation, mixture, sources
 from restore_env.distortions import as_distortion
+from restore_env.errors import ImageError
 from restore_env.pairs import Pairs, as_source, draw_pairs, save_pairs
 
 
@@ -41,3 +42,11 @@ def test_single_distortions_come_in_their_share():
     assert set(drawn) == {1, 3}
     assert drawn.count(1) / 400 == pytest.approx(0.25, abs=0.06)
     assert {len(mixture(plain, 1.0)(image, rng)[1]) for _ in range(20)} == {1}
+
+
+@pytest.mark.parametrize(
+    ("photos", "validation", "named"), [("nope", "", "photos"), ("embedded", "nope", "validation")]
+)
+def test_what_does_not_exist_is_named_as_it_was_given(photos, validation, named):
+    with pytest.raises(ImageError, match=f"{named}='nope': no such file or folder"):
+        sources(photos, validation, "moderate", 0.0)

@@ -102,7 +102,7 @@ def test_wrong_options_are_one_line(args):
     with pytest.raises(ValueError, match="policy='nobody' is neither"):
         main(replace(args, policy="nobody"))
     for change, message in (
-        ({"policy": "fixed:three"}, "start='fixed:three' is not a recurrent Q-network"),
+        ({"policy": "fixed:three"}, "policy='fixed:three' is not a recurrent Q-network"),
         ({"agent_minutes": 0.0}, "minutes=0.0"),
         ({"tool_minutes": -1.0}, "minutes=-1.0"),
         ({"own_task": 2.0}, "own_task=2.0"),

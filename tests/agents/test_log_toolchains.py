@@ -19,7 +19,9 @@ from tools.stopping import Stopped
 @pytest.fixture
 def args(photo_folder, network_toolbox, tmp_path) -> Args:
     save_toolbox(network_toolbox, tmp_path / "tools")
-    return Args(str(photo_folder), tmp_path / "log", policy="random", toolbox=str(tmp_path / "tools"), n=7)
+    return Args(
+        str(photo_folder), tmp_path / "log", policy="random", toolbox=str(tmp_path / "tools"), augment=False, n=7
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +50,9 @@ def test_logs_to_train_with_hold_turned_photos_of_other_colours_and_sizes(args, 
     pairs = draw_pairs(replace(plain, augment=True, colours=True, factors=FINE_SHRINK_FACTORS), 12, 0)
     assert np.array_equal(log[:].reference, pairs.reference)
     save_pairs(tmp_path / "pairs.npz", pairs)
-    with pytest.raises(ValueError, match="only clean photos can be augmented"):
-        main(replace(args, images=str(tmp_path / "pairs.npz")))
+    fixed = replace(args, images=str(tmp_path / "pairs.npz"), output=tmp_path / "fixed")
+    main(fixed)
+    assert np.array_equal(load_toolchain_log(fixed.output)[:].reference, pairs.reference)
 
 
 def test_a_fixed_policy_is_replayed_as_it_acted(args):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from agents.replay import Episodes, Replay
+from agents.drqn_training import MARGIN
+from agents.options import PRESETS
+from agents.replay import Episodes, Replay, bytes_needed
 
 
 def episodes(first: int, n: int) -> Episodes:
@@ -86,13 +88,17 @@ def test_files_of_another_shape_are_made_anew(tmp_path):
     assert numbers_in(other) == [0, 1, 2, 3]
 
 
-def test_half_a_million_steps_fit_in_six_gigabytes_of_episodes(tmp_path):
-    small = Replay(tmp_path, 3, 1, max_steps=3, side=63, actions=13)
-    small.add(
-        Episodes(*(torch.zeros(shape) for shape in ((1, 3, 63, 63, 3), (1, 3), (1, 3, 13), (1, 3, 13), (1, 3, 13))))
-    )
-    size = sum(file.stat().st_size for file in tmp_path.glob("*.npy"))
-    assert size / (4 * 3) * 500_000 < 6.1e9
+def test_half_a_million_steps_fit_in_six_gigabytes():
+    options = PRESETS["paper"]
+    assert options.replay_steps == 500_000
+    slots = options.replay_steps // 3 + MARGIN * options.episodes
+    assert 500_000 * 63 * 63 * 3 < bytes_needed(slots, 3, 63, 13) < 6 * 2**30
+
+
+def test_files_are_as_large_as_was_said(tmp_path):
+    new_replay(tmp_path, capacity=10, margin=4)
+    headers = 5 * 128
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.npy")) == bytes_needed(14, 3, 8, 4) + headers
 
 
 def test_too_little_room_is_told_before_the_disk_is_full(tmp_path, monkeypatch):

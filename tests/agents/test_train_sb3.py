@@ -1,5 +1,6 @@
 """The program that trains agents of SB3: each algorithm runs, stops, goes on, and its file is a policy."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from stable_baselines3 import A2C, PPO
 
 from agents import train_sb3
+from agents.history import history_in
 from agents.train_sb3 import Args, check, checkpoint_of, main
 from restore_env import evaluate, load_policy, restore
 from restore_env.errors import FormatError
@@ -43,11 +45,34 @@ def args(photo_folder, network_toolbox, tmp_path, monkeypatch) -> Args:
     )
 
 
+@pytest.fixture
+def last(monkeypatch):
+    """Trains, and returns the agent as it was at the end, which need not be the best."""
+    kept = []
+
+    def save(model, args, better=False):
+        kept.append(model)
+        train_sb3_save(model, args, better)
+
+    def train(args):
+        main(args)
+        return kept[-1]
+
+    train_sb3_save = train_sb3.save
+    monkeypatch.setattr(train_sb3, "save", save)
+    return train
+
+
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
 def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, capsys):
-    trained = main(replace(args, algo=algo))
-    assert trained.model.num_timesteps >= 64
+    trained = main(replace(args, algo=algo, oracle=1))
     assert "32 steps, gain" in capsys.readouterr().err
+    history = history_in(args.checkpoints)
+    assert [item["iteration"] for item in history][0] == 32 and history[-1]["iteration"] >= 64
+    assert {"validation/gain", "step_1/three", "validation/stop_ratio", "validation/share_of_oracle"} <= set(history[0])
+    record = json.loads(args.output.with_suffix(".json").read_text())
+    assert record["validation/gain"] == max(item["validation/gain"] for item in history)
+    assert record["best_after"] == trained.model.num_timesteps <= record["steps"] == history[-1]["iteration"]
     pairs = draw_pairs(as_source(args.photos, "moderate", 63), 3, 0)
     toolbox = load_toolbox(args.toolbox)
     expected = evaluate(pairs, trained, toolbox)
@@ -66,22 +91,31 @@ def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, 
 
 
 @pytest.mark.parametrize("algo", ["dqn", "recurrent_ppo"])
-def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread):
-    first = main(replace(args, algo=algo)).model.num_timesteps
-    again = main(replace(args, algo=algo, steps=first + 32))
-    assert again.model.num_timesteps >= first + 32
+def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread, last):
+    first = last(replace(args, algo=algo)).num_timesteps
+    again = last(replace(args, algo=algo, steps=first + 32))
+    assert again.num_timesteps >= first + 32
+    steps = [item["iteration"] for item in history_in(args.checkpoints)]
+    assert steps == sorted(set(steps)) and {first, again.num_timesteps} <= set(steps)
     if algo == "dqn":
-        assert again.model.replay_buffer.size() > first // args.envs  # what was remembered before is there
-    kept = main(replace(args, algo=algo, steps=first + 32))
-    assert kept.model.num_timesteps == again.model.num_timesteps
-    for one, other in zip(kept.model.policy.parameters(), again.model.policy.parameters(), strict=True):
-        assert torch.equal(one, other)
+        assert again.replay_buffer.size() > first // args.envs  # what was remembered before is there
+    file = args.output.read_bytes()
+    kept = last(replace(args, algo=algo, steps=first + 32))
+    assert kept is again and args.output.read_bytes() == file  # there was nothing left to do
 
 
-def test_a_resumed_training_draws_other_pairs(args, one_thread):
+def test_the_best_agent_is_kept_though_it_grows_worse(args, one_thread, monkeypatch):
+    found = iter([1.0, 3.0, 2.0, 2.5])
+    monkeypatch.setattr(train_sb3, "scalars_of", lambda _: {"validation/gain": next(found), "validation/tools": 1.0})
+    best = main(replace(args, algo="ppo", steps=96))
+    assert [item["validation/gain"] for item in history_in(args.checkpoints)] == [1.0, 3.0, 2.0]
+    assert best.model.num_timesteps == history_in(args.checkpoints)[1]["iteration"]
+
+
+def test_a_resumed_training_draws_other_pairs(args, one_thread, last):
     seen = []
     for steps in (64, 128):
-        model = main(replace(args, steps=steps)).model
+        model = last(replace(args, steps=steps))
         seen.append(model.get_env().get_attr("np_random_seed")[0])
     assert seen[0] != seen[1]
 
@@ -93,8 +127,18 @@ def test_a_checkpoint_of_another_training_is_refused(changes, args, one_thread):
         main(replace(args, **changes))
 
 
-def test_value_based_agents_learn_once_in_four_steps(args, one_thread):
-    model = main(replace(args, algo="dqn", steps=200)).model
+def test_a_checkpoint_is_not_gone_on_with_when_the_tools_of_that_name_are_others(args, network_toolbox, one_thread):
+    main(args)
+    with torch.no_grad():
+        for parameter in network_toolbox[0].module.parameters():
+            parameter += 0.01
+    save_toolbox(network_toolbox, args.toolbox)
+    with pytest.raises(ValueError, match="belongs to a training with another photos or tools; delete it"):
+        main(args)
+
+
+def test_value_based_agents_learn_once_in_four_steps(args, one_thread, last):
+    model = last(replace(args, algo="dqn", steps=200))
     assert model._n_updates == pytest.approx((200 - 20) / 4, abs=3)
 
 

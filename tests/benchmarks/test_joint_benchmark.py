@@ -33,6 +33,24 @@ def test_stages_are_measured_on_the_same_patches_and_tools_on_their_own_tasks(ar
     assert "| severity | input | before | after |" in text and text.count("\n| ") == 2 * 2 + len(rows)
 
 
+def test_a_rival_is_compared_with_the_last_stage_alone(args, tmp_path):
+    alone = main(args)["rows"]
+    results = main(replace(args, rival=f"other=fixed:eight@{tmp_path / 'one'}"))
+    severe, rows = results["rows"][2], results["rows"]
+    assert results["labels"] == ["before", "after", "other"]
+    assert severe["rise"] == alone[2]["rise"]
+    assert severe["over_rival"][0] == pytest.approx(severe["psnr_out"][1] - severe["psnr_out"][2])
+    text = args.output.with_suffix(".md").read_text()
+    assert "| severity | input | before | after | other | after over other |" in text
+    assert {line.count("|") for line in text.splitlines() if line.startswith("| severe")} == {7}
+    assert len(rows[3]["psnr_out"]) == 3
+
+
+def test_results_that_would_replace_each_other_are_refused(args):
+    with pytest.raises(ValueError, match=r"joint\.md' does not end in \.json"):
+        main(replace(args, output=args.output.with_suffix(".md")))
+
+
 def test_a_wrong_stage_is_one_line(args):
     with pytest.raises(ValueError, match="policy='nobody' is neither"):
         main(replace(args, stages=("nobody",)))

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.functional import pad, relu
 
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy
+from restore_env.policies.difference_statistics import difference_statistics
 from restore_env.policies.recurrent_q import CHUNK, LSTMState
 from restore_env.restoration import Observation
 
@@ -140,16 +141,13 @@ def test_a_scaled_network_sees_differences_and_counts_in_tens(network):
         torch.testing.assert_close(brighter, values, atol=1e-4, rtol=1e-4)
 
 
-def test_a_detailed_network_also_sees_differences_from_the_pixels_around():
-    network = RecurrentQNetwork(TOOLS, patch_size=20, detailed=True)
-    seen = []
-    network.convolutions[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+def test_statistics_enter_the_description_beside_the_convolutions():
+    network = RecurrentQNetwork(TOOLS, patch_size=20, statistics=True)
     images = torch.rand(2, 3, 20, 20)
-    network.features(images)
-    left_out = (3, 4)  # what "SAME" adds on the left and above, on the right and below
-    maps = seen[0][..., left_out[0] : -left_out[1], left_out[0] : -left_out[1]]
-    torch.testing.assert_close(maps[:, :3], images)
-    inside = images[..., 5, 7] - images[..., 4:7, 6:9].mean((2, 3))
-    corner = images[..., 0, 0] - images[..., :2, :2].mean((2, 3))
-    torch.testing.assert_close(maps[:, 3:, 5, 7], 16 * inside)
-    torch.testing.assert_close(maps[:, 3:, 0, 0], 16 * corner)
+    before = []
+    network.describe.register_forward_hook(lambda module, inputs, output: before.append(output))
+    found = network.features(images)
+    torch.testing.assert_close(found, torch.relu(before[0] + network.statistics(difference_statistics(images))))
+    assert not torch.equal(found, torch.relu(before[0]))
+    with pytest.raises(ValueError, match="patch_size=2 is less than 3"):
+        RecurrentQNetwork(TOOLS, patch_size=2, statistics=True)

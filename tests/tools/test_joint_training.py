@@ -282,6 +282,8 @@ class TestChainBatches:
 
     def test_what_is_kept_aside_is_not_drawn(self, log):
         assert max(self.numbers(ChainBatches([log, log], 200, 8, seed=0, kept_aside=4).batch(0))) == 4
+        half = ChainBatches([log], 200, 8, seed=0, kept_aside=1000)
+        assert max(self.numbers(half.batch(0))) == len(log) - len(log) // 2 - 1
 
     def test_own_tasks_that_cannot_be_are_refused(self, log):
         with pytest.raises(ValueError, match="own_task=0.5: no tool says what it is made for"):
