@@ -53,7 +53,7 @@ def test_it_writes_a_toolbox_that_names_logs_and_policy(args, network_toolbox):
     for words in (
         "# jointly",
         "photos: made up",
-        "12 toolchains of random on networks (moderate, photos, seed 0)",
+        "12 toolchains of random on networks (moderate, photos, augmented, seed 0)",
         "seed: 0",
         "| eight |",
     ):
