@@ -128,8 +128,11 @@ class Replay:
 
 def bytes_needed(slots: int, max_steps: int, side: int, actions: int) -> int:
     """Bytes on the disk for so many episodes."""
-    kinds = _kinds(slots, max_steps, side, actions).values()
-    return sum(prod(shape) * np.dtype(kind).itemsize for shape, kind in kinds)
+    return _size(_kinds(slots, max_steps, side, actions))
+
+
+def _size(kinds: Kinds) -> int:
+    return sum(prod(shape) * np.dtype(kind).itemsize for shape, kind in kinds.values())
 
 
 def _kinds(slots: int, max_steps: int, side: int, actions: int) -> Kinds:
@@ -154,7 +157,7 @@ def _open(folder: Path, kinds: Kinds) -> tuple[bool, dict[str, NDArray[Any]]]:
     there = all(file.exists() for file in (path, *files.values())) and path.read_text().strip() == description
     folder.mkdir(parents=True, exist_ok=True)
     if not there:
-        _check_room(folder, sum(prod(shape) * np.dtype(kind).itemsize for shape, kind in kinds.values()))
+        _check_room(folder, _size(kinds))
     arrays: dict[str, NDArray[Any]] = {
         name: open_memmap(files[name], mode="r+" if there else "w+", dtype=kind, shape=shape)
         for name, (shape, kind) in kinds.items()

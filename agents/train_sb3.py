@@ -124,7 +124,9 @@ def main(args: Args) -> SB3Policy:
     settings = settings_of(args, f"{digest_of_source(training) or args.photos} {digest_of_toolbox(toolbox)}")
     model = new_model(args, VecMonitor(environments), settings)
     model.action_names = list(toolbox.action_names)  # type: ignore[attr-defined]
-    best = oracle_of(pairs.first(args.oracle), toolbox, folder_of(args), args.max_steps) if args.oracle else None
+    best = None
+    if args.oracle:
+        best = oracle_of(pairs.first(args.oracle), toolbox, folder_of(args), args.max_steps, args.device)
 
     def measure(model: BaseAlgorithm) -> dict[str, float]:
         policy = SB3Policy(model, args.output.stem)

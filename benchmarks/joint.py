@@ -10,13 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import tyro
 
 from benchmarks.policies import SEVERITIES, Contender, contender
-from benchmarks.report import check_output, half_interval, results_of, write_results
+from benchmarks.report import check_output, half_interval, mean_rise, results_of, write_results
 from benchmarks.toolbox import applied, compared, measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
@@ -77,23 +76,17 @@ def on_severity(severity: str, stages: Sequence[Contender], photos: FolderPhotos
     found = [evaluate(pairs, stage.policy, stage.toolbox) for stage in stages]
     gains = [[image.psnr_out - image.psnr_in for image in result.images] for result in found]
     made = gains[:-1] if args.rival else gains
-    steps = [differences(before, after) for before, after in zip(made, made[1:], strict=False)]
-    over = differences(gains[-1], made[-1]) if args.rival else None
+    steps = [mean_rise(before, after) for before, after in zip(made, made[1:], strict=False)]
     return {
         "severity": severity,
         "psnr_in": found[0].psnr_in,
         "psnr_out": [result.psnr_out for result in found],
         "gain_95": [half_interval(values) for values in gains],
         "ssim_out": [result.ssim_out for result in found],
-        "rise": [fmean(values) for values in steps],
-        "rise_95": [half_interval(values) for values in steps],
-        "over_rival": over and [fmean(over), half_interval(over)],
+        "rise": [rise for rise, _ in steps],
+        "rise_95": [half for _, half in steps],
+        "over_rival": mean_rise(gains[-1], made[-1]) if args.rival else None,
     }
-
-
-def differences(before: Sequence[float], after: Sequence[float]) -> list[float]:
-    """What was gained on each image."""
-    return [one - other for one, other in zip(after, before, strict=True)]
 
 
 def own_task(name: str, stages: Sequence[Contender], photos: FolderPhotos, args: Args) -> dict[str, Any]:

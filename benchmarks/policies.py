@@ -22,7 +22,7 @@ from agents.oracle import oracle_of
 from agents.search_toolchain import search
 from benchmarks.multiplications import of_evaluation
 from benchmarks.plots import bars, save_panels
-from benchmarks.report import check_output, half_interval, results_of, write_results
+from benchmarks.report import check_output, half_interval, mean_rise, results_of, write_results
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.distortions import as_distortion
@@ -214,8 +214,7 @@ def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _difference(item: dict[str, Any], rival: dict[str, Any]) -> tuple[float, float]:
     """Mean difference of two rows on the same patches, and half the width of its 95% interval."""
-    differences = [one - other for one, other in zip(item["gains"], rival["gains"], strict=True)]
-    return fmean(differences), half_interval(differences)
+    return mean_rise(rival["gains"], item["gains"])
 
 
 def table(results: dict[str, Any]) -> str:

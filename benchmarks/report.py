@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import sqrt
 from pathlib import Path
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.machine import machine
@@ -47,6 +47,12 @@ def write_results(results: Mapping[str, Any], output: Path, program: str, text: 
 def half_interval(values: Sequence[float]) -> float:
     """Half the width of the 95% interval of a mean."""
     return 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
+
+
+def mean_rise(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """How much higher numbers of the same images are in the mean, and half the width of its 95% interval."""
+    rises = [one - other for one, other in zip(after, before, strict=True)]
+    return fmean(rises), half_interval(rises)
 
 
 def _word(value: Any) -> str:
