@@ -19,8 +19,8 @@ def write_agent_card(folder: Path, run: DRQNTraining, settings: Mapping[str, Any
         settings: what it was trained on and how.
     """
     record = {
-        "gain": round(run.best_gain, 3),
-        "share_of_oracle": run.best_share,
+        "gain": round(run.kept_gain, 3),
+        "share_of_oracle": run.kept_share,
         "patches": len(run.validation),
         "updates": run.updates,
         "steps": run.steps,

@@ -43,7 +43,7 @@ class AgentStatus:
         loss: mean of the last iteration's updates, None before the first since the start or the resume.
         evaluation: on the validation pairs.
         share: of the oracle's gain, None if the oracle's is not known.
-        best: the highest gain on the validation pairs so far, in dB.
+        kept: the gain of the network that is kept, in dB.
         epsilon: share of random actions.
         rate: the learning rate.
         seconds: of training so far.
@@ -56,7 +56,7 @@ class AgentStatus:
     loss: float | None
     evaluation: Evaluation
     share: float | None
-    best: float
+    kept: float
     epsilon: float
     rate: float
     seconds: float
@@ -68,7 +68,7 @@ class AgentStatus:
         left = "" if self.left is None else f", {self.left / 60:.1f} min left"
         return (
             f"{self.updates} updates, {self.steps} steps, {loss}gain {self.evaluation.gain:.3f} dB{share}, "
-            f"best {self.best:.3f}, {self.evaluation.steps:.2f} tools, {self.seconds / 60:.1f} min{left}"
+            f"kept {self.kept:.3f}, {self.evaluation.steps:.2f} tools, {self.seconds / 60:.1f} min{left}"
         )
 
     def scalars(self) -> dict[str, float]:
@@ -102,6 +102,8 @@ class DRQNTraining(Training):
         name: of the policy.
         seed: of all that is drawn.
         oracle_gain: in dB on the first of the validation pairs, and how many those are.
+        keep_last: whether the policy is the last one measured instead of the best: where the validation pairs are what
+            is reported, nothing may be chosen by them.
     """
 
     def __init__(
@@ -117,17 +119,19 @@ class DRQNTraining(Training):
         name: str = "drqn",
         seed: int = 0,
         oracle_gain: tuple[float, int] | None = None,
+        keep_last: bool = False,
     ) -> None:
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.new_batch, self.source = new_batch, source
         self.data, self.validation, self.options = data, validation, options
         self.budget, self.checkpoint = budget, folder / "training.pt"
-        self.name, self.seed, self.oracle_gain = name, seed, oracle_gain
+        self.name, self.seed, self.oracle_gain, self.keep_last = name, seed, oracle_gain, keep_last
+        self.network.dropout.p = options.dropout
         self.target = deepcopy(network)
         self.average = deepcopy(network)
-        self.best_network = deepcopy(network)
-        self.best_gain = float("-inf")
-        self.best_share: float | None = None
+        self.kept_network = deepcopy(network)
+        self.kept_gain = float("-inf")
+        self.kept_share: float | None = None
         self.device = next(network.parameters()).device
         self.perception = Perception(network, seed).to(self.device)
         learnt = [*network.parameters(), *(self.perception.parameters() if options.perception else ())]
@@ -149,8 +153,8 @@ class DRQNTraining(Training):
 
     @property
     def policy(self) -> RecurrentQPolicy:
-        """The policy that was best on the validation pairs."""
-        return RecurrentQPolicy(deepcopy(self.best_network), self.toolbox.action_names, self.name)
+        """The policy that was best on the validation pairs, or the last."""
+        return RecurrentQPolicy(deepcopy(self.kept_network), self.toolbox.action_names, self.name)
 
     def advance(self) -> None:
         """Play episodes, then update the network."""
@@ -163,7 +167,11 @@ class DRQNTraining(Training):
         plays = bool(self.steps) and self.steps >= self.options.learning_starts
         if plays or glances is not None:
             rng = np.random.default_rng([self.seed, 1, self.iteration])
-            found = [self._update(rng, plays, glances) for _ in range(self.options.updates)]
+            with torch.random.fork_rng():  # dropout draws from the global generator
+                torch.manual_seed(int(rng.integers(2**63)))
+                self.network.train()
+                found = [self._update(rng, plays, glances) for _ in range(self.options.updates)]
+                self.network.eval()
             self.loss = float(torch.stack(found).mean())
         self.iteration += 1
 
@@ -174,12 +182,12 @@ class DRQNTraining(Training):
         self._saved = self.replay.count
 
     def status(self) -> AgentStatus:
-        """Measure how the training stands; the best network so far is kept."""
+        """Measure how the training stands; the best network so far is kept, or this one."""
         policy = RecurrentQPolicy(self.average, self.toolbox.action_names, self.name)
         evaluation = evaluate(self.validation, policy, self.toolbox, max_steps=self.max_steps, device=str(self.device))
-        if evaluation.gain > self.best_gain:
-            self.best_gain, self.best_network = evaluation.gain, deepcopy(self.average)
-            self.best_share = self._share(evaluation)
+        if self.keep_last or evaluation.gain > self.kept_gain:
+            self.kept_gain, self.kept_network = evaluation.gain, deepcopy(self.average)
+            self.kept_share = self._share(evaluation)
         return AgentStatus(
             self.iteration,
             self.updates,
@@ -187,7 +195,7 @@ class DRQNTraining(Training):
             self.loss,
             evaluation,
             self._share(evaluation),
-            self.best_gain,
+            self.kept_gain,
             self.options.exploration(self.progress),
             self.options.rate(self.progress, self.updates),
             self.seconds,
@@ -195,7 +203,7 @@ class DRQNTraining(Training):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Network, options, data, validation pairs, seed and actions."""
+        """Network, options, data, validation pairs, seed, actions and which policy is kept."""
         return {
             "network": self.network.arguments,
             "options": asdict(self.options),
@@ -203,6 +211,7 @@ class DRQNTraining(Training):
             "validation": digest_of_pairs(self.validation),
             "seed": self.seed,
             "actions": list(self.toolbox.action_names),
+            "kept": "last" if self.keep_last else "best",
         }
 
     def state(self) -> dict[str, Any]:
@@ -212,9 +221,9 @@ class DRQNTraining(Training):
             "target_weights": self.target.state_dict(),
             "average_weights": self.average.state_dict(),
             "perception_weights": self.perception.state_dict(),
-            "best_weights": self.best_network.state_dict(),
-            "best_gain": self.best_gain,
-            "best_share": self.best_share,
+            "kept_weights": self.kept_network.state_dict(),
+            "kept_gain": self.kept_gain,
+            "kept_share": self.kept_share,
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.state(),
             "updates": self.updates,
@@ -227,8 +236,8 @@ class DRQNTraining(Training):
         self.target.load_state_dict(state["target_weights"])
         self.average.load_state_dict(state["average_weights"])
         self.perception.load_state_dict(state["perception_weights"])
-        self.best_network.load_state_dict(state["best_weights"])
-        self.best_gain, self.best_share = state["best_gain"], state["best_share"]
+        self.kept_network.load_state_dict(state["kept_weights"])
+        self.kept_gain, self.kept_share = state["kept_gain"], state["kept_share"]
         self.optimizer.load_state_dict(state["optimizer"])
         if state["replay"]["count"] and not self.replay.found:
             raise ValueError(

@@ -40,6 +40,9 @@ class Options:
     """Begin with a network whose inputs are centred and whose outputs count in tens of dB."""
     statistics: bool = True
     """Begin with a network that also sees statistics of the differences between neighbouring pixels."""
+    dropout: float = 0.1
+    """Share of what an image's description is made from that an update leaves out (Srivastava et al., 2014): what few
+    photos had in common by chance is learnt less."""
     dueling: bool = False
     """Split the network's head into the state's value and the actions' advantages (Wang et al., 2016)."""
     priority: float = 0.0
@@ -110,8 +113,9 @@ class Options:
             check_whole(name, getattr(self, name), 0)
         for name in ("gamma", "epsilon", "final_epsilon", "epsilon_share", "singles", "glance_share"):
             _check_share(name, getattr(self, name))
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average={self.average} is not in [0, 1)")
+        for name in ("average", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is not in [0, 1)")
         for name in ("priority", "decision", "perception", "try_temperature"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} is less than 0")
@@ -151,6 +155,7 @@ _PAPER: Final = Options(
     double=False,
     scaled=False,
     statistics=False,
+    dropout=0.0,
     augment=False,
     shift=0,
     loss="squared",

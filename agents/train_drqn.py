@@ -78,6 +78,8 @@ class Args:
     """Patches to measure on."""
     oracle: int = 0
     """Of those, how many are also restored by trying every toolchain, once, to know the share of the best gain."""
+    keep_last: bool = False
+    """Write the last policy instead of the one that was best on the validation pairs."""
     device: str = "cpu"
     """cpu or cuda."""
     dtype: str = "float32"
@@ -155,6 +157,7 @@ def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: P
         args.output.resolve().name,
         args.seed,
         oracle_gain(args, toolbox, validation),
+        args.keep_last,
     )
 
 

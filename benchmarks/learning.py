@@ -37,6 +37,7 @@ VARIANTS: Final[dict[str, Options]] = {
     "no-decision": replace(FAST, decision=0.0),
     "unscaled": replace(FAST, scaled=False),
     "no-statistics": replace(FAST, statistics=False),
+    "no-dropout": replace(FAST, dropout=0.0),
     "adam": replace(FAST, optimizer="adam"),
     "adam-1e-3": replace(FAST, optimizer="adam", learning_rate=1e-3),
     "no-average": replace(FAST, average=0.0),
@@ -120,6 +121,7 @@ def train(name: str, seed: int, args: Args) -> dict[str, Any]:
             minutes=args.minutes,
             options=VARIANTS[name],
             patches=args.patches,
+            keep_last=True,
             seed=seed,
             checkpoints=folder,
         )

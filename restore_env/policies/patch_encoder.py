@@ -28,6 +28,9 @@ class PatchEncoder(nn.Module):
             noise and edges learn faster when brightness does not drown them.
         statistics: whether the description is also made from `difference_statistics`, through a hidden layer.
 
+    What the description is made from, maps and statistics, passes through `dropout`, whose share is zero unless a
+    training sets it.
+
     Raises:
         ValueError: if the images are too small for statistics.
     """
@@ -52,6 +55,7 @@ class PatchEncoder(nn.Module):
         side = patch_size
         for _ in channels:
             side = -(-side // STRIDE)
+        self.dropout = nn.Dropout(0.0)
         self.describe = nn.Linear(side * side * channels[-1], features)
         self.statistics: nn.Module | None = None
         if statistics:
@@ -68,9 +72,10 @@ class PatchEncoder(nn.Module):
         maps = CONTRAST * (images - images.mean((1, 2, 3), keepdim=True)) if self.centred else images
         for convolution, kernel in zip(self.convolutions, KERNELS, strict=True):
             maps = relu(convolution(pad(maps, _same_padding(maps.shape[-1], kernel))))
-        description = self.describe(maps.permute(0, 2, 3, 1).flatten(1))  # (n, c, h, w) -> (n, h * w * c)
+        flat = maps.permute(0, 2, 3, 1).flatten(1)  # (n, c, h, w) -> (n, h * w * c)
+        description = self.describe(self.dropout(flat))
         if self.statistics is not None:
-            description = description + self.statistics(difference_statistics(images))
+            description = description + self.statistics(self.dropout(difference_statistics(images)))
         return relu(description)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from restore_env.constants import DEFAULT_POLICY
 from restore_env.errors import FormatError
@@ -19,6 +20,7 @@ from restore_env.formats import (
     write_tensors,
 )
 from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
+from restore_env.policies.mean_q import MeanQPolicy
 from restore_env.policies.policy import Policy, Yardstick, check_actions_fit
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.toolbox import STOP, Toolbox
@@ -65,7 +67,7 @@ def load_policy(
 
 
 def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: str) -> None:
-    """Write a recurrent Q-policy or a fixed toolchain as a folder.
+    """Write a recurrent Q-policy, a mean of several or a fixed toolchain as a folder.
 
     Args:
         policy: what to save.
@@ -80,12 +82,16 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: st
     Path(folder).mkdir(parents=True, exist_ok=True)
     if isinstance(policy, RecurrentQPolicy):
         description |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
-        weights = {key: value.detach().float().cpu().contiguous() for key, value in policy.network.state_dict().items()}
-        write_tensors(Path(folder) / WEIGHTS, weights)
+    elif isinstance(policy, MeanQPolicy):
+        networks = [member.network.arguments for member in policy.members]
+        description |= {"kind": "mean-q", "arguments": {"networks": networks}}
     elif isinstance(policy, FixedToolchain):
         description |= {"kind": "fixed-toolchain", "arguments": {"tools": list(policy.tools)}}
     else:
         raise ValueError(f"policy {policy.name!r} cannot be saved: only recurrent Q-policies and fixed toolchains can")
+    if isinstance(policy, RecurrentQPolicy | MeanQPolicy):
+        weights = {key: value.detach().float().cpu().contiguous() for key, value in policy.network.state_dict().items()}
+        write_tensors(Path(folder) / WEIGHTS, weights)
     write_json(Path(folder) / DESCRIPTION, description)
 
 
@@ -140,4 +146,10 @@ def _build(content: Mapping[str, Any], folder: Path) -> Policy:
         network = RecurrentQNetwork(**arguments)
         load_weights(network, read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
         return RecurrentQPolicy(network, actions, name)
-    raise FormatError(f"{folder / DESCRIPTION}: kind {content['kind']!r} is not 'recurrent-q' or 'fixed-toolchain'")
+    if content["kind"] == "mean-q":
+        networks = [RecurrentQNetwork(**each) for each in arguments["networks"]]
+        load_weights(nn.ModuleList(networks), read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
+        return MeanQPolicy([RecurrentQPolicy(network, actions) for network in networks], name)
+    raise FormatError(
+        f"{folder / DESCRIPTION}: kind {content['kind']!r} is not 'recurrent-q', 'mean-q' or 'fixed-toolchain'"
+    )

@@ -65,6 +65,7 @@ def new_training(folder: Path, iterations: int, options: Options = QUICK, seed: 
         "agent",
         seed,
         changes.get("oracle_gain"),
+        changes.get("keep_last", False),
     )
 
 
@@ -253,15 +254,23 @@ def test_the_status_says_how_the_training_stands(tmp_path):
     assert scalars["validation/share_of_oracle"] == pytest.approx(sum(reached) / 4 / 10)
     assert sum(value for name, value in scalars.items() if name.startswith("step_2/")) == pytest.approx(1)
     assert scalars["validation/stop_ratio"] == scalars["step_3/stop"]
-    assert last.best == max(status.evaluation.gain for status in seen)
+    assert last.kept == max(status.evaluation.gain for status in seen)
     assert str(last).startswith(f"{last.updates} updates, {last.steps} steps, loss ")
     assert "of the oracle's gain)" in str(last)
 
 
-def test_the_policy_is_the_best_on_the_validation_pairs(tmp_path):
-    run = new_training(tmp_path, 8)
-    gains = {}
-    assert run.run(lambda status: gains.setdefault(status.evaluation.gain, run.average.values.weight.clone()), every=0)
-    assert torch.equal(run.policy.network.values.weight, gains[max(gains)])
-    again = new_training(tmp_path, 8)
-    assert again.best_gain == max(gains)
+@pytest.mark.parametrize(("keep_last", "kept"), [(False, 1), (True, 3)])
+def test_the_policy_is_the_best_on_the_validation_pairs_or_the_last(keep_last, kept, tmp_path, monkeypatch):
+    gains = [1.0, 3.0, 2.0, 2.5]
+    scripted = iter(gains)
+    monkeypatch.setattr(
+        "agents.drqn_training.evaluate", lambda *args, **more: replace(evaluate(*args, **more), gain=next(scripted))
+    )
+    run = new_training(tmp_path, len(gains) - 1, keep_last=keep_last)
+    weights = []
+    assert run.run(lambda status: weights.append(run.average.values.weight.clone()), every=0)
+    assert len(weights) == len(gains)
+    assert torch.equal(run.policy.network.values.weight, weights[kept])
+    again = new_training(tmp_path, len(gains) - 1, keep_last=keep_last)
+    assert again.kept_gain == gains[kept]
+    assert torch.equal(again.policy.network.values.weight, weights[kept])

@@ -24,7 +24,7 @@ def test_the_papers_numbers():
     paper = PRESETS["paper"]
     assert (paper.gamma, paper.batch_size, paper.target_every, paper.replay_steps) == (0.99, 32, 2_500, 500_000)
     assert (paper.learning_rate, paper.final_rate, paper.rates) == (2.5e-4, 2.5e-5, "exponential")
-    assert (paper.targets, paper.double, paper.dueling, paper.priority) == ("taken", False, False, 0)
+    assert (paper.targets, paper.double, paper.dueling, paper.priority, paper.dropout) == ("taken", False, False, 0, 0)
     code = PRESETS["released-code"]
     assert (code.target_every, code.learning_starts, code.loss, code.stop_if_worse) == (2_500, 5_000, "huber", True)
     assert code.singles == 0.5
@@ -38,6 +38,7 @@ def test_the_papers_numbers():
         ({"rates": "linear"}, "rates='linear'"),
         ({"gamma": 1.5}, "gamma=1.5 is not between 0 and 1"),
         ({"singles": -0.1}, "singles=-0.1 is not between 0 and 1"),
+        ({"dropout": 1.0}, r"dropout=1.0 is not in \[0, 1\)"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0}, "learning_rate=0 is not more than 0"),
         ({"priority": -1.0}, "priority=-1.0 is less than 0"),

@@ -89,7 +89,7 @@ def test_another_toolbox_is_refused_with_both_lists(folder):
     ("changes", "message"),
     [
         ({"format": 2}, "format 2; this version reads format 1"),
-        ({"kind": "transformer"}, "kind 'transformer' is not 'recurrent-q' or 'fixed-toolchain'"),
+        ({"kind": "transformer"}, "kind 'transformer' is not 'recurrent-q', 'mean-q' or 'fixed-toolchain'"),
         ({"kind": None}, "KeyError: 'kind'"),
         ({"actions": None}, "KeyError: 'actions'"),
         ({"actions": 4}, "TypeError"),
