@@ -40,7 +40,7 @@ class Options:
     """Begin with a network whose inputs are centred and whose outputs count in tens of dB."""
     statistics: bool = True
     """Begin with a network that also sees statistics of the differences between neighbouring pixels."""
-    dropout: float = 0.1
+    dropout: float = 0.2
     """Share of what an image's description is made from that an update leaves out (Srivastava et al., 2014): what few
     photos had in common by chance is learnt less."""
     dueling: bool = False
