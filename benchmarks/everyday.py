@@ -13,14 +13,14 @@ from typing import Any
 
 import tyro
 
-from benchmarks.report import check_output, half_interval, results_of, write_results
+from benchmarks.report import check_output, mean_rise, results_of, write_results
 from benchmarks.toolbox import measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.distortions import MixedDistortion, everyday
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.images import FolderPhotos
-from restore_env.pairs import PatchSampler, draw_pairs
+from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.progress import progress_bar
 from restore_env.toolbox import Toolbox, load_toolbox
@@ -66,8 +66,10 @@ def main(args: Args) -> dict[str, Any]:
 
 def clean(policy: Policy | Yardstick, toolbox: Toolbox, photos: FolderPhotos, args: Args) -> dict[str, Any]:
     """What it does to photos that are as good as clean; the last part of the everyday mixture."""
-    found = evaluate(draw_pairs(PatchSampler(photos, everyday().distortions[-1]), args.n, args.seed), policy, toolbox)
-    return {"kind": "clean", "own_tool": found.psnr_in, **_row(found, [image.psnr_in for image in found.images])}
+    pairs = draw_pairs(PatchSampler(photos, everyday().distortions[-1]), args.n, args.seed)
+    found = evaluate(pairs, policy, toolbox)
+    row = _row(found, [image.psnr_in for image in found.images], pairs)
+    return {"kind": "clean", "own_tool": found.psnr_in, **row}
 
 
 def single(name: str, policy: Policy | Yardstick, toolbox: Toolbox, photos: FolderPhotos, args: Args) -> dict[str, Any]:
@@ -75,17 +77,17 @@ def single(name: str, policy: Policy | Yardstick, toolbox: Toolbox, photos: Fold
     own = own_distortion(toolbox[toolbox.names.index(name)])
     pairs = draw_pairs(PatchSampler(photos, MixedDistortion([own])), args.n, args.seed)
     alone = evaluate(pairs, f"fixed:{name}", toolbox)
-    row = _row(evaluate(pairs, policy, toolbox), [image.psnr_out for image in alone.images])
+    row = _row(evaluate(pairs, policy, toolbox), [image.psnr_out for image in alone.images], pairs)
     return {"kind": name, "own_tool": alone.psnr_out, **row}
 
 
-def _row(found: Evaluation, rivals: list[float]) -> dict[str, Any]:
-    differences = [image.psnr_out - rival for image, rival in zip(found.images, rivals, strict=True)]
+def _row(found: Evaluation, rivals: list[float], pairs: Pairs) -> dict[str, Any]:
+    difference, half = mean_rise(rivals, [image.psnr_out for image in found.images], pairs.photos)
     return {
         "psnr_in": found.psnr_in,
         "psnr_out": found.psnr_out,
-        "difference": fmean(differences),
-        "difference_95": half_interval(differences),
+        "difference": difference,
+        "difference_95": half,
         "stopped_at_once": fmean(not image.toolchain for image in found.images),
         "steps": found.steps,
     }
@@ -98,7 +100,8 @@ def text(results: dict[str, Any]) -> str:
         f"# The policy {results['policy_name']} on clean photos and single distortions",
         "",
         f"{options['n']} patches of 63x63 each, seed {options['seed']}. PSNR in dB; the difference is to the tool that "
-        "is made for the distortion, applied once (for clean photos: to leaving them alone), ± half its 95% interval.",
+        "is made for the distortion, applied once (for clean photos: to leaving them alone), ± half its 95% interval, "
+        "clustered by photo.",
         "",
         "| distortion | input | tool made for it | policy | difference | stopped at once | tools |",
         "| --- | --- | --- | --- | --- | --- | --- |",

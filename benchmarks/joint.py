@@ -76,16 +76,16 @@ def on_severity(severity: str, stages: Sequence[Contender], photos: FolderPhotos
     found = [evaluate(pairs, stage.policy, stage.toolbox) for stage in stages]
     gains = [[image.psnr_out - image.psnr_in for image in result.images] for result in found]
     made = gains[:-1] if args.rival else gains
-    steps = [mean_rise(before, after) for before, after in zip(made, made[1:], strict=False)]
+    steps = [mean_rise(before, after, pairs.photos) for before, after in zip(made, made[1:], strict=False)]
     return {
         "severity": severity,
         "psnr_in": found[0].psnr_in,
         "psnr_out": [result.psnr_out for result in found],
-        "gain_95": [half_interval(values) for values in gains],
+        "gain_95": [half_interval(values, pairs.photos) for values in gains],
         "ssim_out": [result.ssim_out for result in found],
         "rise": [rise for rise, _ in steps],
         "rise_95": [half for _, half in steps],
-        "over_rival": mean_rise(gains[-1], made[-1]) if args.rival else None,
+        "over_rival": mean_rise(gains[-1], made[-1], pairs.photos) if args.rival else None,
     }
 
 
@@ -108,7 +108,8 @@ def text(results: dict[str, Any]) -> str:
         "# Tools trained alone, robustly and jointly",
         "",
         f"{options['n']} patches of 63x63 a severity, seed {options['seed']}. PSNR in dB, ± half the width of the 95% "
-        "interval of the mean gain, and SSIM; in brackets the rise over the stage before, with its own interval.",
+        "interval of the mean gain, clustered by photo, and SSIM; in brackets the rise over the stage before, with its "
+        "own.",
         "",
         f"| severity | input | {' | '.join(labels)} |{f' {over} |' if over else ''}",
         f"| --- | --- | {' | '.join('---' for _ in labels)} |{' --- |' if over else ''}",

@@ -29,7 +29,7 @@ from restore_env.distortions import as_distortion
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
-from restore_env.pairs import PatchSampler, draw_pairs
+from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.toolbox import Toolbox, load_toolbox
 
@@ -137,19 +137,20 @@ def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: A
     oracles: dict[int, Evaluation] = {}
     found: dict[str, list[dict[str, Any]]] = {}
     greedy = Contender("greedy", load_policy("greedy", toolbox), toolbox)
-    for label, policy, tools in (*yardsticks(severity, toolbox, named, args), greedy):
+    for item in (*yardsticks(severity, toolbox, named, args), greedy):
+        tools = item.toolbox
         if id(tools) not in oracles:
             oracles[id(tools)] = oracle_of(pairs.first(args.n_oracle), tools, args.checkpoints)
-        result = evaluate(pairs, policy, tools)
-        found.setdefault(label, []).append(row(severity, label, policy, tools, result, oracles[id(tools)]))
+        result = evaluate(pairs, item.policy, tools)
+        found.setdefault(item.label, []).append(row(severity, item, pairs, result, oracles[id(tools)]))
     own = oracles[id(toolbox)]
     rows = [merged(several) for several in found.values()]
-    rows.append(row(severity, "oracle", load_policy("oracle", toolbox), toolbox, own, own))
+    rows.append(row(severity, Contender("oracle", load_policy("oracle", toolbox), toolbox), pairs, own, own))
     rivals = [item for item in rows if item["policy"] == args.rival]
-    for item in rows:
-        item["over_rival"] = _difference(item, rivals[0]) if rivals and item["n"] == rivals[0]["n"] else None
-    for item in rows:
-        yield {key: value for key, value in item.items() if key != "gains"}
+    for each in rows:
+        each["over_rival"] = _difference(each, rivals[0]) if rivals and each["n"] == rivals[0]["n"] else None
+    for each in rows:
+        yield {key: value for key, value in each.items() if key not in ("gains", "photos")}
 
 
 def yardsticks(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[Contender]:
@@ -163,11 +164,10 @@ def yardsticks(severity: str, toolbox: Toolbox, named: Sequence[Contender], args
     yield from named
 
 
-def row(
-    severity: str, label: str, policy: Policy | Yardstick, toolbox: Toolbox, result: Evaluation, oracle: Evaluation
-) -> dict[str, Any]:
-    """One row of the table: means over the patches."""
-    gains = [image.psnr_out - image.psnr_in for image in result.images]
+def row(severity: str, item: Contender, pairs: Pairs, result: Evaluation, oracle: Evaluation) -> dict[str, Any]:
+    """One row of the table: means over the patches, of which a result may have the first only."""
+    label, policy, toolbox = item
+    gains, photos = [image.psnr_out - image.psnr_in for image in result.images], pairs.photos[: result.n]
     chains = Counter(image.toolchain for image in result.images)
     return {
         "severity": severity,
@@ -180,8 +180,9 @@ def row(
         "psnr_out": result.psnr_out,
         "ssim_out": result.ssim_out,
         "gain": result.gain,
-        "gain_95": half_interval(gains),
+        "gain_95": half_interval(gains, photos),
         "gains": gains,
+        "photos": photos,
         "share_of_oracle": share_of_best(result, oracle),
         "steps": result.steps,
         "multiplications": of_evaluation(result, policy, toolbox, PATCH_SIZE),
@@ -203,7 +204,7 @@ def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "gain_of_seeds": [item["gain"] for item in rows],
         "share_of_seeds": [item["share_of_oracle"] for item in rows],
         "gains": gains,
-        "gain_95": half_interval(gains),
+        "gain_95": half_interval(gains, rows[0]["photos"]),
         "toolchain": rows[0]["toolchain"] if len({item["toolchain"] for item in rows}) == 1 else None,
         "tool_ratio": [
             {name: fmean(ratios[name] for ratios in steps) for name in steps[0]}
@@ -214,7 +215,7 @@ def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _difference(item: dict[str, Any], rival: dict[str, Any]) -> tuple[float, float]:
     """Mean difference of two rows on the same patches, and half the width of its 95% interval."""
-    return mean_rise(rival["gains"], item["gains"])
+    return mean_rise(rival["gains"], item["gains"], item["photos"])
 
 
 def table(results: dict[str, Any]) -> str:
@@ -228,10 +229,9 @@ def table(results: dict[str, Any]) -> str:
         "",
         f"{options['n']} patches of 63x63 a severity ({options['n_oracle']} for the oracle, and for every policy's "
         f"share of its own toolbox's), seed {options['seed']}. PSNR in dB, ± half the width of the 95% interval of "
-        "the mean, with patches taken for independent (several come from one photo); SSIM; tools and multiplications "
-        "an image. Greedy and oracle know the reference. The best single "
-        f"tool and the best fixed toolchain were found on {options['n_search']} patches a severity of the training "
-        "photos.",
+        "the mean, clustered by photo; SSIM; tools and multiplications an image. Greedy and oracle know the reference. "
+        f"The best single tool and the best fixed toolchain were found on {options['n_search']} patches a severity of "
+        "the training photos.",
         "",
         f"| {' | '.join(head)} |",
         f"| {' | '.join(['---'] * len(head))} |",

@@ -2,11 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
-from math import sqrt
+from math import fsum, sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from benchmarks.machine import machine
@@ -44,15 +45,27 @@ def write_results(results: Mapping[str, Any], output: Path, program: str, text: 
     write_text(output.with_suffix(".md"), "\n\n".join(lines))
 
 
-def half_interval(values: Sequence[float]) -> float:
-    """Half the width of the 95% interval of a mean."""
-    return 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
+def half_interval(values: Sequence[float], photos: Sequence[Hashable] = ()) -> float:
+    """Half the width of the 95% interval of a mean.
+
+    Args:
+        values: one for each patch.
+        photos: what photo each was cut from. Patches of one photo are alike, and tell less than as many of different
+            photos would (the cluster-robust variance: Liang and Zeger, 1986). Without, each is its own.
+    """
+    mean, sums = fmean(values), defaultdict[Hashable, float](float)
+    for photo, value in zip(photos or range(len(values)), values, strict=True):
+        sums[photo] += value - mean
+    count = len(sums)
+    if count < 2:
+        return float("nan")
+    return 1.96 * sqrt(count / (count - 1) * fsum(item**2 for item in sums.values())) / len(values)
 
 
-def mean_rise(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+def mean_rise(before: Sequence[float], after: Sequence[float], photos: Sequence[Hashable] = ()) -> tuple[float, float]:
     """How much higher numbers of the same images are in the mean, and half the width of its 95% interval."""
     rises = [one - other for one, other in zip(after, before, strict=True)]
-    return fmean(rises), half_interval(rises)
+    return fmean(rises), half_interval(rises, photos)
 
 
 def _word(value: Any) -> str:

@@ -44,11 +44,13 @@ class Pair:
         distorted: uint8 (h, w, 3) RGB.
         reference: uint8 (h, w, 3) RGB.
         distortion: parameters of the distortion, where they are known.
+        photo: number of the photo that it was cut from, where that is known.
     """
 
     distorted: ByteImage
     reference: ByteImage
     distortion: Parameters | None = None
+    photo: int | None = None
 
 
 @runtime_checkable
@@ -110,28 +112,28 @@ class PatchSampler:
             f"plain areas, or a stronger severity"
         )
 
-    def window(self, rng: np.random.Generator, margin: int = WINDOW_MARGIN) -> tuple[ByteImage, int, int]:
-        """Draw a clean window: the pixels, and where in it the patch starts (top, left).
+    def window(self, rng: np.random.Generator, margin: int = WINDOW_MARGIN) -> tuple[ByteImage, int, int, int]:
+        """Draw a clean window: the pixels, where in it the patch starts (top, left), and the photo's number.
 
         Windows start on the JPEG grid of their photo, and with `augment` also end on it: mirrored, they start there.
         """
-        photo = self._draw_photo(rng)
+        number, photo = self._draw_photo(rng)
         top, left = (int(rng.integers(side - self.patch_size + 1)) for side in photo.shape[:2])
         first_row, first_column = (max(0, place - margin) // JPEG_GRID * JPEG_GRID for place in (top, left))
         last_row, last_column = (place + self.patch_size + margin for place in (top, left))
         if self.augment:
             last_row, last_column = (-(-last // JPEG_GRID) * JPEG_GRID for last in (last_row, last_column))
-        return photo[first_row:last_row, first_column:last_column], top - first_row, left - first_column
+        return photo[first_row:last_row, first_column:last_column], top - first_row, left - first_column, number
 
     def _draw(self, rng: np.random.Generator) -> Pair:
-        window, top, left = self.window(rng)
+        window, top, left, number = self.window(rng)
         if self.augment:
             window, top, left = self._turned(window, top, left, rng)
         if self.colours and rng.random() < 0.5:
             window = recoloured(window, rng)
         distorted, parameters = self.distortion(window, rng)
         patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
-        return Pair(distorted[patch].copy(), window[patch].copy(), parameters)
+        return Pair(distorted[patch].copy(), window[patch].copy(), parameters, number)
 
     def _turned(self, window: ByteImage, top: int, left: int, rng: np.random.Generator) -> tuple[ByteImage, int, int]:
         """Mirror and transpose a window at random; the patch keeps its pixels, not its place."""
@@ -142,7 +144,7 @@ class PatchSampler:
             window, left = window[:, ::-1], window.shape[1] - left - self.patch_size
         return (window.transpose(1, 0, 2), left, top) if transpose else (window, top, left)
 
-    def _draw_photo(self, rng: np.random.Generator) -> ByteImage:
+    def _draw_photo(self, rng: np.random.Generator) -> tuple[int, ByteImage]:
         while len(self._unusable) < len(self.photos):
             # Drawn among all photos, so that what comes does not depend on which unusable ones were met before.
             index = int(rng.integers(len(self.photos)))
@@ -152,7 +154,7 @@ class PatchSampler:
                 if index not in self._sides:
                     self._sides[index] = self._measure(index)
                 factors = shrink_factors(self._sides[index], self.patch_size, self.factors)
-                return self._scaled(index, float(rng.choice(factors)))
+                return index, self._scaled(index, float(rng.choice(factors)))
             except ImageError as error:
                 warn_skipped(error)
                 self._unusable.add(index)
@@ -187,6 +189,8 @@ class Pairs:
         reference: n images, each of the size of its distorted one.
         names: what to call the pairs, by default their numbers.
         patch_size: side of what `sample` cuts from larger pairs.
+        photos: the photo that each was cut from, as a number, None where that is not known: pairs of one photo are
+            alike, and an interval of a mean over them has to know it.
 
     Raises:
         ValueError, TypeError: if there are none, or they are not uint8 (h, w, 3), or sizes differ.
@@ -198,6 +202,7 @@ class Pairs:
         reference: Sequence[ByteImage],
         names: Sequence[str] | None = None,
         patch_size: int = PATCH_SIZE,
+        photos: Sequence[int | None] | None = None,
     ) -> None:
         check_all_bytes("distorted", distorted)
         check_all_bytes("reference", reference)
@@ -209,6 +214,9 @@ class Pairs:
         self.names = list(names) if names is not None else [str(index) for index in range(len(distorted))]
         if len(self.names) != len(distorted):
             raise ValueError(f"{len(self.names)} names for {len(distorted)} pairs")
+        self.photos = list(photos) if photos is not None else [None] * len(distorted)
+        if len(self.photos) != len(distorted):
+            raise ValueError(f"{len(self.photos)} photos' numbers for {len(distorted)} pairs")
         self.patch_size = patch_size
         for name, pair in zip(self.names, self, strict=True):
             check_same_size(pair.distorted, pair.reference, name)
@@ -224,7 +232,7 @@ class Pairs:
 
     def first(self, n: int) -> "Pairs":
         """The first n pairs, or all if there are fewer."""
-        return Pairs(self.distorted[:n], self.reference[:n], self.names[:n], self.patch_size)
+        return Pairs(self.distorted[:n], self.reference[:n], self.names[:n], self.patch_size, self.photos[:n])
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair, and from a larger one a patch."""
@@ -254,7 +262,8 @@ def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
     """
     numbers = range(n) if isinstance(n, int) else n
     pairs = [source.sample(np.random.default_rng([seed, number])) for number in numbers]
-    return Pairs(np.stack([pair.distorted for pair in pairs]), np.stack([pair.reference for pair in pairs]))  # type: ignore[arg-type]
+    distorted, reference = np.stack([pair.distorted for pair in pairs]), np.stack([pair.reference for pair in pairs])
+    return Pairs(distorted, reference, photos=[pair.photo for pair in pairs])  # type: ignore[arg-type]
 
 
 def save_pairs(path: str | os.PathLike[str], pairs: Pairs) -> None:
@@ -297,7 +306,7 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int, 
     """
     distortion = as_distortion(severity)
     if isinstance(images, Pairs):
-        return Pairs(images.distorted, images.reference, images.names, patch_size)
+        return Pairs(images.distorted, images.reference, images.names, patch_size, images.photos)
     if isinstance(images, PairSource):
         return images
     if isinstance(images, str) and images == "embedded":

@@ -7,7 +7,7 @@ import pytest
 from located import darken, located_photo, place, rng
 from PIL import Image
 
-from restore_env.distortions import SeverityDistortion
+from restore_env.distortions import GaussianNoise, SeverityDistortion
 from restore_env.errors import ImageError
 from restore_env.images import read_image, write_image
 from restore_env.pairs import (
@@ -41,6 +41,17 @@ class TestPairs:
         for index, pair in enumerate(pairs):
             np.testing.assert_array_equal(pair.distorted, pairs[index].distorted)
             np.testing.assert_array_equal(pair.reference, pairs.reference[index])
+
+    def test_drawn_pairs_know_their_photo(self):
+        photos = [np.full((70, 70, 3), level, np.uint8) for level in (60, 120, 180)]
+        drawn = draw_pairs(PatchSampler(photos, GaussianNoise(20, 20)), 30, seed=0)
+        assert set(drawn.photos) == {0, 1, 2}
+        assert [int(pair.reference[0, 0, 0]) // 60 - 1 for pair in drawn] == drawn.photos
+        assert drawn.first(7).photos == drawn.photos[:7]
+        assert as_source(drawn, "moderate", 20).photos == drawn.photos
+        assert Pairs(photos, photos).photos == [None] * 3
+        with pytest.raises(ValueError, match="2 photos' numbers for 3 pairs"):
+            Pairs(photos, photos, photos=[0, 1])
 
     def test_samples_the_same_place_of_both(self):
         reference = [located_photo(70, 90), located_photo(80, 64)]
