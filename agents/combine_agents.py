@@ -15,8 +15,8 @@ import tyro
 from restore_env.files import make_folders, write_text
 from restore_env.formats import FORMAT_VERSION, read_json, write_json
 from restore_env.policies import MeanQPolicy, RecurrentQPolicy, load_policy, save_policy
+from restore_env.policies.storage import DESCRIPTION
 
-DESCRIPTION: Final = "policy.json"
 RECORD: Final = "training.json"
 
 

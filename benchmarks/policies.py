@@ -148,7 +148,8 @@ def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: A
     rows.append(row(severity, Contender("oracle", load_policy("oracle", toolbox), toolbox), pairs, own, own))
     rivals = [item for item in rows if item["policy"] == args.rival]
     for each in rows:
-        each["over_rival"] = _difference(each, rivals[0]) if rivals and each["n"] == rivals[0]["n"] else None
+        same = rivals and each["n"] == rivals[0]["n"]
+        each["over_rival"] = mean_rise(rivals[0]["gains"], each["gains"], each["photos"]) if same else None
     for each in rows:
         yield {key: value for key, value in each.items() if key not in ("gains", "photos")}
 
@@ -211,11 +212,6 @@ def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for steps in zip(*(item["tool_ratio"] for item in rows), strict=True)
         ],
     }
-
-
-def _difference(item: dict[str, Any], rival: dict[str, Any]) -> tuple[float, float]:
-    """Mean difference of two rows on the same patches, and half the width of its 95% interval."""
-    return mean_rise(rival["gains"], item["gains"], item["photos"])
 
 
 def table(results: dict[str, Any]) -> str:
