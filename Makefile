@@ -18,8 +18,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## restore distorted photos with every policy; writes demo.png
 	$(BIN)/restore-env demo
 
-test: $(STAMP)  ## run all tests, the slow ones too
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run all tests, the slow ones too, on all cores
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: $(STAMP)  ## lint, formatting, types
 	$(BIN)/ruff check .

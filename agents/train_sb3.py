@@ -45,7 +45,7 @@ _VALUE_BASED: Final = {"learning_starts": 1_000, "target_update_interval": 1_000
 STEPS_PER_UPDATE: Final = 4
 """Of dqn and qrdqn, as in the authors' program."""
 
-_ON_POLICY: Final = {"n_steps": 32, "batch_size": 64, "n_epochs": 10, "gamma": 1.0, "ent_coef": 0.01}
+_ON_POLICY: Final = {"n_steps": 32, "batch_size": 32, "n_epochs": 5, "gamma": 1.0, "ent_coef": 0.01}
 
 DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "dqn": {**_VALUE_BASED, "learning_rate": 5e-4, "gamma": 0.99, "exploration_fraction": 0.5},

@@ -1,5 +1,6 @@
 """What the tests share: small photos, small toolboxes, and where the material beside the checkout lies."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,12 @@ from restore_env.images import write_image
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+def pytest_configure() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: threads beyond that would only wait for each other
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
 
 
 def smooth_photo(seed: int, height: int = 96, width: int = 128) -> np.ndarray:
