@@ -121,7 +121,7 @@ class DRQNTraining(Training):
         oracle_gain: tuple[float, int] | None = None,
         keep_last: bool = False,
     ) -> None:
-        self.network = network.eval()
+        self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.new_batch, self.source = new_batch, source
         self.data, self.validation, self.options = data, validation, options
         self.budget, self.checkpoint = budget, folder / "training.pt"

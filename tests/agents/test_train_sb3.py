@@ -104,6 +104,18 @@ def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread, last):
     assert kept is again and args.output.read_bytes() == file  # there was nothing left to do
 
 
+@pytest.mark.parametrize("algo", ["dqn", "ppo"])
+def test_the_learning_rate_falls_over_all_steps_also_when_a_training_goes_on(algo, args, one_thread, last):
+    def rate_at_the_end(steps):
+        model = last(replace(args, algo=algo, steps=steps, learning_rate=1e-3))
+        return model.lr_schedule(model._current_progress_remaining)
+
+    assert rate_at_the_end(32) == pytest.approx(0, abs=1e-9)
+    model = last(replace(args, algo=algo, steps=64, learning_rate=1e-3))
+    assert model.lr_schedule(0.5) == pytest.approx(5e-4)
+    assert model.policy.optimizer.param_groups[0]["lr"] < 1e-3 / 2
+
+
 def test_the_best_agent_is_kept_though_it_grows_worse(args, one_thread, monkeypatch):
     found = iter([1.0, 3.0, 2.0, 2.5])
     monkeypatch.setattr(train_sb3, "scalars_of", lambda _: {"validation/gain": next(found), "validation/tools": 1.0})
