@@ -9,6 +9,7 @@ from restore_env.digests import digest_of_pairs, digest_of_photos
 from restore_env.distortions import DistortionModel, OneOf, as_distortion
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
+from tools.kept_aside import kept_aside
 from tools.specs import load_spec
 
 VALIDATION_SEED: Final = 2**31
@@ -35,10 +36,11 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
         return source, as_source(validation, plain, PATCH_SIZE, "validation")
     if not isinstance(source, PatchSampler):
         raise ValueError(f"photos={photos!r} are fixed pairs; --validation with others is needed")
-    every = range(len(source.photos))
-    if len(every) < 2:
+    files = source.photos.paths if isinstance(source.photos, FolderPhotos) else None
+    names = [str(number) for number in range(len(source.photos))] if files is None else [file.stem for file in files]
+    rest, aside = kept_aside(names)
+    if not rest:
         raise ValueError(f"photos={photos!r} has one photo; two are needed, or --validation with others")
-    aside, rest = [number for number in every if number % 10 == 0], [number for number in every if number % 10]
     training = replace(source, photos=_subset(source.photos, rest))
     return training, PatchSampler(_subset(source.photos, aside), plain)
 

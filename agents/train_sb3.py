@@ -27,12 +27,13 @@ from agents.oracle import oracle_of
 from agents.scalars import scalars_of
 from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
-from restore_env.digests import digest_of_toolbox
+from restore_env.digests import digest_of_pairs, digest_of_toolbox
 from restore_env.distortions import as_distortion
 from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate, share_of_best
 from restore_env.files import make_folders, replacing
 from restore_env.formats import write_json
+from restore_env.pairs import Pairs
 from restore_env.policies.sb3 import SB3VecEnv
 from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
 from restore_env.rewards import Transition, step_psnr
@@ -102,7 +103,8 @@ class Args:
     seed: int = 0
     """Seed of the first weights and of all that is drawn."""
     checkpoints: Path | None = None
-    """Where the checkpoint, history.json and TensorBoard files are kept, by default runs/ and the output's name."""
+    """Where the checkpoint, history.json and TensorBoard files are kept, in a folder for each algorithm; by default
+    runs/ and the output's name."""
 
 
 def main(args: Args) -> SB3Policy:
@@ -122,10 +124,11 @@ def main(args: Args) -> SB3Policy:
         toolbox=toolbox,
         max_steps=args.max_steps,
         time_limit="terminate",
+        include_step=args.algo != "recurrent_ppo",  # the others remember nothing
         reward=in_bels,
         device=args.device,
     )
-    settings = settings_of(args, f"{digest_of_source(training) or args.photos} {digest_of_toolbox(toolbox)}")
+    settings = settings_of(args, f"{digest_of_source(training) or args.photos} {digest_of_toolbox(toolbox)}", pairs)
     model = new_model(args, VecMonitor(environments), settings)
     model.policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
     model.action_names = list(toolbox.action_names)  # type: ignore[attr-defined]
@@ -233,8 +236,9 @@ def new_model(args: Args, environments: VecMonitor, settings: dict[str, Any]) ->
     algorithm = ALGORITHMS[args.algo]
     kept = checkpoint_of(args)
     if kept.exists():
-        model = algorithm.load(kept, environments, device=args.device)
+        model = algorithm.load(kept, device=args.device)
         check_settings(getattr(model, "settings", {}), settings, kept)
+        model.set_env(environments)
         # Loading begins the random numbers anew, and the same pairs would come again.
         model.set_random_seed(args.seed + model.num_timesteps)
         if isinstance(model, OffPolicyAlgorithm) and buffer_of(args).exists():
@@ -262,10 +266,15 @@ def new_model(args: Args, environments: VecMonitor, settings: dict[str, Any]) ->
     return model
 
 
-def settings_of(args: Args, data: str) -> dict[str, Any]:
+def settings_of(args: Args, data: str, validation: Pairs) -> dict[str, Any]:
     """What must be the same for a training to go on; `data` stands for photos and tools."""
     kept = ("severity", "singles", "envs", "buffer_size", "learning_rate", "max_steps", "seed")
-    return {"photos or tools": data, **{name: getattr(args, name) for name in kept}}
+    return {
+        **{name: getattr(args, name) for name in kept},
+        "photos or tools": data,
+        "validation": digest_of_pairs(validation),
+        "setting of the algorithm": DEFAULTS[args.algo],
+    }
 
 
 def check_settings(before: dict[str, Any], now: dict[str, Any], file: Path) -> None:
@@ -292,22 +301,22 @@ def save(model: BaseAlgorithm, args: Args, better: bool = False) -> None:
 
 def checkpoint_of(args: Args) -> Path:
     """The agent's checkpoint."""
-    return folder_of(args) / f"{args.algo}.zip"
+    return folder_of(args) / "checkpoint.zip"
 
 
 def best_of(args: Args) -> Path:
     """The agent that was best where it was measured."""
-    return folder_of(args) / f"{args.algo}-best.zip"
+    return folder_of(args) / "best.zip"
 
 
 def buffer_of(args: Args) -> Path:
     """The checkpoint of what a value-based agent remembers."""
-    return folder_of(args) / f"{args.algo}-memory.pkl"
+    return folder_of(args) / "memory.pkl"
 
 
 def folder_of(args: Args) -> Path:
     """Where all that belongs to an unfinished training is kept."""
-    return args.checkpoints or Path("runs") / args.output.resolve().stem
+    return (args.checkpoints or Path("runs") / args.output.resolve().stem) / args.algo
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import DESCRIPTION
+from tools.kept_aside import kept_aside
 from tools.model_card import TrainedTool, write_model_card
 from tools.parallel import only_the_parent_is_told, when_orphaned
 from tools.photo_batches import PhotoBatches, can_be_made_on_a_device
@@ -299,10 +300,10 @@ def photos_of(args: Args) -> tuple[FolderPhotos, FolderPhotos]:
     photos = FolderPhotos(args.photos)
     if args.validation is not None:
         return photos, FolderPhotos(args.validation)
-    if len(photos) < 2:
+    rest, aside = kept_aside([path.stem for path in photos.paths])
+    if not rest:
         raise ValueError(f"photos={str(args.photos)!r} has one photo; two are needed, or --validation with others")
-    aside = set(range(0, len(photos), 10))
-    return photos.subset(sorted(set(range(len(photos))) - aside)), photos.subset(sorted(aside))
+    return photos.subset(rest), photos.subset(aside)
 
 
 def computes_bfloat16(args: Args) -> bool:

@@ -15,7 +15,7 @@ from stable_baselines3 import A2C, PPO
 
 from agents import train_sb3
 from agents.history import history_in
-from agents.train_sb3 import Args, check, checkpoint_of, main
+from agents.train_sb3 import Args, check, checkpoint_of, folder_of, main
 from restore_env import evaluate, load_policy, restore
 from restore_env.errors import FormatError
 from restore_env.pairs import as_source, draw_pairs
@@ -65,9 +65,10 @@ def last(monkeypatch):
 
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
 def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, capsys):
-    trained = main(replace(args, algo=algo, oracle=1))
+    args = replace(args, algo=algo, oracle=1)
+    trained = main(args)
     assert "32 steps, gain" in capsys.readouterr().err
-    history = history_in(args.checkpoints)
+    history = history_in(folder_of(args))
     assert [item["iteration"] for item in history][0] == 32 and history[-1]["iteration"] >= 64
     assert {"validation/gain", "step_1/three", "validation/stop_ratio", "validation/share_of_oracle"} <= set(history[0])
     record = json.loads(args.output.with_suffix(".json").read_text())
@@ -86,42 +87,43 @@ def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, 
     assert restore(photo, policy=loaded, toolbox=toolbox).image.shape == photo.shape
     with pytest.raises(ValueError, match="was made for the actions three, eight, stop"):
         load_policy(args.output, load_toolbox("rl-restore-12"))
-    logged = list((args.checkpoints / "tensorboard").rglob("events*"))
+    logged = list((folder_of(args) / "tensorboard").rglob("events*"))
     assert logged
 
 
 @pytest.mark.parametrize("algo", ["dqn", "recurrent_ppo"])
 def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread, last):
-    first = last(replace(args, algo=algo)).num_timesteps
-    again = last(replace(args, algo=algo, steps=first + 32))
+    args = replace(args, algo=algo)
+    first = last(args).num_timesteps
+    again = last(replace(args, steps=first + 32))
     assert again.num_timesteps >= first + 32
-    steps = [item["iteration"] for item in history_in(args.checkpoints)]
+    steps = [item["iteration"] for item in history_in(folder_of(args))]
     assert steps == sorted(set(steps)) and {first, again.num_timesteps} <= set(steps)
     if algo == "dqn":
         assert again.replay_buffer.size() > first // args.envs  # what was remembered before is there
     file = args.output.read_bytes()
-    kept = last(replace(args, algo=algo, steps=first + 32))
+    kept = last(replace(args, steps=first + 32))
     assert kept is again and args.output.read_bytes() == file  # there was nothing left to do
 
 
 @pytest.mark.parametrize("algo", ["dqn", "ppo"])
 def test_the_learning_rate_falls_over_all_steps_also_when_a_training_goes_on(algo, args, one_thread, last):
-    def rate_at_the_end(steps):
-        model = last(replace(args, algo=algo, steps=steps, learning_rate=1e-3))
-        return model.lr_schedule(model._current_progress_remaining)
+    def progress(steps):
+        return last(replace(args, algo=algo, steps=steps, learning_rate=1e-3))._current_progress_remaining
 
-    assert rate_at_the_end(32) == pytest.approx(0, abs=1e-9)
+    assert progress(32) == pytest.approx(0)
     model = last(replace(args, algo=algo, steps=64, learning_rate=1e-3))
-    assert model.lr_schedule(0.5) == pytest.approx(5e-4)
-    assert model.policy.optimizer.param_groups[0]["lr"] < 1e-3 / 2
+    assert [model.lr_schedule(left) for left in (1, 0.5, 0)] == pytest.approx([1e-3, 5e-4, 0])
+    assert model._current_progress_remaining == pytest.approx(0)
+    assert model.policy.optimizer.param_groups[0]["lr"] < 6e-4
 
 
 def test_the_best_agent_is_kept_though_it_grows_worse(args, one_thread, monkeypatch):
     found = iter([1.0, 3.0, 2.0, 2.5])
     monkeypatch.setattr(train_sb3, "scalars_of", lambda _: {"validation/gain": next(found), "validation/tools": 1.0})
     best = main(replace(args, algo="ppo", steps=96))
-    assert [item["validation/gain"] for item in history_in(args.checkpoints)] == [1.0, 3.0, 2.0]
-    assert best.model.num_timesteps == history_in(args.checkpoints)[1]["iteration"]
+    assert [item["validation/gain"] for item in history_in(folder_of(args))] == [1.0, 3.0, 2.0]
+    assert best.model.num_timesteps == history_in(folder_of(args))[1]["iteration"]
 
 
 def test_a_resumed_training_draws_other_pairs(args, one_thread, last):
@@ -137,6 +139,18 @@ def test_a_checkpoint_of_another_training_is_refused(changes, args, one_thread):
     main(args)
     with pytest.raises(ValueError, match=f"belongs to a training with another {next(iter(changes))}; delete it"):
         main(replace(args, **changes))
+
+
+def test_a_checkpoint_of_other_settings_of_the_algorithm_is_refused(args, one_thread, monkeypatch):
+    main(args)
+    monkeypatch.setitem(train_sb3.DEFAULTS, "ppo", train_sb3.DEFAULTS["ppo"] | {"n_epochs": 2})
+    with pytest.raises(ValueError, match="with another setting of the algorithm; delete it"):
+        main(args)
+
+
+def test_memoryless_agents_see_the_step(args, one_thread):
+    seen = {algo: main(replace(args, algo=algo)).model.observation_space.spaces.keys() for algo in ALGORITHMS}
+    assert {algo for algo, keys in seen.items() if "step" not in keys} == {"recurrent_ppo"}
 
 
 def test_a_checkpoint_is_not_gone_on_with_when_the_tools_of_that_name_are_others(args, network_toolbox, one_thread):

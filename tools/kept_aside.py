@@ -1,0 +1,22 @@
+"""Which photos of a collection are kept aside, to measure on what was not trained on."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+EVERY: Final = 10
+_SCALE: Final = re.compile(r"[-_]?x\d$")
+
+
+def kept_aside(names: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Numbers of the photos to train on, and of every tenth photo, which is kept aside.
+
+    Files of one photo in several sizes, whose names differ in a last "x2", "x3" or the like as DIV2K's do, stay
+    together.
+
+    Args:
+        names: the files' names without their endings, sorted.
+    """
+    photos = {name: number for number, name in enumerate(dict.fromkeys(_SCALE.sub("", name) for name in names))}
+    aside = [number for number, name in enumerate(names) if photos[_SCALE.sub("", name)] % EVERY == 0]
+    return sorted(set(range(len(names))) - set(aside)), aside
