@@ -43,7 +43,9 @@ def card(run: DRQNTraining, record: Mapping[str, Any]) -> str:
         f"`{settings['toolbox']}`, trained with `python -m agents.train_drqn`.",
         "",
         f"On {record['patches']} patches of {settings['severity']} distortion, of photos it was not trained on, it "
-        f"gains {record['gain']:.2f} dB" + (f", {share:.0%} of the best possible." if share else "."),
+        f"gains {record['gain']:.2f} dB"
+        + (f", {share:.0%} of the best possible." if share else ".")
+        + ("" if run.keep_last else " They are the patches by which it was chosen from what it was in the meantime."),
         "",
         f"Trained for {record['minutes']:.1f} minutes: {record['steps']:,} steps of the environment, "
         f"{record['updates']:,} updates.",

@@ -12,9 +12,11 @@ from pathlib import Path
 import tyro
 
 from restore_env.arrays import images_to_tensor
+from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
-from restore_env.files import write_text
+from restore_env.errors import ToolError
+from restore_env.files import make_folders, write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import FixedToolchain, save_policy
@@ -49,6 +51,9 @@ class Args:
 
 def main(args: Args) -> FixedToolchain:
     """Search, write the policy folder, and return the policy."""
+    for name, least in (("patches", 1), ("max_steps", 1), ("beam", 0), ("seed", 0)):
+        check_whole(name, getattr(args, name), least)
+    make_folders(args.output)
     toolbox = load_toolbox(args.toolbox)
     pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity)), args.patches, args.seed)
     policy = search(toolbox, pairs, args.max_steps, args.beam, args.output.name)
@@ -86,5 +91,5 @@ def search(toolbox: Toolbox, pairs: Pairs, max_steps: int, beam: int, name: str)
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args))
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         sys.exit(f"search_toolchain: {error}")

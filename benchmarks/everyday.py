@@ -18,6 +18,7 @@ from benchmarks.toolbox import measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.distortions import MixedDistortion, everyday
+from restore_env.errors import ToolError
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
@@ -118,5 +119,5 @@ def text(results: dict[str, Any]) -> str:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args))
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         sys.exit(f"everyday: {error}")

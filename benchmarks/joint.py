@@ -7,6 +7,7 @@ Each stage is a toolbox with the agent that was trained or refreshed on it; patc
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,13 @@ from benchmarks.toolbox import applied, compared, measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import MixedDistortion, as_distortion
+from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
 from restore_env.toolbox import load_toolbox
 from tools.specs import SLIGHT
-from tools.training_data import pairs_to_tensors
 
 
 @dataclass
@@ -57,6 +58,9 @@ def main(args: Args) -> dict[str, Any]:
     check_output(args.output)
     toolbox = load_toolbox(DEFAULT_TOOLBOX)
     stages = [contender(text, toolbox) for text in (*args.stages, *filter(None, [args.rival]))]
+    twice = [label for label, count in Counter(stage.label for stage in stages).items() if count > 1]
+    if twice:
+        raise ValueError(f"stages: two are called {twice[0]!r}; give each a LABEL= of its own")
     photos = FolderPhotos(args.photos)
     work: list[tuple[Callable[..., dict[str, Any]], str]] = [(on_severity, severity) for severity in SEVERITIES]
     work += [(own_task, tool) for tool in measurable([stage.toolbox for stage in stages])]
@@ -83,6 +87,7 @@ def on_severity(severity: str, stages: Sequence[Contender], photos: FolderPhotos
         "psnr_out": [result.psnr_out for result in found],
         "gain_95": [half_interval(values, pairs.photos) for values in gains],
         "ssim_out": [result.ssim_out for result in found],
+        "ssim_95": [half_interval([image.ssim_out for image in result.images], pairs.photos) for result in found],
         "rise": [rise for rise, _ in steps],
         "rise_95": [half for _, half in steps],
         "over_rival": mean_rise(gains[-1], made[-1], pairs.photos) if args.rival else None,
@@ -94,7 +99,7 @@ def own_task(name: str, stages: Sequence[Contender], photos: FolderPhotos, args:
     toolboxes = [stage.toolbox for stage in stages]
     own = own_distortion(toolboxes[0][toolboxes[0].names.index(name)])
     sampler = PatchSampler(photos, MixedDistortion([own, *SLIGHT]))
-    task = pairs_to_tensors(draw_pairs(sampler, args.n, args.seed))
+    task = draw_pairs(sampler, args.n, args.seed)
     return {"tool": name, **compared(toolboxes, task, lambda toolbox, images: applied(toolbox, name, images))}
 
 
@@ -108,8 +113,8 @@ def text(results: dict[str, Any]) -> str:
         "# Tools trained alone, robustly and jointly",
         "",
         f"{options['n']} patches of 63x63 a severity, seed {options['seed']}. PSNR in dB, ± half the width of the 95% "
-        "interval of the mean gain, clustered by photo, and SSIM; in brackets the rise over the stage before, with its "
-        "own.",
+        "interval of the mean gain, clustered by photo, and SSIM, ± that of its mean; in brackets the rise of the PSNR "
+        "over the stage before, with its own.",
         "",
         f"| severity | input | {' | '.join(labels)} |{f' {over} |' if over else ''}",
         f"| --- | --- | {' | '.join('---' for _ in labels)} |{' --- |' if over else ''}",
@@ -117,8 +122,8 @@ def text(results: dict[str, Any]) -> str:
     for row in severities:
         rises = ["", *(f" ({by:+.3f} ± {half:.3f})" for by, half in zip(row["rise"], row["rise_95"], strict=True))]
         rises += [""] * (len(labels) - len(rises))
-        columns = zip(row["psnr_out"], row["gain_95"], row["ssim_out"], rises, strict=True)
-        cells = [f"{psnr:.2f} ± {half:.2f}, {ssim:.4f}{rise}" for psnr, half, ssim, rise in columns]
+        columns = zip(row["psnr_out"], row["gain_95"], row["ssim_out"], row["ssim_95"], rises, strict=True)
+        cells = [f"{psnr:.2f} ± {by:.2f}, {ssim:.3f} ± {half:.3f}{rise}" for psnr, by, ssim, half, rise in columns]
         cells += ["{:+.3f} ± {:.3f}".format(*row["over_rival"])] if over else []
         lines.append(f"| {row['severity']} | {row['psnr_in']:.2f} | {' | '.join(cells)} |")
     lines += [
@@ -138,5 +143,5 @@ def text(results: dict[str, Any]) -> str:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args))
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         sys.exit(f"joint: {error}")

@@ -8,9 +8,10 @@ patches of the training photos), every policy named, greedy with the reference, 
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final, NamedTuple
@@ -23,9 +24,11 @@ from agents.search_toolchain import search
 from benchmarks.multiplications import of_evaluation
 from benchmarks.plots import bars, save_panels
 from benchmarks.report import check_output, half_interval, mean_rise, results_of, write_results
-from restore_env.checks import check_whole
+from restore_env.checks import check_choice, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
+from restore_env.digests import digest_of_toolbox
 from restore_env.distortions import as_distortion
+from restore_env.errors import ToolError
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
@@ -55,13 +58,13 @@ class Args:
     LABEL= are one with several seeds: their mean is shown. A path with = or @ in it needs both."""
     plot: str = ""
     """Label of the policy whose actions are plotted, by default the first."""
-    rival: str = ""
-    """Label of the policy that the others' differences are taken to."""
+    rivals: tuple[str, ...] = ()
+    """Labels of policies, or yardsticks, that the others' differences are taken to."""
     n: int = 512
     """Patches a severity."""
     n_oracle: int = 96
     """Patches a severity, the first of them, on which the best toolchain of each toolbox is found."""
-    n_search: int = 96
+    n_search: int = 256
     """Patches a severity of the training photos on which the fixed toolchains are searched."""
     beam: int = 12
     """How many toolchains of one length the search makes longer."""
@@ -91,9 +94,9 @@ def main(args: Args) -> dict[str, Any]:
     named = [contender(text, toolbox) for text in args.policies]
     check_contenders(named, args.policies)
     labels = list(dict.fromkeys(item.label for item in named))
-    for option, label in (("plot", args.plot), ("rival", args.rival)):
-        if label and label not in labels:
-            raise ValueError(f"{option}={label!r} is not one of {', '.join(labels) or 'no policies'}")
+    check_choice("plot", args.plot, ("", *labels))
+    for rival in args.rivals:
+        check_choice("rivals", rival, (*labels, *(name for name in YARDSTICKS if name != "oracle")))
     rows = [row for severity in SEVERITIES for row in measure(severity, toolbox, named, args)]
     results = results_of(args, toolbox=toolbox.name, rows=rows)
     write_results(results, args.output, "policies", table(results))
@@ -126,8 +129,12 @@ def check_contenders(named: Sequence[Contender], texts: Sequence[str]) -> None:
             raise ValueError(f"policies: {text!r} would be called as the yardstick {label!r} is; give it a LABEL=")
         if label in toolboxes and "=" not in text:
             raise ValueError(f"policies: two are called {label!r}; give them a LABEL=, one label if they are two seeds")
-        if toolboxes.setdefault(label, toolbox).name != toolbox.name:
+        if _tools(toolboxes.setdefault(label, toolbox)) != _tools(toolbox):
             raise ValueError(f"policies: {label!r} acts on two toolboxes; give each its own LABEL=")
+
+
+def _tools(toolbox: Toolbox) -> tuple[Sequence[str], str]:
+    return toolbox.names, digest_of_toolbox(toolbox)
 
 
 def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[dict[str, Any]]:
@@ -146,12 +153,15 @@ def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: A
     own = oracles[id(toolbox)]
     rows = [merged(several) for several in found.values()]
     rows.append(row(severity, Contender("oracle", load_policy("oracle", toolbox), toolbox), pairs, own, own))
-    rivals = [item for item in rows if item["policy"] == args.rival]
+    gains = {each["policy"]: each["gains"] for each in rows}
     for each in rows:
-        same = rivals and each["n"] == rivals[0]["n"]
-        each["over_rival"] = mean_rise(rivals[0]["gains"], each["gains"], each["photos"]) if same else None
+        each["share_95"] = share_interval(each["gains"], each["best_gains"], each["photos"])
+        whole = len(each["gains"]) == args.n  # the oracle was found on the first patches only
+        each["over"] = {
+            rival: mean_rise(gains[rival], each["gains"], each["photos"]) if whole else None for rival in args.rivals
+        }
     for each in rows:
-        yield {key: value for key, value in each.items() if key not in ("gains", "photos")}
+        yield {key: value for key, value in each.items() if key not in ("gains", "best_gains", "photos")}
 
 
 def yardsticks(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[Contender]:
@@ -168,7 +178,7 @@ def yardsticks(severity: str, toolbox: Toolbox, named: Sequence[Contender], args
 def row(severity: str, item: Contender, pairs: Pairs, result: Evaluation, oracle: Evaluation) -> dict[str, Any]:
     """One row of the table: means over the patches, of which a result may have the first only."""
     label, policy, toolbox = item
-    gains, photos = [image.psnr_out - image.psnr_in for image in result.images], pairs.photos[: result.n]
+    gains, photos = gains_of(result), pairs.photos[: result.n]
     chains = Counter(image.toolchain for image in result.images)
     return {
         "severity": severity,
@@ -180,9 +190,11 @@ def row(severity: str, item: Contender, pairs: Pairs, result: Evaluation, oracle
         "psnr_in": result.psnr_in,
         "psnr_out": result.psnr_out,
         "ssim_out": result.ssim_out,
+        "ssim_95": half_interval([image.ssim_out for image in result.images], photos),
         "gain": result.gain,
         "gain_95": half_interval(gains, photos),
         "gains": gains,
+        "best_gains": gains_of(oracle),
         "photos": photos,
         "share_of_oracle": share_of_best(result, oracle),
         "steps": result.steps,
@@ -192,12 +204,30 @@ def row(severity: str, item: Contender, pairs: Pairs, result: Evaluation, oracle
     }
 
 
+def gains_of(result: Evaluation) -> list[float]:
+    """By how much each patch's PSNR rose, in dB."""
+    return [image.psnr_out - image.psnr_in for image in result.images]
+
+
+def share_interval(gains: Sequence[float], best: Sequence[float], photos: Sequence[Hashable]) -> float:
+    """Half the width of the 95% interval of the share of the best gain, a ratio of two means, by the delta method.
+
+    NaN if the best gain is none.
+    """
+    if not fmean(best):
+        return nan
+    own = gains[: len(best)]
+    share = fmean(own) / fmean(best)
+    apart = [gain - share * most for gain, most in zip(own, best, strict=True)]
+    return half_interval(apart, photos[: len(best)]) / fmean(best)
+
+
 def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The rows of one label as one: the mean over its seeds, each patch's gain first."""
     if len(rows) == 1:
         return rows[0]
     gains = [fmean(values) for values in zip(*(item["gains"] for item in rows), strict=True)]
-    numbers = ("psnr_out", "ssim_out", "gain", "share_of_oracle", "steps", "multiplications", "seconds")
+    numbers = ("psnr_out", "ssim_out", "ssim_95", "gain", "share_of_oracle", "steps", "multiplications", "seconds")
     return {
         **rows[0],
         **{key: fmean(item[key] for item in rows) for key in numbers},
@@ -217,40 +247,40 @@ def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     options = results["options"]
-    rival = options["rival"]
     head = ["severity", "policy", "PSNR", "gain", "SSIM", "share of the oracle's gain", "tools", "multiplications"]
-    head += [f"over {rival}"] if rival else []
+    head += [f"over {rival}" for rival in options["rivals"]]
     lines = [
         f"# Policies on the toolbox {results['toolbox']}",
         "",
         f"{options['n']} patches of 63x63 a severity ({options['n_oracle']} for the oracle, and for every policy's "
-        f"share of its own toolbox's), seed {options['seed']}. PSNR in dB, ± half the width of the 95% interval of "
-        "the mean, clustered by photo; SSIM; tools and multiplications an image. Greedy and oracle know the reference. "
-        f"The best single tool and the best fixed toolchain were found on {options['n_search']} patches a severity of "
-        "the training photos.",
+        f"share of its own toolbox's), seed {options['seed']}. PSNR in dB; tools and multiplications an image. ± half "
+        "the width of the 95% interval over patches, clustered by photo; where there are several seeds, of their mean, "
+        "and in brackets their range. Greedy and oracle know the reference. The best single tool and the best fixed "
+        f"toolchain were found on {options['n_search']} patches a severity of the training photos, by a search that "
+        f"makes the best {options['beam']} of each length longer.",
         "",
         f"| {' | '.join(head)} |",
         f"| {' | '.join(['---'] * len(head))} |",
-        *(f"| {' | '.join(_cells(item, bool(rival)))} |" for item in results["rows"]),
+        *(f"| {' | '.join(_cells(item))} |" for item in results["rows"]),
     ]
+    if options["policies"]:
+        lines += ["", f"![Actions at each step]({Path(options['output']).stem}.png)"]
     return "\n".join(lines)
 
 
-def _cells(item: dict[str, Any], with_rival: bool) -> list[str]:
+def _cells(item: dict[str, Any]) -> list[str]:
     name = item["policy"]
     name += f" ({', '.join(item['toolchain'])})" if item["toolchain"] else ""
-    gain, share = f"{item['gain']:+.2f} ± {item['gain_95']:.2f}", f"{item['share_of_oracle']:.0%}"
+    gain = f"{item['gain']:+.2f} ± {item['gain_95']:.2f}"
+    share = f"{item['share_of_oracle']:.1%} ± {item['share_95']:.1%}"
     if item["seeds"] > 1:
         name += f", mean of {item['seeds']} seeds"
         gain += f" ({_range(item['gain_of_seeds'], '+.2f')})"
-        share += f" ({_range(item['share_of_seeds'], '.0%')})"
+        share += f" ({_range(item['share_of_seeds'], '.1%')})"
     cost = "-" if item["multiplications"] is None else f"{item['multiplications'] / 1e9:.3f}e9"
-    cells = [item["severity"], name, f"{item['psnr_out']:.2f}", gain, f"{item['ssim_out']:.4f}", share]
-    cells += [f"{item['steps']:.2f}", cost]
-    if with_rival:
-        over = item["over_rival"]
-        cells.append("" if over is None else f"{over[0]:+.2f} ± {over[1]:.2f}")
-    return cells
+    ssim = f"{item['ssim_out']:.3f} ± {item['ssim_95']:.3f}"
+    over = ["" if by is None else f"{by[0]:+.2f} ± {by[1]:.2f}" for by in item["over"].values()]
+    return [item["severity"], name, f"{item['psnr_out']:.2f}", gain, ssim, share, f"{item['steps']:.2f}", cost, *over]
 
 
 def _range(values: Sequence[float], form: str) -> str:
@@ -268,5 +298,5 @@ def draw_ratios(axes: Axes, item: dict[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args))
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         sys.exit(f"policies: {error}")

@@ -6,7 +6,7 @@ PSNR is measured on what tools compute, neither clipped nor rounded, as the envi
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -17,17 +17,18 @@ import tyro
 from torch import Tensor
 
 from benchmarks.plots import bars, heat_map, save_figure
-from benchmarks.report import check_output, half_interval, results_of, write_results
+from benchmarks.report import check_output, mean_rise, results_of, write_results
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import Distortion, MixedDistortion
+from restore_env.errors import ToolError
 from restore_env.images import FolderPhotos
 from restore_env.metrics import psnr
-from restore_env.pairs import PatchSampler, draw_pairs
+from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
 from restore_env.toolbox import Tool, Toolbox, load_toolbox
 from tools.specs import DISTORTIONS, SLIGHT, distortion_of
-from tools.training_data import Batch, pairs_to_tensors
+from tools.training_data import pairs_to_tensors
 
 ORDER: Final = tuple(DISTORTIONS)
 """In which order distortions befall a photo."""
@@ -97,11 +98,11 @@ def measure(
     """All that is measured of one tool, and of that of the same name in each toolbox."""
     own = own_distortion(toolboxes[0][toolboxes[0].names.index(name)])
 
-    def draw(*chain: Distortion, numbers: range = range(args.n)) -> Batch:
-        return pairs_to_tensors(draw_pairs(PatchSampler(photos, MixedDistortion(chain)), numbers, args.seed))
+    def draw(*chain: Distortion, numbers: range = range(args.n)) -> Pairs:
+        return draw_pairs(PatchSampler(photos, MixedDistortion(chain)), numbers, args.seed)
 
     task = draw(own, *SLIGHT)
-    first = (task[0][: args.n_map], task[1][: args.n_map])
+    first = pairs_to_tensors(task.first(args.n_map))
     return {
         "tool": name,
         "task": compared(toolboxes, task, lambda toolbox, images: applied(toolbox, name, images)),
@@ -114,7 +115,7 @@ def measure(
 
 
 def middle_states(
-    name: str, tools: Sequence[str], toolboxes: Sequence[Toolbox], draw: Callable[..., Batch], n: int
+    name: str, tools: Sequence[str], toolboxes: Sequence[Toolbox], draw: Callable[..., Pairs], n: int
 ) -> dict[str, Any]:
     """One tool on what the tools for other distortions leave behind.
 
@@ -125,10 +126,12 @@ def middle_states(
     others = [tool for tool in toolboxes[0] if tool.name in tools and kind(own_distortion(tool)) != kind(own)]
     if not others:
         return {}
-    parts = []
+    parts, cut_from = [], list[Hashable]()
     for number, other in enumerate(others):
         chain = sorted((own, own_distortion(other)), key=lambda item: ORDER.index(kind(item)))
-        images, reference = draw(*chain, numbers=range(number, n, len(others)))
+        pairs = draw(*chain, numbers=range(number, n, len(others)))
+        cut_from += pairs.photos
+        images, reference = pairs_to_tensors(pairs)
         states = [applied(toolbox, other.name, images) for toolbox in toolboxes]
         parts.append(
             [
@@ -143,26 +146,26 @@ def middle_states(
         "psnr_between": [float(column[1].mean()) for column in columns],
         "psnr_out": [float(column[2].mean()) for column in columns],
         "gain": [float(gain.mean()) for gain in gains],
-        **difference([column[2] for column in columns]),
+        **difference([column[2] for column in columns], cut_from),
     }
 
 
 def compared(
-    toolboxes: Sequence[Toolbox], task: Batch, restored: Callable[[Toolbox, Tensor], Tensor]
+    toolboxes: Sequence[Toolbox], task: Pairs, restored: Callable[[Toolbox, Tensor], Tensor]
 ) -> dict[str, Any]:
     """PSNR in dB of a task's patches, and after each toolbox; the difference of the first two, with its interval."""
-    images, reference = task
+    images, reference = pairs_to_tensors(task)
     after = [psnr(restored(toolbox, images), reference) for toolbox in toolboxes]
     means = [float(item.mean()) for item in after]
-    return {"psnr_in": float(psnr(images, reference).mean()), "psnr_out": means, **difference(after)}
+    return {"psnr_in": float(psnr(images, reference).mean()), "psnr_out": means, **difference(after, task.photos)}
 
 
-def difference(after: Sequence[Tensor]) -> dict[str, float]:
+def difference(after: Sequence[Tensor], photos: Sequence[Hashable]) -> dict[str, float]:
     """Mean of the first minus the second in dB, and half its 95% interval; paired, as the patches are the same."""
     if len(after) < 2:
         return {}
-    by = after[0] - after[1]
-    return {"difference": float(by.mean()), "difference_95": half_interval(by.tolist())}
+    by, half = mean_rise(after[1].tolist(), after[0].tolist(), photos)
+    return {"difference": by, "difference_95": half}
 
 
 def applied(toolbox: Toolbox, tool: str, images: Tensor) -> Tensor:
@@ -197,7 +200,7 @@ def text(results: dict[str, Any]) -> str:
         f"# The tools of {names[0]}" + (f" beside those of {names[1]}" if len(names) > 1 else ""),
         "",
         f"PSNR in dB, mean over {options['n']} patches of 63x63 a task, seed {options['seed']}; ± half the 95% "
-        "interval of the mean difference.",
+        "interval of the mean difference, clustered by photo.",
     ]
     for title, key, what in tables:
         lines += ["", f"## {title}", "", what, "", *_table(rows, key, names)]
@@ -290,5 +293,5 @@ def plot_map(axes: Any, results: dict[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args))
-    except ValueError as error:
+    except (ValueError, ToolError) as error:
         sys.exit(f"toolbox: {error}")

@@ -39,7 +39,11 @@ _NAMED: Final[Mapping[str, Callable[[Toolbox], Policy | Yardstick]]] = {
 
 def available_policies() -> list[str]:
     """The names that `load_policy` knows, besides "fixed:" and a list of tools."""
-    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}")) + list(_NAMED)
+    return _shipped() + list(_NAMED)
+
+
+def _shipped() -> list[str]:
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}"))
 
 
 def load_policy(
@@ -100,7 +104,7 @@ def _find(name: str | os.PathLike[str] | Policy | Yardstick, toolbox: Toolbox | 
         return name
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"policy={name!r} is not a name, a folder or a policy")
-    folder = PRETRAINED / name if (PRETRAINED / name / DESCRIPTION).is_file() else Path(name)
+    folder = PRETRAINED / name if name in _shipped() else Path(name)
     if (folder / DESCRIPTION).is_file():
         return _load_folder(folder)
     if folder.suffix == ".zip" and folder.is_file():

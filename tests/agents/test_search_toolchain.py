@@ -1,3 +1,5 @@
+import pytest
+
 from agents.search_toolchain import Args, main
 from restore_env import load_policy, load_toolbox, save_toolbox
 
@@ -15,3 +17,9 @@ def test_the_same_seed_finds_the_same(photo_folder, network_toolbox, tmp_path):
     save_toolbox(network_toolbox, tmp_path / "tools")
     args = Args(photo_folder, tmp_path / "chain", str(tmp_path / "tools"), patches=3, max_steps=1)
     assert main(args).tools == main(args).tools
+
+
+@pytest.mark.parametrize(("name", "value"), [("patches", 0), ("beam", -1), ("max_steps", 0)])
+def test_what_cannot_be_is_one_line(name, value, photo_folder, tmp_path):
+    with pytest.raises(ValueError, match=f"{name}={value} is not a whole number"):
+        main(Args(photo_folder, tmp_path / "chain", **{name: value}))

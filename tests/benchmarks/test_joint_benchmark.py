@@ -51,6 +51,11 @@ def test_results_that_would_replace_each_other_are_refused(args):
         main(replace(args, output=args.output.with_suffix(".md")))
 
 
+def test_stages_of_one_name_are_refused(args):
+    with pytest.raises(ValueError, match="two are called 'before'; give each a LABEL= of its own"):
+        main(replace(args, rival=args.stages[0]))
+
+
 def test_a_wrong_stage_is_one_line(args):
     with pytest.raises(ValueError, match="policy='nobody' is neither"):
         main(replace(args, stages=("nobody",)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.multiplications import of_decision, of_evaluation, of_tools
-from benchmarks.policies import SEVERITIES, Args, contender, main
+from benchmarks.policies import SEVERITIES, Args, contender, main, share_interval
 from restore_env import evaluate, load_policy, load_toolbox, save_policy, save_toolbox
 from restore_env.pairs import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
@@ -30,7 +30,7 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
             f"fixed:three@{tmp_path / 'tools'}",
             "elsewhere=fixed:median-3@classical",
         ),
-        rival="elsewhere",
+        rivals=("elsewhere", "best single tool"),
         n=3,
         n_oracle=2,
         n_search=2,
@@ -39,26 +39,27 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
     )
 
 
-def test_every_policy_and_yardstick_has_a_row_a_severity(args, monkeypatch):
+def test_every_policy_and_yardstick_has_a_row_a_severity(args):
     results = main(args)
     by_name = {(row["severity"], row["policy"]): row for row in results["rows"]}
     names = ["input", "random", "best single tool", "best fixed toolchain", "agent", "fixed:three", "elsewhere"]
     assert [row["policy"] for row in results["rows"]] == 3 * [*names, "greedy", "oracle"]
     for severity in SEVERITIES:
         assert by_name[severity, "input"]["gain"] == by_name[severity, "input"]["multiplications"] == 0
-        assert by_name[severity, "oracle"]["n"] == 2 and by_name[severity, "oracle"]["over_rival"] is None
+        assert by_name[severity, "oracle"]["n"] == 2 and by_name[severity, "oracle"]["over"]["elsewhere"] is None
         agent, rival = by_name[severity, "agent"], by_name[severity, "elsewhere"]
         assert agent["seeds"] == 2
         assert agent["gain"] == pytest.approx(sum(agent["gain_of_seeds"]) / 2)
-        assert agent["over_rival"][0] == pytest.approx(agent["gain"] - rival["gain"])
-        assert rival["toolbox"] == "classical" and rival["over_rival"][0] == 0
+        assert agent["over"]["elsewhere"][0] == pytest.approx(agent["gain"] - rival["gain"])
+        single = by_name[severity, "best single tool"]
+        assert agent["over"]["best single tool"][0] == pytest.approx(agent["gain"] - single["gain"])
+        assert rival["toolbox"] == "classical" and rival["over"]["elsewhere"][0] == 0
     text = args.output.with_suffix(".md").read_text()
     assert text.count("\n| ") == 2 + len(results["rows"])
-    assert "agent, mean of 2 seeds" in text and "over elsewhere" in text
+    assert "agent, mean of 2 seeds" in text and "over elsewhere | over best single tool |" in text
+    assert f"]({args.output.stem}.png)" in text
     assert args.output.with_suffix(".png").is_file()
     assert len(json.loads(args.output.read_text())["rows"]) == len(results["rows"])
-    monkeypatch.setattr("agents.oracle.evaluate", None)  # what the oracle found is kept
-    main(args)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +71,17 @@ def test_every_policy_and_yardstick_has_a_row_a_severity(args, monkeypatch):
     ],
 )
 def test_rows_that_could_not_be_told_apart_are_refused(args, policies, message):
-    args.policies, args.rival = policies, ""
+    args.policies, args.rivals = policies, ()
     with pytest.raises(ValueError, match=message):
         main(args)
+
+
+def test_the_interval_of_a_share_is_that_of_a_ratio_of_means():
+    best = [4.0, 5.0, 6.0, 5.0]
+    assert share_interval([2.0, 2.5, 3.0, 2.5, 99.0], best, range(5)) == pytest.approx(0)  # always the same share
+    scattered = share_interval([1.0, 4.0, 2.0, 4.0], best, range(4))
+    assert scattered > 0
+    assert share_interval([1.0, 4.0, 2.0, 4.0], best, [0, 0, 1, 1]) != scattered
 
 
 def test_the_ratios_of_several_seeds_are_their_mean(args):
@@ -97,8 +106,8 @@ def test_paths_with_signs_of_their_own_can_be_named(args, tmp_path):
 
 
 def test_an_unknown_label_or_policy_is_one_line(args):
-    args.rival = "nobody"
-    with pytest.raises(ValueError, match="rival='nobody' is not one of agent, fixed:three, elsewhere"):
+    args.rivals = ("nobody",)
+    with pytest.raises(ValueError, match="rivals='nobody' is not one of 'agent', 'fixed:three', 'elsewhere', 'input'"):
         main(args)
     args.policies = ("nobody",)
     with pytest.raises(ValueError, match="policy='nobody' is neither"):

@@ -71,6 +71,12 @@ def test_a_folder_can_be_loaded_without_a_toolbox_and_as_a_text(folder, function
     assert load_policy(str(folder)).action_names == function_toolbox.action_names
 
 
+def test_a_folder_that_is_called_as_a_shipped_policy_is_told_from_it(tmp_path, function_toolbox, monkeypatch):
+    save_policy(FixedToolchain(["median"], function_toolbox.action_names, "mine"), tmp_path / "drqn", "t")
+    monkeypatch.chdir(tmp_path)
+    assert [load_policy(name).name for name in ("drqn", "./drqn", tmp_path / "drqn")] == ["drqn", "mine", "mine"]
+
+
 def test_other_policies_cannot_be_saved(tmp_path, function_toolbox):
     with pytest.raises(ValueError, match="'random' cannot be saved"):
         save_policy(RandomPolicy(function_toolbox), tmp_path / "random", "functions")
