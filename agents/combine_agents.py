@@ -5,7 +5,6 @@
 Agents trained with different seeds make different mistakes; together they make fewer.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from restore_env.files import make_folders, write_text
 from restore_env.formats import FORMAT_VERSION, read_json, write_json
 from restore_env.policies import MeanQPolicy, RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.storage import DESCRIPTION
+from tools.program import run_program
 
 RECORD: Final = "training.json"
 
@@ -92,7 +92,4 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except ValueError as error:
-        sys.exit(f"combine_agents: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

@@ -20,14 +20,13 @@ from agents.data import VALIDATION_SEED
 from agents.options import PRESETS, Options
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE
-from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate
 from restore_env.files import make_folders, write_text
 from restore_env.pairs import Pairs, as_source, draw_pairs
 from restore_env.policies import RecurrentQPolicy, load_policy
 from restore_env.toolbox import load_toolbox
 from tools import finetune_joint
-from tools.stopping import Stopped
+from tools.program import run_program
 
 RECORD: Final = "rounds.json"
 
@@ -187,10 +186,4 @@ def folder_of(args: Args, number: int | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"joint_rounds: {error}")
-    except (Stopped, KeyboardInterrupt) as error:
-        print(f"joint_rounds: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    run_program(lambda: main(tyro.cli(Args)))

@@ -5,7 +5,6 @@
 Stopped at any moment, the same command goes on where the log ends.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from restore_env.checks import check_device, check_whole
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.digests import digest_of_text, digest_of_toolbox, digest_of_weights
 from restore_env.distortions import as_distortion
-from restore_env.errors import ToolError
 from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
 from restore_env.photo_variants import FINE_SHRINK_FACTORS
 from restore_env.policies import Policy, RandomPolicy, Yardstick, load_policy, play
@@ -29,7 +27,8 @@ from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
-from tools.stopping import Stopped, stop_request
+from tools.program import run_program
+from tools.stopping import stop_request
 
 BATCH: Final = 64
 """Images that are played side by side."""
@@ -133,10 +132,4 @@ def _batches(source: PairSource, numbers: range, seed: int) -> Iterator[Pairs]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"log_toolchains: {error}")
-    except (Stopped, KeyboardInterrupt) as error:
-        print(f"log_toolchains: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    run_program(lambda: main(tyro.cli(Args)))

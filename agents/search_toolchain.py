@@ -5,7 +5,6 @@
 It is the yardstick an agent has to beat: the best that can be done without looking at the image.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from restore_env.arrays import images_to_tensor
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.distortions import as_distortion
-from restore_env.errors import ToolError
 from restore_env.files import make_folders, write_text
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
@@ -23,6 +21,7 @@ from restore_env.policies import FixedToolchain, save_policy
 from restore_env.policies.search import best_fixed_toolchain
 from restore_env.progress import progress_bar
 from restore_env.toolbox import Toolbox, load_toolbox
+from tools.program import run_program
 
 
 @dataclass
@@ -89,7 +88,4 @@ def search(toolbox: Toolbox, pairs: Pairs, max_steps: int, beam: int, name: str)
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"search_toolchain: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

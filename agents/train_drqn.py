@@ -24,7 +24,6 @@ from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.digests import digest_of_toolbox, digest_of_weights
 from restore_env.distortions import as_distortion
-from restore_env.errors import ToolError
 from restore_env.files import make_folders
 from restore_env.pairs import Pairs, PairSource
 from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
@@ -32,7 +31,8 @@ from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.restoration import RestorationBatch
 from restore_env.rewards import as_reward
 from restore_env.toolbox import Toolbox, load_toolbox
-from tools.stopping import Stopped, stop_request
+from tools.program import run_program
+from tools.stopping import stop_request
 from tools.training import Budget
 from tools.training_log import TrainingLog
 
@@ -237,10 +237,4 @@ def parse(words: Sequence[str] | None = None) -> Args:
 
 
 if __name__ == "__main__":
-    try:
-        main(parse())
-    except (ValueError, ToolError) as error:
-        sys.exit(f"train_drqn: {error}")
-    except (Stopped, KeyboardInterrupt) as error:
-        print(f"train_drqn: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    run_program(lambda: main(parse()))

@@ -29,7 +29,6 @@ from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.digests import digest_of_pairs, digest_of_toolbox
 from restore_env.distortions import as_distortion
-from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate, share_of_best
 from restore_env.files import make_folders, replacing
 from restore_env.formats import write_json
@@ -39,7 +38,8 @@ from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Polic
 from restore_env.rewards import Transition, step_psnr
 from restore_env.toolbox import load_toolbox
 from tools.model_card import made_with
-from tools.stopping import Stopped, stop_request
+from tools.program import run_program
+from tools.stopping import stop_request
 
 BELS: Final = 0.1
 """Rewards are in dB over 10: SB3's losses and clipped values suit rewards of about 1."""
@@ -320,10 +320,4 @@ def folder_of(args: Args) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"train_sb3: {error}")
-    except (Stopped, KeyboardInterrupt) as error:
-        print(f"train_sb3: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    run_program(lambda: main(tyro.cli(Args)))

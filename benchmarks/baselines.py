@@ -6,7 +6,6 @@
 The fixed toolchains are searched on patches of the training photos, for each severity anew, and measured on the others.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.progress import progress_bar
 from restore_env.toolbox import Toolbox, load_toolbox
+from tools.program import run_program
 
 SEVERITIES = ("mild", "moderate", "severe")
 
@@ -138,7 +138,4 @@ def table(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except ValueError as error:
-        sys.exit(f"baselines: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

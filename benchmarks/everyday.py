@@ -5,7 +5,6 @@
 As good as clean: noise that leaves 48 to 50 dB. Single distortions: what each tool is made for, and nothing else.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,13 +17,13 @@ from benchmarks.toolbox import measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.distortions import MixedDistortion, everyday
-from restore_env.errors import ToolError
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.progress import progress_bar
 from restore_env.toolbox import Toolbox, load_toolbox
+from tools.program import run_program
 
 
 @dataclass
@@ -117,7 +116,4 @@ def text(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"everyday: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

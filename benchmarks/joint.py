@@ -6,7 +6,6 @@
 Each stage is a toolbox with the agent that was trained or refreshed on it; patches are the same for all.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from benchmarks.toolbox import applied, compared, measurable, own_distortion
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import MixedDistortion, as_distortion
-from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
 from restore_env.toolbox import load_toolbox
+from tools.program import run_program
 from tools.specs import SLIGHT
 
 
@@ -141,7 +140,4 @@ def text(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"joint: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

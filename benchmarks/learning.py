@@ -6,7 +6,6 @@ Run it while nothing else runs: what fits into a minute is what is compared. Sto
 goes on from the checkpoints.
 """
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,11 +21,10 @@ from benchmarks.plots import curves, save_figure
 from benchmarks.policies import contender
 from benchmarks.report import check_output, results_of, write_results
 from restore_env.constants import DEFAULT_TOOLBOX
-from restore_env.errors import ToolError
 from restore_env.evaluation import evaluate
 from restore_env.files import make_folders
 from restore_env.toolbox import load_toolbox
-from tools.stopping import Stopped
+from tools.program import run_program
 
 FAST: Final = PRESETS["fast"]
 
@@ -179,10 +177,4 @@ def draw(axes: Axes, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"learning: {error}")
-    except (Stopped, KeyboardInterrupt) as error:
-        print(f"learning: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    run_program(lambda: main(tyro.cli(Args)))

@@ -6,7 +6,6 @@ On each severity the input, random toolchains, the best single tool and the best
 patches of the training photos), every policy named, greedy with the reference, and the oracle.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,13 +27,13 @@ from restore_env.checks import check_choice, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.digests import digest_of_toolbox
 from restore_env.distortions import as_distortion
-from restore_env.errors import ToolError
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.files import make_folders
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.toolbox import Toolbox, load_toolbox
+from tools.program import run_program
 
 SEVERITIES: Final = ("mild", "moderate", "severe")
 YARDSTICKS: Final = ("input", "random", "best single tool", "best fixed toolchain", "greedy", "oracle")
@@ -296,7 +295,4 @@ def draw_ratios(axes: Axes, item: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"policies: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

@@ -5,7 +5,6 @@
 Run it while nothing else runs: what fits into a minute is what is compared.
 """
 
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.report import check_output, results_of, write_results
 from restore_env.images import FolderPhotos
 from restore_env.pairs import PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
+from tools.program import run_program
 from tools.recipes import RECIPES, Recipe
 from tools.specs import ToolSpec, load_spec
 from tools.tool_training import ToolTraining
@@ -125,7 +125,4 @@ def text(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except ValueError as error:
-        sys.exit(f"recipes: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

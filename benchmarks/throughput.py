@@ -7,7 +7,6 @@ round, so that a machine that changes its speed changes it for all. Ratios are f
 the median over the rounds. Run it while nothing else runs.
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -42,6 +41,7 @@ from restore_env.pairs import Pairs, as_source, draw_pairs
 from restore_env.progress import progress_bar
 from restore_env.restoration import RestorationBatch
 from restore_env.toolbox import load_toolbox
+from tools.program import run_program
 
 NAIVE: Final = "networks of plain PyTorch, one image after another"
 MAIN: Final = "batched environment, 64"
@@ -275,7 +275,4 @@ def _table(first: str, second: str, rows: dict[Any, str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except ValueError as error:
-        sys.exit(f"throughput: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

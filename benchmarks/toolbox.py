@@ -5,7 +5,6 @@
 PSNR is measured on what tools compute, neither clipped nor rounded, as the environment does between them.
 """
 
-import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,12 @@ from benchmarks.report import check_output, mean_rise, results_of, write_results
 from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.distortions import Distortion, MixedDistortion
-from restore_env.errors import ToolError
 from restore_env.images import FolderPhotos
 from restore_env.metrics import psnr
 from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.progress import progress_bar
 from restore_env.toolbox import Tool, Toolbox, load_toolbox
+from tools.program import run_program
 from tools.specs import DISTORTIONS, SLIGHT, distortion_of
 from tools.training_data import pairs_to_tensors
 
@@ -291,7 +290,4 @@ def plot_map(axes: Any, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except (ValueError, ToolError) as error:
-        sys.exit(f"toolbox: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

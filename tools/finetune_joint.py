@@ -5,7 +5,6 @@
 Stopped at any moment, the same command goes on from its checkpoint.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,9 +28,10 @@ from restore_env.toolchain_log import ToolchainLog, load_toolchain_log
 from tools.joint_batches import ChainBatch, ChainBatches
 from tools.joint_training import JointTraining
 from tools.model_card import joint_records, write_joint_card
+from tools.program import run_program
 from tools.recipes import JOINT_RECIPES, Recipe
 from tools.specs import distortion_of, robust_distortion
-from tools.stopping import Stopped, stop_request
+from tools.stopping import stop_request
 from tools.training import Budget
 from tools.training_data import prepare_pool
 from tools.training_log import TrainingLog
@@ -243,10 +243,4 @@ def folder_of(args: Args) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except ValueError as error:
-        sys.exit(f"finetune_joint: {error}")
-    except (Stopped, KeyboardInterrupt) as error:
-        print(f"finetune_joint: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    run_program(lambda: main(tyro.cli(Args)))

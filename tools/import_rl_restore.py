@@ -9,7 +9,6 @@ kernel has its two spatial axes exchanged, and the rows of the agent's first den
 networks work on upright images.
 """
 
-import sys
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy, save_policy
 from restore_env.toolbox import Tool, Toolbox, save_toolbox
+from tools.program import run_program
 from tools.specs import load_spec
 
 Shapes = dict[str, tuple[int, ...]]
@@ -154,7 +154,4 @@ def _with_forget_bias(bias: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except ValueError as error:
-        sys.exit(f"import_rl_restore: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

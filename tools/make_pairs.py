@@ -3,7 +3,6 @@
 python -m tools.make_pairs --photos photos/ --output pairs.npz --n 512 --severity moderate
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from restore_env.distortions import as_distortion
 from restore_env.images import FolderPhotos
 from restore_env.pairs import Pairs, PatchSampler, save_pairs
 from tools.parallel import draw_in_parallel
+from tools.program import run_program
 
 
 @dataclass
@@ -48,7 +48,4 @@ def main(args: Args) -> Pairs:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Args))
-    except ValueError as error:
-        sys.exit(f"make_pairs: {error}")
+    run_program(lambda: main(tyro.cli(Args)))

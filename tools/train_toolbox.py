@@ -7,7 +7,6 @@ Stopped at any moment, the same command goes on from its checkpoints.
 
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -32,9 +31,10 @@ from tools.kept_aside import kept_aside
 from tools.model_card import TrainedTool, write_model_card
 from tools.parallel import only_the_parent_is_told, when_orphaned
 from tools.photo_batches import PhotoBatches, can_be_made_on_a_device
+from tools.program import run_program
 from tools.recipes import RECIPES, Recipe
 from tools.specs import ToolSpec, load_spec
-from tools.stopping import Stopped, StopRequest, stop_request
+from tools.stopping import StopRequest, stop_request
 from tools.tool_training import Batches, ToolTraining
 from tools.training import Budget
 from tools.training_data import PoolBatches, pairs_to_tensors, prepare_pool
@@ -350,13 +350,4 @@ def merged(args: Args, trained: Sequence[Tool], order: Sequence[str]) -> Toolbox
 
 
 if __name__ == "__main__":
-    arguments = tyro.cli(Args)
-    try:
-        main(arguments)
-    except ValueError as error:
-        sys.exit(f"train_toolbox: {error}")
-    except BrokenProcessPool:
-        sys.exit("train_toolbox: a process died (killed, or out of memory?); run the same command again to go on")
-    except (Stopped, KeyboardInterrupt) as error:
-        print(f"train_toolbox: {str(error) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    run_program(lambda: main(tyro.cli(Args)))
