@@ -101,9 +101,11 @@ def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread, last):
     assert steps == sorted(set(steps)) and {first, again.num_timesteps} <= set(steps)
     if algo == "dqn":
         assert again.replay_buffer.size() > first // args.envs  # what was remembered before is there
-    file = args.output.read_bytes()
+    written = load_policy(args.output).network.state_dict()
     kept = last(replace(args, steps=first + 32))
-    assert kept is again and args.output.read_bytes() == file  # there was nothing left to do
+    assert kept is again  # there was nothing left to do
+    for key, value in load_policy(args.output).network.state_dict().items():
+        assert torch.equal(value, written[key])
 
 
 @pytest.mark.parametrize("algo", ["dqn", "ppo"])
