@@ -154,9 +154,9 @@ def main(args: Args) -> SB3Policy:
                 keeper.look()
     environments.close()
     chosen = ALGORITHMS[args.algo].load(best_of(args), device=args.device)
-    chosen.policy.optimizer.state.clear()  # two thirds of the file, and of no use to who acts
+    chosen.policy.optimizer.state.clear()  # who acts needs neither this nor the last images that it saw
     with replacing(args.output) as temporary:
-        chosen.save(temporary)
+        chosen.save(temporary, exclude=["_last_obs", "_last_original_obs"])
     result = measure(chosen)
     print(f"{args.output}: gain {result['validation/gain']:.3f} dB on {len(pairs)} patches", file=sys.stderr)
     record = {"algo": args.algo, "steps": model.num_timesteps, "best_after": chosen.num_timesteps}
