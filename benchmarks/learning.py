@@ -124,6 +124,7 @@ def train(name: str, seed: int, args: Args) -> dict[str, Any]:
             keep_last=True,
             seed=seed,
             checkpoints=folder,
+            licence=args.data,
         )
     )
     history = history_in(folder)

@@ -31,6 +31,7 @@ POLICIES: Final = {
     "best-single": "the same tool for every image",
     "best-fixed": "the same toolchain for every image",
     "drqn": "the agent: looks at the image, picks a tool",
+    "drqn-large": "it and three others, who decide together",
     "drqn-any": "the same for photos of any history",
     "greedy": "knows the reference: best next tool",
     "oracle": "knows the reference: best of all toolchains",
