@@ -14,7 +14,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.policies import SEVERITIES, Contender, contender
+from benchmarks.policies import SEVERITIES, Contender, contender, gains_of
 from benchmarks.report import check_output, half_interval, mean_rise, results_of, write_results
 from benchmarks.toolbox import applied, compared, measurable, own_distortion
 from restore_env.checks import check_whole
@@ -77,7 +77,7 @@ def on_severity(severity: str, stages: Sequence[Contender], photos: FolderPhotos
     """What every stage's agent reaches with its tools, and a rival's at the end of the lists."""
     pairs = draw_pairs(PatchSampler(photos, as_distortion(severity)), args.n, args.seed)
     found = [evaluate(pairs, stage.policy, stage.toolbox) for stage in stages]
-    gains = [[image.psnr_out - image.psnr_in for image in result.images] for result in found]
+    gains = [gains_of(result) for result in found]
     made = gains[:-1] if args.rival else gains
     steps = [mean_rise(before, after, pairs.photos) for before, after in zip(made, made[1:], strict=False)]
     return {

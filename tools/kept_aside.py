@@ -17,6 +17,7 @@ def kept_aside(names: Sequence[str]) -> tuple[list[int], list[int]]:
     Args:
         names: the files' names without their endings, sorted.
     """
-    photos = {name: number for number, name in enumerate(dict.fromkeys(_SCALE.sub("", name) for name in names))}
-    aside = [number for number, name in enumerate(names) if photos[_SCALE.sub("", name)] % EVERY == 0]
-    return sorted(set(range(len(names))) - set(aside)), aside
+    photos = [_SCALE.sub("", name) for name in names]
+    chosen = set(list(dict.fromkeys(photos))[::EVERY])
+    rest = [number for number, photo in enumerate(photos) if photo not in chosen]
+    return rest, [number for number, photo in enumerate(photos) if photo in chosen]
