@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -38,10 +39,13 @@ def test_before_the_first_step_there_is_no_loss(tmp_path):
     assert sorted(scalars(tmp_path)) == [name for name in NAMES if name != "training/loss"]
 
 
-def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path):
+def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path, monkeypatch):
     with TrainingLog(tmp_path, 0) as log:
         for iteration in (10, 20, 30):
             log.report(replace(FIRST, iteration=iteration))
+    # TensorBoard reads files in the order of their names: the second, then a running number, of which 10 is before 9.
+    later = time.time() + 1
+    monkeypatch.setattr(time, "time", lambda: later)
     with TrainingLog(tmp_path, 20) as log:
         log.report(replace(FIRST, iteration=25, after=30.0))
     assert scalars(tmp_path)["validation/psnr"] == pytest.approx({10: 24.5, 25: 30.0})
