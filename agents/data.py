@@ -28,6 +28,8 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
         ValueError: if no photo can be kept aside.
     """
     plain = as_distortion(severity)
+    if singles and isinstance(as_source(photos, plain, PATCH_SIZE, "photos"), Pairs):
+        raise ValueError(f"singles={singles}: the pairs in {photos!r} are distorted already; give singles=0")
     mixed = mixture(plain, singles)
     source = as_source(photos, mixed, PATCH_SIZE, "photos")
     if isinstance(source, PatchSampler):
@@ -54,7 +56,9 @@ def digest_of_source(source: PairSource) -> str:
 
 
 def draw_validation(source: PairSource, n: int) -> Pairs:
-    """The pairs to measure on."""
+    """The pairs to measure on: of patches that are there already the first n, else n that are drawn."""
+    if isinstance(source, Pairs) and all(image.shape[:2] == (PATCH_SIZE, PATCH_SIZE) for image in source.distorted):
+        return source.first(n)
     return draw_pairs(source, n, VALIDATION_SEED)
 
 

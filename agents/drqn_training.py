@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from agents.replay import Replay
 from agents.scalars import scalars_of
 from agents.targets import losses, shifted, targets, turned, unrolled
 from restore_env.digests import digest_of_pairs
-from restore_env.evaluation import Evaluation, evaluate
+from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.pair_tensors import PairTensors
 from restore_env.pairs import Pairs, PairSource, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
@@ -28,6 +29,8 @@ from tools.recipes import new_optimizer
 from tools.training import Budget, Training
 
 SYMMETRIES = 8
+CHOICES = 20
+"""Times that a training with a budget in iterations is measured to find out which of its networks is best."""
 MARGIN = 16
 """Iterations whose episodes the memory has room for beyond what is drawn from; a checkpoint comes before it is full."""
 
@@ -43,7 +46,7 @@ class AgentStatus:
         loss: mean of the last iteration's updates, None before the first since the start or the resume.
         evaluation: on the validation pairs.
         share: of the oracle's gain, None if the oracle's is not known.
-        kept: the gain of the network that is kept, in dB.
+        kept: the gain of the network that is kept, in dB; minus infinity before the first was.
         epsilon: share of random actions.
         rate: the learning rate.
         seconds: of training so far.
@@ -66,9 +69,10 @@ class AgentStatus:
         share = "" if self.share is None else f" ({self.share:.1%} of the oracle's gain)"
         loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
         left = "" if self.left is None else f", {self.left / 60:.1f} min left"
+        kept = "" if isinf(self.kept) else f"kept {self.kept:.3f}, "
         return (
             f"{self.updates} updates, {self.steps} steps, {loss}gain {self.evaluation.gain:.3f} dB{share}, "
-            f"kept {self.kept:.3f}, {self.evaluation.steps:.2f} tools, {self.seconds / 60:.1f} min{left}"
+            f"{kept}{self.evaluation.steps:.2f} tools, {self.seconds / 60:.1f} min{left}"
         )
 
     def scalars(self) -> dict[str, float]:
@@ -90,6 +94,9 @@ class AgentStatus:
 class DRQNTraining(Training):
     """Trains a recurrent Q-network by playing episodes and learning from those remembered.
 
+    The policy is the best of the networks measured: with a budget in minutes at every report, with one in iterations at
+    fixed iterations, so that the same command ends with the same policy, however often it was stopped.
+
     Args:
         network: with its first weights; it is trained in place.
         new_batch: makes an environment's batch, on the device that trains.
@@ -101,7 +108,7 @@ class DRQNTraining(Training):
         folder: where checkpoint and memory are kept.
         name: of the policy.
         seed: of all that is drawn.
-        oracle_gain: in dB on the first of the validation pairs, and how many those are.
+        oracle: what the best toolchains reach on the first of the validation pairs, None if it is not known.
         keep_last: whether the policy is the last one measured instead of the best: where the validation pairs are what
             is reported, nothing may be chosen by them.
     """
@@ -118,20 +125,21 @@ class DRQNTraining(Training):
         folder: Path,
         name: str = "drqn",
         seed: int = 0,
-        oracle_gain: tuple[float, int] | None = None,
+        oracle: Evaluation | None = None,
         keep_last: bool = False,
     ) -> None:
         self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.new_batch, self.source = new_batch, source
         self.data, self.validation, self.options = data, validation, options
         self.budget, self.checkpoint = budget, folder / "training.pt"
-        self.name, self.seed, self.oracle_gain, self.keep_last = name, seed, oracle_gain, keep_last
+        self.name, self.seed, self.oracle, self.keep_last = name, seed, oracle, keep_last
         self.network.dropout.p = options.dropout
         self.target = deepcopy(network)
         self.average = deepcopy(network)
         self.kept_network = deepcopy(network)
         self.kept_gain = float("-inf")
         self.kept_share: float | None = None
+        self._measured: tuple[int, Evaluation] | None = None
         self.device = next(network.parameters()).device
         self.perception = Perception(network, seed).to(self.device)
         learnt = [*network.parameters(), *(self.perception.parameters() if options.perception else ())]
@@ -174,6 +182,9 @@ class DRQNTraining(Training):
                 self.network.eval()
             self.loss = float(torch.stack(found).mean())
         self.iteration += 1
+        total = self.budget.iterations
+        if total is not None and (self.iteration % max(1, total // CHOICES) == 0 or self.iteration == total):
+            self.choose()
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -181,13 +192,27 @@ class DRQNTraining(Training):
         super().save()
         self._saved = self.replay.count
 
-    def status(self) -> AgentStatus:
-        """Measure how the training stands; the best network so far is kept, or this one."""
-        policy = RecurrentQPolicy(self.average, self.toolbox.action_names, self.name)
-        evaluation = evaluate(self.validation, policy, self.toolbox, max_steps=self.max_steps, device=str(self.device))
+    def measure(self) -> Evaluation:
+        """What the network reaches on the validation pairs, found once an iteration."""
+        if self._measured is None or self._measured[0] != self.iteration:
+            policy = RecurrentQPolicy(self.average, self.toolbox.action_names, self.name)
+            device = str(self.device)
+            found = evaluate(self.validation, policy, self.toolbox, max_steps=self.max_steps, device=device)
+            self._measured = self.iteration, found
+        return self._measured[1]
+
+    def choose(self) -> None:
+        """Keep the network if it is the best so far, or the last is wanted."""
+        evaluation = self.measure()
         if self.keep_last or evaluation.gain > self.kept_gain:
             self.kept_gain, self.kept_network = evaluation.gain, deepcopy(self.average)
             self.kept_share = self._share(evaluation)
+
+    def status(self) -> AgentStatus:
+        """Measure how the training stands."""
+        if self.budget.iterations is None:
+            self.choose()  # in minutes nothing comes out the same twice anyway
+        evaluation = self.measure()
         return AgentStatus(
             self.iteration,
             self.updates,
@@ -305,8 +330,4 @@ class DRQNTraining(Training):
         return loss
 
     def _share(self, evaluation: Evaluation) -> float | None:
-        gain, count = self.oracle_gain or (0.0, 0)
-        if not gain:
-            return None
-        reached = [image.psnr_out - image.psnr_in for image in evaluation.images[:count]]
-        return sum(reached) / len(reached) / gain
+        return share_of_best(evaluation, self.oracle) if self.oracle and self.oracle.gain else None

@@ -24,6 +24,7 @@ from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.digests import digest_of_toolbox, digest_of_weights
 from restore_env.distortions import as_distortion
+from restore_env.evaluation import Evaluation
 from restore_env.files import make_folders
 from restore_env.pairs import Pairs, PairSource
 from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
@@ -111,7 +112,8 @@ def main(args: Args) -> RecurrentQPolicy:
             history.add(status.iteration, status.scalars())
 
         if args.start and not run.iteration:
-            report(run.status())  # what it starts from may be the best
+            run.choose()  # what it starts from may be the best
+            report(run.status())
         if not run.run(report, request):
             request.check()
     save_policy(run.policy, args.output, toolbox.name)
@@ -156,7 +158,7 @@ def new_training(args: Args, toolbox: Toolbox, source: PairSource, validation: P
         folder_of(args),
         args.output.resolve().name,
         args.seed,
-        oracle_gain(args, toolbox, validation),
+        best_of(args, toolbox, validation),
         args.keep_last,
     )
 
@@ -190,12 +192,11 @@ def data_of(args: Args, toolbox: Toolbox, source: PairSource) -> str:
     return f"photos or pairs {data}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
 
 
-def oracle_gain(args: Args, toolbox: Toolbox, validation: Pairs) -> tuple[float, int] | None:
-    """The oracle's gain on the first validation pairs, found once and kept in a file; None if it is not asked for."""
+def best_of(args: Args, toolbox: Toolbox, validation: Pairs) -> Evaluation | None:
+    """What the oracle reaches on the first validation pairs, found once and kept in a file; None if not asked for."""
     if not args.oracle:
         return None
-    found = oracle_of(validation.first(args.oracle), toolbox, folder_of(args), args.max_steps, args.device)
-    return found.gain, found.n
+    return oracle_of(validation.first(args.oracle), toolbox, folder_of(args), args.max_steps, args.device)
 
 
 def folder_of(args: Args) -> Path:

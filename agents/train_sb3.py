@@ -241,8 +241,8 @@ def new_model(args: Args, environments: VecMonitor, settings: dict[str, Any]) ->
         model.set_env(environments)
         # Loading begins the random numbers anew, and the same pairs would come again.
         model.set_random_seed(args.seed + model.num_timesteps)
-        if isinstance(model, OffPolicyAlgorithm) and buffer_of(args).exists():
-            model.load_replay_buffer(buffer_of(args))
+        if isinstance(model, OffPolicyAlgorithm):
+            load_memory(model, buffer_of(args), kept)
         return model
     options: dict[str, Any] = dict(DEFAULTS[args.algo])
     options["learning_rate"] = LinearSchedule(args.learning_rate, 0.0, 1.0)
@@ -264,6 +264,16 @@ def new_model(args: Args, environments: VecMonitor, settings: dict[str, Any]) ->
     )
     model.settings = settings  # type: ignore[attr-defined]
     return model
+
+
+def load_memory(model: OffPolicyAlgorithm, file: Path, checkpoint: Path) -> None:
+    """Give a value-based agent what it remembered; raise a `ValueError` if that is missing or damaged."""
+    try:
+        model.load_replay_buffer(file)
+    except Exception as error:  # unpickling raises almost anything
+        raise ValueError(
+            f"{file}: what belongs to {checkpoint} is missing or damaged; delete that to start afresh"
+        ) from error
 
 
 def settings_of(args: Args, data: str, validation: Pairs) -> dict[str, Any]:

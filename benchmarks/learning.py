@@ -8,6 +8,7 @@ goes on from the checkpoints.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import tyro
@@ -20,6 +21,7 @@ from agents.options import PRESETS, Options
 from benchmarks.plots import curves, save_figure
 from benchmarks.policies import contender
 from benchmarks.report import check_output, results_of, write_results
+from restore_env.checks import check_choice
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.evaluation import evaluate
 from restore_env.files import make_folders
@@ -34,6 +36,7 @@ VARIANTS: Final[dict[str, Options]] = {
     "try-all": replace(FAST, tries=0),
     "try-evenly": replace(FAST, try_temperature=0.0),
     "no-decision": replace(FAST, decision=0.0),
+    "squared": replace(FAST, loss="squared"),
     "unscaled": replace(FAST, scaled=False),
     "no-statistics": replace(FAST, statistics=False),
     "no-dropout": replace(FAST, dropout=0.0),
@@ -85,9 +88,8 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     """Train every variant, write the results with a plot, and return them."""
-    unknown = [name for name in args.variants if name not in VARIANTS]
-    if unknown:
-        raise ValueError(f"variants: {unknown[0]!r} is not one of {', '.join(VARIANTS)}")
+    for name in args.variants:
+        check_choice("variants", name, VARIANTS)
     check_output(args.output)
     make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
@@ -144,7 +146,8 @@ def train(name: str, seed: int, args: Args) -> dict[str, Any]:
 def text(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     options, rival = results["options"], results["rival"]
-    head = ["variant", "seed", "gain at the end", "tools", "updates", "steps"]
+    gains = [row["gain"] for row in results["rows"] if row["variant"] == "fast"]
+    head = ["variant", "seed", "gain at the end", *(["over fast"] if gains else []), "tools", "updates", "steps"]
     head += [f"minutes to {rival['label']}"] if rival else []
     lines = [
         f"# How fast agents learn on the toolbox {results['toolbox']}",
@@ -157,8 +160,10 @@ def text(results: dict[str, Any]) -> str:
         f"| {' | '.join(['---'] * len(head))} |",
     ]
     for row in results["rows"]:
-        cells = [row["variant"], str(row["seed"]), f"{row['gain']:+.3f}", f"{row['tools']:.2f}"]
-        cells += [f"{row['updates']:,.0f}", f"{row['steps']:,.0f}"]
+        cells = [row["variant"], str(row["seed"]), f"{row['gain']:+.3f}"]
+        if gains:
+            cells.append("" if row["variant"] == "fast" else f"{row['gain'] - fmean(gains):+.3f}")
+        cells += [f"{row['tools']:.2f}", f"{row['updates']:,.0f}", f"{row['steps']:,.0f}"]
         if rival:
             reached = row["minutes_to_rival"]
             cells.append("not reached" if reached is None else f"{reached:.0f}")

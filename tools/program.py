@@ -18,7 +18,7 @@ def run_program(main: Callable[[], object]) -> None:
     name = Path(sys.argv[0]).stem
     try:
         main()
-    except (ValueError, ToolError) as error:
+    except (ValueError, ToolError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except BrokenProcessPool:
         sys.exit(f"{name}: a process died (killed, or out of memory?); run the same command again to go on")

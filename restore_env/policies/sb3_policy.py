@@ -98,6 +98,8 @@ class SB3Policy(Policy):
         assert isinstance(model.action_space, gym.spaces.Discrete)
         self.n_actions = int(model.action_space.n)
         self._keys = tuple(spaces.spaces)
+        steps = spaces.spaces.get("step")
+        self._most_steps = int(steps.n) - 1 if isinstance(steps, gym.spaces.Discrete) else None
 
     def to(self, device: str | torch.device) -> "SB3Policy":
         """Move the agent's networks to a device."""
@@ -106,7 +108,16 @@ class SB3Policy(Policy):
         return self
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose; only recurrent agents remember something."""
+        """Choose; only recurrent agents remember something.
+
+        Raises:
+            ValueError: if the agent observes the step and was trained for shorter toolchains.
+        """
+        if self._most_steps is not None and int(observation.step.max()) > self._most_steps:
+            raise ValueError(
+                f"policy {self.name!r} was trained for toolchains of at most {self._most_steps} tools and is asked for "
+                f"more; give max_steps={self._most_steps}"
+            )
         seen = {key: getattr(observation, key).cpu().numpy() for key in self._keys}
         starts = np.asarray(observation.step.cpu().numpy() == 0)
         actions, state = self.model.predict(seen, state=state, episode_start=starts, deterministic=True)

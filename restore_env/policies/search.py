@@ -27,12 +27,6 @@ class ChainTable:
     psnr: Tensor
     actions: Tensor
 
-    def best(self, length: int | None = None) -> Chain:
-        """The toolchain with the highest mean PSNR, among all or among those of one length."""
-        allowed = [index for index, chain in enumerate(self.chains) if length is None or len(chain) == length]
-        means = self.psnr[:, allowed].mean(0)
-        return self.chains[allowed[int(means.argmax())]]
-
 
 def chain_psnrs(
     toolbox: Toolbox, images: Tensor, reference: Tensor, max_steps: int, progress: Progress | None = None

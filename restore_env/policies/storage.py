@@ -83,7 +83,6 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: st
     """
     description = {"format": FORMAT_VERSION, "name": policy.name, "toolbox": toolbox_name}
     description["actions"] = list(policy.action_names or ())
-    Path(folder).mkdir(parents=True, exist_ok=True)
     if isinstance(policy, RecurrentQPolicy):
         description |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
     elif isinstance(policy, MeanQPolicy):
@@ -92,7 +91,11 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: st
     elif isinstance(policy, FixedToolchain):
         description |= {"kind": "fixed-toolchain", "arguments": {"tools": list(policy.tools)}}
     else:
-        raise ValueError(f"policy {policy.name!r} cannot be saved: only recurrent Q-policies and fixed toolchains can")
+        raise ValueError(
+            f"policy {policy.name!r} cannot be saved: only recurrent Q-policies, means of several and fixed toolchains "
+            "can"
+        )
+    Path(folder).mkdir(parents=True, exist_ok=True)
     if isinstance(policy, RecurrentQPolicy | MeanQPolicy):
         weights = {key: value.detach().float().cpu().contiguous() for key, value in policy.network.state_dict().items()}
         write_tensors(Path(folder) / WEIGHTS, weights)

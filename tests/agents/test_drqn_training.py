@@ -64,7 +64,7 @@ def new_training(folder: Path, iterations: int, options: Options = QUICK, seed: 
         folder,
         "agent",
         seed,
-        changes.get("oracle_gain"),
+        changes.get("oracle"),
         changes.get("keep_last", False),
     )
 
@@ -143,6 +143,19 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, one_thread):
     again = new_training(tmp_path / "stopped", 12)
     assert again.iteration == 5
     assert same_weights(finished(again).network, expected.network)
+
+
+def test_which_policy_is_the_best_does_not_depend_on_stops_and_reports(tmp_path, one_thread, monkeypatch):
+    monkeypatch.setattr("agents.drqn_training.CHOICES", 3)
+    expected = finished(new_training(tmp_path / "whole", 12), every=1e9)
+    seen, asked = [], count()
+    stopped = new_training(tmp_path / "stopped", 12)
+    assert not stopped.run(seen.append, stopping=lambda: next(asked) == 6, every=0.0)
+    again = new_training(tmp_path / "stopped", 12)
+    assert again.run(seen.append, every=0.0)
+    assert again.kept_gain == expected.kept_gain
+    assert same_weights(again.policy.network, expected.policy.network)
+    assert {status.kept for status in seen if status.iteration < 4} == {float("-inf")}
 
 
 def test_perception_comes_first_and_goes_on_where_it_was(tmp_path, one_thread):
@@ -244,7 +257,8 @@ def test_it_is_measured_with_its_own_number_of_steps(max_steps, tmp_path):
 
 def test_the_status_says_how_the_training_stands(tmp_path):
     seen = []
-    run = new_training(tmp_path, 3, oracle_gain=(10.0, 4))
+    best = evaluate(draw_pairs(Shifts((-40, -20, 0, 20, 40)), 4, 99), "greedy", shift_toolbox())
+    run = new_training(tmp_path, 3, oracle=replace(best, gain=10.0))
     assert run.run(seen.append, every=0.0)
     last = seen[-1]
     assert (last.iteration, last.updates, last.left) == (3, run.updates, 0)
@@ -259,18 +273,18 @@ def test_the_status_says_how_the_training_stands(tmp_path):
     assert "of the oracle's gain)" in str(last)
 
 
-@pytest.mark.parametrize(("keep_last", "kept"), [(False, 1), (True, 3)])
+@pytest.mark.parametrize(("keep_last", "kept"), [(False, 1), (True, 2)])
 def test_the_policy_is_the_best_on_the_validation_pairs_or_the_last(keep_last, kept, tmp_path, monkeypatch):
-    gains = [1.0, 3.0, 2.0, 2.5]
+    gains = [1.0, 3.0, 2.0]
     scripted = iter(gains)
     monkeypatch.setattr(
         "agents.drqn_training.evaluate", lambda *args, **more: replace(evaluate(*args, **more), gain=next(scripted))
     )
-    run = new_training(tmp_path, len(gains) - 1, keep_last=keep_last)
+    run = new_training(tmp_path, len(gains), keep_last=keep_last)
     weights = []
     assert run.run(lambda status: weights.append(run.average.values.weight.clone()), every=0)
-    assert len(weights) == len(gains)
+    assert len(weights) == len(gains) + 1  # reported once more at the end, of what was measured already
     assert torch.equal(run.policy.network.values.weight, weights[kept])
-    again = new_training(tmp_path, len(gains) - 1, keep_last=keep_last)
+    again = new_training(tmp_path, len(gains), keep_last=keep_last)
     assert again.kept_gain == gains[kept]
     assert torch.equal(again.policy.network.values.weight, weights[kept])

@@ -14,7 +14,7 @@ import torch
 
 from agents.data import draw_validation, sources
 from agents.options import PRESETS, Options
-from agents.train_drqn import Args, check, main, new_training, oracle_gain, parse
+from agents.train_drqn import Args, best_of, check, main, new_training, parse
 from restore_env import evaluate, load_policy
 from restore_env.pairs import as_source, draw_pairs, save_pairs
 from restore_env.toolbox import load_toolbox, save_toolbox
@@ -94,20 +94,30 @@ def test_pairs_files_can_be_trained_and_measured_on(args, tmp_path, one_thread):
     save_pairs(file, draw_pairs(as_source(args.photos, "moderate", 63), 4, 0))
     with pytest.raises(ValueError, match="are fixed pairs; --validation with others is needed"):
         main(replace(args, photos=str(file)))
+    with pytest.raises(ValueError, match=r"singles=0\.5: the pairs in .* are distorted already; give singles=0"):
+        main(replace(args, photos=str(file), validation=str(file), options=replace(QUICK, singles=0.5)))
     main(replace(args, photos=str(file), validation=str(file), iterations=1))
+
+
+def test_patches_of_a_pairs_file_are_measured_on_one_by_one(args, tmp_path):
+    known = draw_pairs(as_source(args.photos, "moderate", 63), 4, 0)
+    save_pairs(tmp_path / "pairs.npz", known)
+    _, source = sources(args.photos, str(tmp_path / "pairs.npz"), "moderate", 0)
+    assert (draw_validation(source, 3).distorted == known.distorted[:3]).all()
+    assert len(draw_validation(source, 9)) == 4
 
 
 def test_the_oracle_is_asked_once(args, monkeypatch, one_thread):
     check(args)
     toolbox = load_toolbox(args.toolbox)
     validation = draw_pairs(as_source(args.photos, "moderate", 63), 3, 0)
-    gain, count = oracle_gain(args, toolbox, validation)
-    assert count == 2
+    best = best_of(args, toolbox, validation)
+    assert best.n == 2
     expected = evaluate(validation.first(2), "oracle", toolbox).gain
-    assert gain == pytest.approx(expected)
+    assert best.gain == pytest.approx(expected)
     monkeypatch.setattr("agents.oracle.evaluate", None)
-    assert oracle_gain(args, toolbox, validation) == (gain, 2)
-    assert oracle_gain(replace(args, oracle=0), toolbox, validation) is None
+    assert best_of(args, toolbox, validation) == best
+    assert best_of(replace(args, oracle=0), toolbox, validation) is None
 
 
 def test_an_agent_is_refreshed_on_changed_tools(args, network_toolbox, tmp_path, one_thread):

@@ -108,6 +108,23 @@ def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread, last):
         assert torch.equal(value, written[key])
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"no pickle")])
+def test_a_checkpoint_without_its_memory_is_refused(damage, args, one_thread):
+    args = replace(args, algo="dqn")
+    main(args)
+    damage(folder_of(args) / "memory.pkl")
+    with pytest.raises(ValueError, match=r"memory\.pkl: what belongs to .*checkpoint\.zip is missing or damaged"):
+        main(args)
+
+
+def test_an_agent_that_sees_the_step_is_not_asked_for_longer_toolchains(args, one_thread):
+    agent = main(replace(args, algo="ppo"))
+    pairs = draw_pairs(as_source(args.photos, "moderate", 63), 2, 0)
+    agent.model.policy.action_net.bias.data[-1] = -1e9  # never stops
+    with pytest.raises(ValueError, match="toolchains of at most 3 tools and is asked for more; give max_steps=3"):
+        evaluate(pairs, agent, args.toolbox, max_steps=5)
+
+
 @pytest.mark.parametrize("algo", ["dqn", "ppo"])
 def test_the_learning_rate_falls_over_all_steps_also_when_a_training_goes_on(algo, args, one_thread, last):
     def progress(steps):

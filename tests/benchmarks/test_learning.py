@@ -11,13 +11,13 @@ QUICK = Options(episodes=4, updates=2, batch_size=4, learning_starts=0, replay_s
 
 
 def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, network_toolbox, tmp_path, monkeypatch):
-    monkeypatch.setattr(learning, "VARIANTS", {"one": QUICK, "two": replace(QUICK, dueling=True)})
+    monkeypatch.setattr(learning, "VARIANTS", {"fast": QUICK, "two": replace(QUICK, dueling=True)})
     save_toolbox(network_toolbox, tmp_path / "tools")
     args = Args(
         str(photo_folder),
         tmp_path / "learning.json",
         str(photo_folder),
-        ("one", "two"),
+        ("fast", "two"),
         minutes=0.01,
         seeds=(0, 1),
         rival="nothing=stop",
@@ -27,14 +27,17 @@ def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, networ
     )
     results = main(args)
     made = [(row["variant"], row["seed"]) for row in results["rows"]]
-    assert made == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
+    assert made == [("fast", 0), ("fast", 1), ("two", 0), ("two", 1)]
     names = [f"{variant}-{seed}" for variant, seed in made]
     folder = args.checkpoints / "0.01-minutes"
     assert len({(folder / name / name / "policy.safetensors").read_bytes() for name in names}) == 4
     for row in results["rows"]:
         assert row["updates"] > 0 and row["minutes"][-1] >= 0.01
         assert (row["minutes_to_rival"] is None) == (max(row["psnr"]) < results["rival"]["psnr"])
-    assert args.output.with_suffix(".md").read_text().count("\n| ") == 6
+    text = args.output.with_suffix(".md").read_text()
+    assert text.count("\n| ") == 6
+    gains = [row["gain"] for row in results["rows"]]
+    assert f"| two | 1 | {gains[3]:+.3f} | {gains[3] - (gains[0] + gains[1]) / 2:+.3f} |" in text
     assert args.output.with_suffix(".png").exists()
-    with pytest.raises(ValueError, match="variants: 'three' is not one of one, two"):
+    with pytest.raises(ValueError, match="variants: 'three' is not one of 'fast', 'two'"):
         main(replace(args, variants=("three",)))

@@ -16,6 +16,7 @@ from tools.stopping import Stopped
     [
         (ValueError("photos='x': no such folder"), 1, "train_things: photos='x': no such folder"),
         (ToolError("tool 'x' failed"), 1, "train_things: tool 'x' failed"),
+        (FileNotFoundError(2, "No such file", "x"), 1, "train_things: [Errno 2] No such file: 'x'"),
         (BrokenProcessPool(), 1, "train_things: a process died (killed, or out of memory?); run the same"),
         (Stopped(signal.SIGTERM), 143, "train_things: stopped by SIGTERM; run the same command again to go on"),
         (KeyboardInterrupt(), 130, "train_things: stopped; run the same command again"),
