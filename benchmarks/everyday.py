@@ -15,7 +15,7 @@ import tyro
 from benchmarks.report import check_output, mean_rise, results_of, write_results
 from benchmarks.toolbox import measurable, own_distortion
 from restore_env.checks import check_whole
-from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
+from restore_env.constants import DEFAULT_TOOLBOX, PATCH_SIZE, RESTORING_POLICY
 from restore_env.distortions import MixedDistortion, everyday
 from restore_env.evaluation import Evaluation, evaluate
 from restore_env.images import FolderPhotos
@@ -40,6 +40,9 @@ class Args:
     """Name or folder of a toolbox."""
     n: int = 256
     """Patches of each kind."""
+    size: int = PATCH_SIZE
+    """Height and width of a patch in pixels. A policy cuts larger ones into patches of its own, whose votes decide, as
+    it does when it restores a photo."""
     seed: int = 0
     """Seed of the patches."""
     data: str = "not stated"
@@ -49,6 +52,7 @@ class Args:
 def main(args: Args) -> dict[str, Any]:
     """Measure, write the results, and return them."""
     check_whole("n", args.n, 1)
+    check_whole("size", args.size, PATCH_SIZE)
     check_output(args.output)
     toolbox = load_toolbox(args.toolbox)
     policy = load_policy(args.policy, toolbox)
@@ -66,7 +70,7 @@ def main(args: Args) -> dict[str, Any]:
 
 def clean(policy: Policy | Yardstick, toolbox: Toolbox, photos: FolderPhotos, args: Args) -> dict[str, Any]:
     """What it does to photos that are as good as clean; the last part of the everyday mixture."""
-    pairs = draw_pairs(PatchSampler(photos, everyday().distortions[-1]), args.n, args.seed)
+    pairs = draw_pairs(PatchSampler(photos, everyday().distortions[-1], args.size), args.n, args.seed)
     found = evaluate(pairs, policy, toolbox)
     row = _row(found, [image.psnr_in for image in found.images], pairs)
     return {"kind": "clean", "own_tool": found.psnr_in, **row}
@@ -75,7 +79,7 @@ def clean(policy: Policy | Yardstick, toolbox: Toolbox, photos: FolderPhotos, ar
 def single(name: str, policy: Policy | Yardstick, toolbox: Toolbox, photos: FolderPhotos, args: Args) -> dict[str, Any]:
     """What it makes of the distortion that a tool is made for, beside the tool alone."""
     own = own_distortion(toolbox[toolbox.names.index(name)])
-    pairs = draw_pairs(PatchSampler(photos, MixedDistortion([own])), args.n, args.seed)
+    pairs = draw_pairs(PatchSampler(photos, MixedDistortion([own]), args.size), args.n, args.seed)
     alone = evaluate(pairs, f"fixed:{name}", toolbox)
     row = _row(evaluate(pairs, policy, toolbox), [image.psnr_out for image in alone.images], pairs)
     return {"kind": name, "own_tool": alone.psnr_out, **row}
@@ -99,9 +103,9 @@ def text(results: dict[str, Any]) -> str:
     lines = [
         f"# The policy {results['policy_name']} on clean photos and single distortions",
         "",
-        f"{options['n']} patches of 63x63 each, seed {options['seed']}. PSNR in dB; the difference is to the tool that "
-        "is made for the distortion, applied once (for clean photos: to leaving them alone), ± half its 95% interval, "
-        "clustered by photo.",
+        f"{options['n']} patches of {options['size']}x{options['size']} each, seed {options['seed']}. PSNR in dB; the "
+        "difference is to the tool that is made for the distortion, applied once (for clean photos: to leaving them "
+        "alone), ± half its 95% interval, clustered by photo.",
         "",
         "| distortion | input | tool made for it | policy | difference | stopped at once | tools |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -39,5 +39,5 @@ def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, networ
     gains = [row["gain"] for row in results["rows"]]
     assert f"| two | 1 | {gains[3]:+.3f} | {gains[3] - (gains[0] + gains[1]) / 2:+.3f} |" in text
     assert args.output.with_suffix(".png").exists()
-    with pytest.raises(ValueError, match="variants: 'three' is not one of 'fast', 'two'"):
+    with pytest.raises(ValueError, match="variants='three' is not one of 'fast', 'two'"):
         main(replace(args, variants=("three",)))
