@@ -6,6 +6,7 @@ Run it while nothing else runs: what fits into a minute is what is compared. Sto
 goes on from the checkpoints.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -67,7 +68,7 @@ class Args:
     """Folder of other clean photos, or a pairs file, to measure on; by default every tenth of the training photos is
     kept aside. What is chosen by this table is not to be measured on the same photos afterwards."""
     variants: tuple[str, ...] = tuple(VARIANTS)
-    """Which of the variants."""
+    """Which of the variants; NAME:SEED has a seed of its own, so that one can be trained with more than the others."""
     minutes: float = 10.0
     """Minutes of training each."""
     rival: str = ""
@@ -79,7 +80,7 @@ class Args:
     patches: int = 512
     """Patches to measure on."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds of weights and data; each variant is trained with each."""
+    """Seeds of weights and data; each variant without its own is trained with each."""
     checkpoints: Path = Path("runs/learning")
     """Where unfinished trainings are kept."""
     data: str = "not stated"
@@ -88,13 +89,12 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     """Train every variant, write the results with a plot, and return them."""
-    for name in args.variants:
-        check_choice("variants", name, VARIANTS)
+    wanted = [run for text in args.variants for run in runs_of(text, args.seeds)]
     check_output(args.output)
     make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
     rival = contender(args.rival, toolbox) if args.rival else None
-    rows = [train(name, seed, args) for name in args.variants for seed in args.seeds]
+    rows = [train(name, seed, args) for name, seed in wanted]
     line = None
     if rival is not None:
         _, source = sources(args.photos, args.validation, args.severity, 0)
@@ -107,6 +107,19 @@ def main(args: Args) -> dict[str, Any]:
     write_results(results, args.output, "learning", text(results))
     save_figure(args.output.with_suffix(".png"), lambda axes: draw(axes, results), (8, 4.5))
     return results
+
+
+def runs_of(text: str, seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """The variant that NAME or NAME:SEED names, with that seed or with each of `seeds`.
+
+    Raises:
+        ValueError: if there is no such variant, or the seed is no whole number.
+    """
+    name, colon, seed = text.partition(":")
+    check_choice("variants", name, VARIANTS)
+    if colon and not seed.isdecimal():
+        raise ValueError(f"variants: {text!r} does not end in a seed, a whole number of at least 0")
+    return [(name, int(seed))] if colon else [(name, each) for each in seeds]
 
 
 def train(name: str, seed: int, args: Args) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Several recurrent Q-networks that decide together: what one has learnt wrong by chance, the others outvote."""
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,25 @@ from restore_env.restoration import Observation
 class MeanQPolicy(Policy):
     """Takes the action with the highest mean of several agents' Q-values (an ensemble: Dietterich, 2000).
 
-    Looking at an image costs as often as there are agents; beside the tools that is little.
+    What stopping is worth an agent knows well, what tools are worth it estimates, and the highest of many estimates is
+    too high (van Hasselt, 2010). With `least_gain` it stops unless a tool promises so much more than stopping.
+
+    Looking at an image costs as much as there are agents.
 
     Args:
         members: the agents, made for the same actions and patches of the same size.
         name: what to call the policy.
+        least_gain: in units of the reward, dB mostly.
 
     Raises:
-        ValueError: if there are none, or they were made for different actions or patches.
+        ValueError: if there are none, they were made for different actions or patches, or `least_gain` is less than 0.
     """
 
-    def __init__(self, members: Sequence[RecurrentQPolicy], name: str = "mean-q") -> None:
+    def __init__(self, members: Sequence[RecurrentQPolicy], name: str = "mean-q", least_gain: float = 0.0) -> None:
         if not members:
             raise ValueError("a mean of no agents; give at least one")
+        if not 0 <= least_gain < inf:
+            raise ValueError(f"least_gain={least_gain} is not a number of at least 0")
         first = members[0]
         for other in members[1:]:
             if other.action_names != first.action_names:
@@ -35,7 +42,7 @@ class MeanQPolicy(Policy):
                 raise ValueError(f"agents for patches of {first.patch_size} and of {other.patch_size} pixels")
         self.members = tuple(members)
         self.network = nn.ModuleList(member.network for member in members)
-        self.name = name
+        self.name, self.least_gain = name, least_gain
         self.action_names: tuple[str, ...] = first.action_names
         self.patch_size: int = first.patch_size
 
@@ -44,9 +51,10 @@ class MeanQPolicy(Policy):
         return tuple(member.initial_state(n) for member in self.members)
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose greedily."""
+        """Choose greedily, and stop where no tool promises enough."""
         values, state = self.q_values(observation, state)
-        return values.argmax(1), state
+        tools, stop = values[:, :-1].max(1), values.shape[1] - 1
+        return torch.where(tools.values < values[:, stop] + self.least_gain, stop, tools.indices), state
 
     def q_values(self, observation: Observation, state: tuple[LSTMState, ...]) -> tuple[Tensor, tuple[LSTMState, ...]]:
         """Explain the choice: the mean Q-values float32 (n, actions), in units of the reward, and the next state."""

@@ -87,7 +87,7 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: st
         description |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
     elif isinstance(policy, MeanQPolicy):
         networks = [member.network.arguments for member in policy.members]
-        description |= {"kind": "mean-q", "arguments": {"networks": networks}}
+        description |= {"kind": "mean-q", "arguments": {"networks": networks, "least_gain": policy.least_gain}}
     elif isinstance(policy, FixedToolchain):
         description |= {"kind": "fixed-toolchain", "arguments": {"tools": list(policy.tools)}}
     else:
@@ -156,7 +156,8 @@ def _build(content: Mapping[str, Any], folder: Path) -> Policy:
     if content["kind"] == "mean-q":
         networks = [RecurrentQNetwork(**each) for each in arguments["networks"]]
         load_weights(nn.ModuleList(networks), read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
-        return MeanQPolicy([RecurrentQPolicy(network, actions) for network in networks], name)
+        members = [RecurrentQPolicy(network, actions) for network in networks]
+        return MeanQPolicy(members, name, arguments.get("least_gain", 0.0))
     raise FormatError(
         f"{folder / DESCRIPTION}: kind {content['kind']!r} is not 'recurrent-q', 'mean-q' or 'fixed-toolchain'"
     )

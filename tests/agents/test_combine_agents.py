@@ -40,6 +40,17 @@ def test_agents_become_one_policy_with_a_card(args, function_toolbox):
     assert len(json.loads((args.output / "training.json").read_text())["agents"]) == 3
 
 
+def test_a_folder_of_several_stands_for_its_agents(args, tmp_path):
+    main(replace(args, agents=args.agents[:2], output=tmp_path / "two", least_gain=0.5))
+    main(replace(args, agents=(tmp_path / "two", args.agents[2])))
+    main(replace(args, output=tmp_path / "at once"))
+    one, other = (tmp_path / name / "policy.safetensors" for name in ("together", "at once"))
+    assert one.read_bytes() == other.read_bytes()
+    assert (tmp_path / "together" / "training.json").read_text() == (tmp_path / "at once" / "training.json").read_text()
+    assert load_policy(tmp_path / "two").least_gain == 0.5 and load_policy(tmp_path / "together").least_gain == 0
+    assert "It stops unless a tool promises 0.5 dB more" in (tmp_path / "two" / "README.md").read_text()
+
+
 def test_an_agent_without_a_record_is_said_to_be_so(args):
     (args.agents[1] / "training.json").unlink()
     main(args)

@@ -17,7 +17,7 @@ def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, networ
         str(photo_folder),
         tmp_path / "learning.json",
         str(photo_folder),
-        ("fast", "two"),
+        ("fast", "two:0", "two:1"),
         minutes=0.01,
         seeds=(0, 1),
         rival="nothing=stop",
@@ -41,3 +41,5 @@ def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, networ
     assert args.output.with_suffix(".png").exists()
     with pytest.raises(ValueError, match="variants='three' is not one of 'fast', 'two'"):
         main(replace(args, variants=("three",)))
+    with pytest.raises(ValueError, match="variants: 'two:x' does not end in a seed"):
+        main(replace(args, variants=("two:x",)))

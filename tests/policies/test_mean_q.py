@@ -49,6 +49,23 @@ def test_it_takes_the_best_of_the_mean_and_every_agent_remembers_for_itself(memb
     assert any(not torch.equal(together, each) for each in alone)
 
 
+@pytest.mark.parametrize("least_gain", [0.0, 0.02, 10.0])
+def test_it_stops_unless_a_tool_promises_enough(least_gain, members):
+    policy, seen = MeanQPolicy(members, least_gain=least_gain), observation(0, 3)
+    values, _ = policy.q_values(seen, policy.initial_state(EPISODES))
+    actions, _ = policy.act(seen, policy.initial_state(EPISODES))
+    for action, (*tools, stop) in zip(actions.tolist(), values.tolist(), strict=True):
+        assert action == (3 if max(tools) < stop + least_gain else tools.index(max(tools)))
+    stops = (actions == 3).sum()
+    assert stops == EPISODES if least_gain == 10 else stops < EPISODES
+
+
+@pytest.mark.parametrize("least_gain", [-0.1, float("nan"), float("inf")])
+def test_a_least_gain_that_cannot_be_is_refused(least_gain, members):
+    with pytest.raises(ValueError, match="least_gain=.* is not a number of at least 0"):
+        MeanQPolicy(members, least_gain=least_gain)
+
+
 def test_one_agent_alone_is_itself(members):
     policy, member, seen = MeanQPolicy(members[:1]), members[0], observation(0, 3)
     assert torch.equal(
@@ -58,10 +75,11 @@ def test_one_agent_alone_is_itself(members):
 
 
 def test_it_comes_back_as_it_was(members, function_toolbox, tmp_path):
-    policy = MeanQPolicy(members, "together")
+    policy = MeanQPolicy(members, "together", least_gain=0.25)
     save_policy(policy, tmp_path, "functions")
     loaded, seen = load_policy(tmp_path, function_toolbox), observation(0, 1)
     assert (loaded.name, loaded.patch_size, loaded.action_names) == ("together", SIDE, function_toolbox.action_names)
+    assert loaded.least_gain == 0.25
     assert torch.equal(
         loaded.q_values(seen, loaded.initial_state(EPISODES))[0],
         policy.q_values(seen, policy.initial_state(EPISODES))[0],
