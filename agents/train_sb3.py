@@ -269,7 +269,8 @@ def new_model(args: Args, environments: VecMonitor, settings: dict[str, Any]) ->
 def load_memory(model: OffPolicyAlgorithm, file: Path, checkpoint: Path) -> None:
     """Give a value-based agent what it remembered; raise a `ValueError` if that is missing or damaged."""
     try:
-        model.load_replay_buffer(file)
+        with file.open("rb") as content:  # SB3 leaves a file open where unpickling fails
+            model.load_replay_buffer(content)
     except Exception as error:  # unpickling raises almost anything
         raise ValueError(
             f"{file}: what belongs to {checkpoint} is missing or damaged; delete that to start afresh"

@@ -1,8 +1,8 @@
 """How neighbouring pixels differ: numbers in which blur, noise and JPEG stand out, whatever the photo shows.
 
 Blur makes large differences rare, noise small ones; JPEG leaves differences on a grid of 8x8 blocks, which a patch cuts
-anywhere. Clipped differences, averaged apart for the eight offsets of that grid, hold all three (blockiness as in Wang,
-Sheikh and Bovik, ICIP 2002), and an average over a patch is what convolutions of a stride learn slowly.
+anywhere. Clipped differences, averaged over a patch apart for the eight offsets of that grid, hold all three
+(blockiness as in Wang, Sheikh and Bovik, ICIP 2002).
 """
 
 from typing import Final

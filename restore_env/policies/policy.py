@@ -99,7 +99,8 @@ def play(
     """Play the episodes of a batch that has been started, to their end.
 
     An image larger than what a policy looks at is cut into all whole patches that do not overlap; each patch has a
-    state of its own and votes, and the whole image gets the winning action (the authors' way with real photos).
+    state of its own and votes, and the whole image gets the winning action (the authors' way with real photos). Where
+    no tool has more votes than *stop*, the image is left as it is.
 
     Args:
         policy: who chooses.
@@ -117,7 +118,7 @@ def play(
         choose = _choose_from_batch(policy, batch, progress)
     while not bool(batch.ended.all()):
         votes = choose()
-        actions = votes.argmax(1)
+        actions = _winners(votes)
         if on_step is not None:
             on_step(actions, votes)
         batch.step(actions)
@@ -158,6 +159,13 @@ def _choose_from_batch(
 
 def _votes(actions: Tensor, toolbox: Toolbox, n: int) -> Tensor:
     return one_hot(toolbox.check_actions(actions, n), len(toolbox) + 1)
+
+
+def _winners(votes: Tensor) -> Tensor:
+    """The actions with the most votes, (n, actions) -> (n,): *stop*, the last, before tools that have no more."""
+    most, first = votes.max(1)
+    stop = votes.shape[1] - 1
+    return torch.where(votes[:, stop] == most, stop, first)
 
 
 def _patches(images: Tensor, size: int) -> Tensor:

@@ -37,7 +37,7 @@ class RecurrentQNetwork(PatchEncoder):
         patch_size: height and width of the images in pixels.
         dueling: whether the last layer computes a state's value and the actions' advantages (Wang et al., 2016).
         scaled: whether images enter centred and Q-values leave multiplied by `VALUE_SCALE`, so that both are of the
-            size that weights are made for; the paper's network is not, and learns several times slower.
+            size that weights are made for; the paper's network is not.
         statistics: whether it also sees statistics of the differences between pixels (`PatchEncoder`); the paper's does
             not.
     """

@@ -53,6 +53,14 @@ def test_the_whole_image_gets_the_tool_most_patches_vote_for(function_toolbox):
     assert np.array_equal(tensor_to_images(batch.images)[0].numpy(), image + 3)
 
 
+def test_an_image_is_left_alone_where_no_tool_has_more_votes_than_stop(function_toolbox):
+    tied, torn, going = ([[STOP, MEDIAN]], [[MEDIAN, STOP, BRIGHTEN]], [[BRIGHTEN, MEDIAN, BRIGHTEN]])
+    for votes, chain in ((tied, ()), (torn, ()), (going, ("brighten",))):
+        batch = started(function_toolbox, coloured(votes), max_steps=1)
+        play(ReadsColour(), batch)
+        assert batch.toolchain(0) == chain
+
+
 def test_pixels_beyond_the_last_whole_patch_do_not_vote_but_are_restored(function_toolbox):
     image = coloured([[BRIGHTEN, BRIGHTEN]], margin=PATCH - 1)
     batch = started(function_toolbox, image, max_steps=1)
