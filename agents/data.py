@@ -28,10 +28,9 @@ def sources(photos: str, validation: str, severity: str, singles: float) -> tupl
         ValueError: if no photo can be kept aside.
     """
     plain = as_distortion(severity)
-    if singles and isinstance(as_source(photos, plain, PATCH_SIZE, "photos"), Pairs):
+    source = as_source(photos, mixture(plain, singles), PATCH_SIZE, "photos")
+    if singles and isinstance(source, Pairs):
         raise ValueError(f"singles={singles}: the pairs in {photos!r} are distorted already; give singles=0")
-    mixed = mixture(plain, singles)
-    source = as_source(photos, mixed, PATCH_SIZE, "photos")
     if isinstance(source, PatchSampler):
         source = replace(source, colours=True)
     if validation:
