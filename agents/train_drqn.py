@@ -6,7 +6,8 @@ Stopped at any moment, the same command goes on from its checkpoint.
 """
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,8 +94,12 @@ class Args:
     """The photos' source and licence, for the model card."""
 
 
-def main(args: Args) -> RecurrentQPolicy:
+def main(args: Args, clock: Callable[[], float] = time.monotonic) -> RecurrentQPolicy:
     """Train, write the policy folder with its model card, and return the policy.
+
+    Args:
+        args: the options.
+        clock: counts the seconds of training, such as `time.process_time`.
 
     Raises:
         Stopped: when SIGINT or SIGTERM came; what was learnt is in the checkpoint.
@@ -104,6 +109,7 @@ def main(args: Args) -> RecurrentQPolicy:
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
     training, validation = sources(args.photos, args.validation, args.severity, args.options.singles)
     run = new_training(args, toolbox, training, draw_validation(validation, args.patches))
+    run.clock = clock
     history = History(folder_of(args), run.iteration)
     with stop_request() as request, TrainingLog(folder_of(args) / "tensorboard", run.iteration) as log:
 

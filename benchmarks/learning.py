@@ -6,6 +6,7 @@ Run it while nothing else runs: what fits into a minute is what is compared. Sto
 goes on from the checkpoints.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ FAST: Final = PRESETS["fast"]
 
 VARIANTS: Final[dict[str, Options]] = {
     **{name: PRESETS[name] for name in ("fast", "paper", "released-code")},
+    "plain": replace(FAST, targets="taken", tries=0, decision=0.0, perception=0.0, statistics=False, dropout=0.0),
     "targets-taken": replace(FAST, targets="taken", tries=0, decision=0.0),
     "try-all": replace(FAST, tries=0),
     "try-evenly": replace(FAST, try_temperature=0.0),
@@ -71,6 +73,8 @@ class Args:
     """Which of the variants; NAME:SEED has a seed of its own, so that one can be trained with more than the others."""
     minutes: float = 10.0
     """Minutes of training each."""
+    cpu_time: bool = False
+    """Count the minutes that the processor works for a training, so that several can share a busy machine."""
     rival: str = ""
     """A policy to draw as a line, [LABEL=]POLICY[@TOOLBOX]."""
     toolbox: str = DEFAULT_TOOLBOX
@@ -140,7 +144,8 @@ def train(name: str, seed: int, args: Args) -> dict[str, Any]:
             seed=seed,
             checkpoints=folder,
             licence=args.data,
-        )
+        ),
+        time.process_time if args.cpu_time else time.monotonic,
     )
     history = history_in(folder)
     last = history[-1]
@@ -159,15 +164,17 @@ def train(name: str, seed: int, args: Args) -> dict[str, Any]:
 def text(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     options, rival = results["options"], results["rival"]
+    clock = " (processor time)" if options["cpu_time"] else ""
     gains = [row["gain"] for row in results["rows"] if row["variant"] == "fast"]
     head = ["variant", "seed", "gain at the end", *(["over fast"] if gains else []), "tools", "updates", "steps"]
     head += [f"minutes to {rival['label']}"] if rival else []
     lines = [
         f"# How fast agents learn on the toolbox {results['toolbox']}",
         "",
-        f"{options['minutes']:g} minutes of training each, measuring not counted; gain in dB on {options['patches']} "
-        f"patches of {options['severity']} distortion, of photos not trained on. All but the presets change one thing "
-        "of `fast`, and what only goes with it. `paper` and `released-code` were made for 500,000 updates.",
+        f"{options['minutes']:g} minutes of training each{clock}, measuring not counted; gain in dB on "
+        f"{options['patches']} patches of {options['severity']} distortion, of photos not trained on. All but the "
+        "presets change one thing of `fast`, and what only goes with it. `paper` and `released-code` were made for "
+        "500,000 updates.",
         "",
         f"| {' | '.join(head)} |",
         f"| {' | '.join(['---'] * len(head))} |",
