@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check format wheel-test clean
+.PHONY: help install demo test test-all check docs format wheel-test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -12,19 +12,28 @@ install: $(STAMP)  ## make .venv and install everything into it
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable ".[train,dev,docs]"
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## restore distorted photos with every policy; writes demo.png
 	$(BIN)/restore-env demo
 
-test: $(STAMP)  ## run all tests, the slow ones too, on all cores
-	$(BIN)/python -m pytest --numprocesses auto
+test: $(STAMP)  ## run the fast tests on all cores, in under five minutes
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto
 
-check: $(STAMP)  ## lint, formatting, types
+test-all: $(STAMP)  ## run all tests, the slow ones too, and check their coverage
+	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term:skip-covered
+
+check: $(STAMP)  ## check lint, formatting, types, imports, spelling and the CI workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+
+docs: $(STAMP)  ## build the documentation in docs/_build/html; any warning fails
+	$(BIN)/python -m sphinx -W -n -b html docs docs/_build/html
 
 format: $(STAMP)  ## format and sort imports
 	$(BIN)/ruff check --fix .
@@ -34,4 +43,4 @@ wheel-test: $(STAMP)  ## build the wheel and use it in an environment of its own
 	PYTHON=$(BIN)/python sh .ci/wheel-test
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache demo.png
+	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache demo.png

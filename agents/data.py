@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from restore_env.constants import PATCH_SIZE
-from restore_env.digests import digest_of_pairs, digest_of_photos
-from restore_env.distortions import DistortionModel, OneOf, as_distortion
-from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
-from tools.kept_aside import kept_aside
+from restore_env.data.distortions import DistortionModel, OneOf, as_distortion
+from restore_env.data.pairs import Pairs
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import PatchSampler
+from restore_env.data.sources import PairSource, as_source, draw_pairs
+from restore_env.training.fingerprints import digest_of_pairs, digest_of_photos
+from restore_env.training.split import kept_aside
 from tools.specs import load_spec
 
 VALIDATION_SEED: Final = 2**31

@@ -17,16 +17,17 @@ import tyro
 
 from agents import log_toolchains, train_drqn
 from agents.data import VALIDATION_SEED
-from agents.options import PRESETS, Options
-from restore_env.checks import check_whole
+from agents.drqn.config import PRESETS, Options
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE
+from restore_env.data.pairs import Pairs
+from restore_env.data.sources import as_source, draw_pairs
 from restore_env.evaluation import evaluate
-from restore_env.files import make_folders, write_text
-from restore_env.pairs import Pairs, as_source, draw_pairs
 from restore_env.policies import RecurrentQPolicy, load_policy
 from restore_env.toolbox import load_toolbox
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_whole
+from restore_env.utils.files import make_folders, write_text
 from tools import finetune_joint
-from tools.program import run_program
 
 RECORD: Final = "rounds.json"
 

@@ -15,20 +15,22 @@ import tyro
 from torch import nn
 
 from agents.data import digest_of_source
-from restore_env.arrays import images_to_tensor
-from restore_env.checks import check_device, check_whole
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.digests import digest_of_text, digest_of_toolbox, digest_of_weights
-from restore_env.distortions import as_distortion
-from restore_env.pairs import Pairs, PairSource, PatchSampler, as_source, draw_pairs
-from restore_env.photo_variants import FINE_SHRINK_FACTORS
+from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import Pairs
+from restore_env.data.sampling import FINE_SHRINK_FACTORS, PatchSampler
+from restore_env.data.sources import PairSource, as_source, draw_pairs
+from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
 from restore_env.policies import Policy, RandomPolicy, Yardstick, load_policy, play
-from restore_env.progress import progress_bar
-from restore_env.restoration import RestorationBatch
+from restore_env.restoration.batch import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
-from restore_env.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
-from tools.program import run_program
-from tools.stopping import stop_request
+from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
+from restore_env.training.fingerprints import digest_of_text
+from restore_env.training.program import run_program
+from restore_env.training.signals import stop_request
+from restore_env.utils.checks import check_device, check_whole
+from restore_env.utils.progress import progress_bar
+from restore_env.utils.tensors import images_to_tensor
 
 BATCH: Final = 64
 """Images that are played side by side."""

@@ -10,18 +10,20 @@ from pathlib import Path
 
 import tyro
 
-from restore_env.arrays import images_to_tensor
-from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
-from restore_env.distortions import as_distortion
-from restore_env.files import make_folders, write_text
-from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PatchSampler, draw_pairs
+from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import Pairs
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import PatchSampler
+from restore_env.data.sources import draw_pairs
 from restore_env.policies import FixedToolchain, save_policy
-from restore_env.policies.search import best_fixed_toolchain
-from restore_env.progress import progress_bar
+from restore_env.restoration.search import best_fixed_toolchain
 from restore_env.toolbox import Toolbox, load_toolbox
-from tools.program import run_program
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_whole
+from restore_env.utils.files import make_folders, write_text
+from restore_env.utils.progress import progress_bar
+from restore_env.utils.tensors import images_to_tensor
 
 
 @dataclass

@@ -15,28 +15,28 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from agents.agent_card import write_agent_card
 from agents.data import digest_of_source, draw_validation, sources
-from agents.drqn_training import AgentStatus, DRQNTraining
-from agents.history import History
-from agents.options import PRESETS, Options
-from agents.oracle import oracle_of
-from restore_env.checks import check_choice, check_device, check_whole
+from agents.drqn.config import PRESETS, Options
+from agents.drqn.model_card import write_agent_card
+from agents.drqn.trainer import AgentStatus, DRQNTraining
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
-from restore_env.digests import digest_of_toolbox, digest_of_weights
-from restore_env.distortions import as_distortion
+from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import Pairs
+from restore_env.data.sources import PairSource
 from restore_env.evaluation import Evaluation
-from restore_env.files import make_folders
-from restore_env.pairs import Pairs, PairSource
 from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
-from restore_env.restoration import RestorationBatch
-from restore_env.rewards import as_reward
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.restoration.rewards import as_reward
 from restore_env.toolbox import Toolbox, load_toolbox
-from tools.program import run_program
-from tools.stopping import stop_request
-from tools.training import Budget
-from tools.training_log import TrainingLog
+from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
+from restore_env.training.logging import History, TrainingLog
+from restore_env.training.oracle_cache import oracle_of
+from restore_env.training.program import run_program
+from restore_env.training.signals import stop_request
+from restore_env.training.trainer import Budget
+from restore_env.utils.checks import check_choice, check_device, check_whole
+from restore_env.utils.files import make_folders
 
 
 @dataclass

@@ -21,24 +21,24 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.data import digest_of_source, draw_validation, sources
-from agents.history import History
-from agents.oracle import oracle_of
-from agents.scalars import scalars_of
-from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
-from restore_env.digests import digest_of_pairs, digest_of_toolbox
-from restore_env.distortions import as_distortion
+from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import Pairs
+from restore_env.envs.sb3_vec_env import SB3VecEnv
 from restore_env.evaluation import evaluate, share_of_best
-from restore_env.files import make_folders, replacing
-from restore_env.formats import write_json
-from restore_env.pairs import Pairs
-from restore_env.policies.sb3 import SB3VecEnv
 from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
-from restore_env.rewards import Transition, step_psnr
+from restore_env.restoration.rewards import Transition, step_psnr
 from restore_env.toolbox import load_toolbox
-from tools.model_card import made_with
-from tools.program import run_program
-from tools.stopping import stop_request
+from restore_env.toolbox.fingerprint import digest_of_toolbox
+from restore_env.training.fingerprints import digest_of_pairs
+from restore_env.training.logging import History, scalars_of
+from restore_env.training.model_card import made_with
+from restore_env.training.oracle_cache import oracle_of
+from restore_env.training.program import run_program
+from restore_env.training.signals import stop_request
+from restore_env.utils.checks import check_choice, check_device, check_whole
+from restore_env.utils.files import make_folders, replacing
+from restore_env.utils.serialization import write_json
 
 BELS: Final = 0.1
 """Rewards are in dB over 10: SB3's losses and clipped values suit rewards of about 1."""

@@ -14,18 +14,19 @@ from typing import Any
 
 import tyro
 
+from benchmarks.common.report import check_output, half_interval, mean_rise, results_of, write_results
 from benchmarks.policies import SEVERITIES, Contender, contender, gains_of
-from benchmarks.report import check_output, half_interval, mean_rise, results_of, write_results
 from benchmarks.toolbox import applied, compared, measurable, own_distortion
-from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
-from restore_env.distortions import MixedDistortion, as_distortion
+from restore_env.data.distortions import MixedDistortion, as_distortion
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import PatchSampler
+from restore_env.data.sources import draw_pairs
 from restore_env.evaluation import evaluate
-from restore_env.images import FolderPhotos
-from restore_env.pairs import PatchSampler, draw_pairs
-from restore_env.progress import progress_bar
 from restore_env.toolbox import load_toolbox
-from tools.program import run_program
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_whole
+from restore_env.utils.progress import progress_bar
 from tools.specs import SLIGHT
 
 

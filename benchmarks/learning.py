@@ -18,17 +18,17 @@ from matplotlib.axes import Axes
 
 from agents import train_drqn
 from agents.data import draw_validation, sources
-from agents.history import history_in
-from agents.options import PRESETS, Options
-from benchmarks.plots import curves, save_figure
+from agents.drqn.config import PRESETS, Options
+from benchmarks.common.plots import curves, save_figure
+from benchmarks.common.report import check_output, results_of, write_results
 from benchmarks.policies import contender
-from benchmarks.report import check_output, results_of, write_results
-from restore_env.checks import check_choice
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.evaluation import evaluate
-from restore_env.files import make_folders
 from restore_env.toolbox import load_toolbox
-from tools.program import run_program
+from restore_env.training.logging import history_in
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_choice
+from restore_env.utils.files import make_folders
 
 FAST: Final = PRESETS["fast"]
 

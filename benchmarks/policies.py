@@ -18,22 +18,24 @@ from typing import Any, Final, NamedTuple
 import tyro
 from matplotlib.axes import Axes
 
-from agents.oracle import oracle_of
 from agents.search_toolchain import search
-from benchmarks.multiplications import of_evaluation
-from benchmarks.plots import bars, save_panels
-from benchmarks.report import check_output, half_interval, mean_rise, results_of, write_results
-from restore_env.checks import check_choice, check_whole
+from benchmarks.common.multiplications import of_evaluation
+from benchmarks.common.plots import bars, save_panels
+from benchmarks.common.report import check_output, half_interval, mean_rise, results_of, write_results
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.digests import digest_of_toolbox
-from restore_env.distortions import as_distortion
+from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import Pairs
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import PatchSampler
+from restore_env.data.sources import draw_pairs
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
-from restore_env.files import make_folders
-from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PatchSampler, draw_pairs
 from restore_env.policies import Policy, Yardstick, load_policy
 from restore_env.toolbox import Toolbox, load_toolbox
-from tools.program import run_program
+from restore_env.toolbox.fingerprint import digest_of_toolbox
+from restore_env.training.oracle_cache import oracle_of
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_choice, check_whole
+from restore_env.utils.files import make_folders
 
 SEVERITIES: Final = ("mild", "moderate", "severe")
 YARDSTICKS: Final = ("input", "random", "best single tool", "best fixed toolchain", "greedy", "oracle")

@@ -19,7 +19,10 @@ from typing import Any, Final
 import torch
 import tyro
 
-from benchmarks.contenders import (
+from benchmarks.common.plots import save_figure, throughput_bars
+from benchmarks.common.profiling import best_time, chunk_rates, matrix_rate, memory, operations, profile, start_times
+from benchmarks.common.report import check_output, results_of, write_results
+from benchmarks.throughput_cases import (
     Contender,
     asynchronous,
     batched,
@@ -30,18 +33,15 @@ from benchmarks.contenders import (
     single,
     synchronous,
 )
-from benchmarks.costs import best_time, chunk_rates, matrix_rate, memory, operations, profile, start_times
-from benchmarks.plots import save_figure, throughput_bars
-from benchmarks.report import check_output, results_of, write_results
-from restore_env.checks import check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
-from restore_env.metrics import psnr, ssim
-from restore_env.pair_tensors import PairTensors
-from restore_env.pairs import Pairs, as_source, draw_pairs
-from restore_env.progress import progress_bar
-from restore_env.restoration import RestorationBatch
+from restore_env.data.pairs import Pairs
+from restore_env.data.sources import as_source, draw_pairs
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.restoration.metrics import psnr, ssim
 from restore_env.toolbox import load_toolbox
-from tools.program import run_program
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_whole
+from restore_env.utils.progress import progress_bar
 
 NAIVE: Final = "networks of plain PyTorch, one image after another"
 MAIN: Final = "batched environment, 64"
@@ -119,11 +119,10 @@ def contenders(args: Args, pairs: Pairs, options: dict[str, Any]) -> dict[str, C
     made["batched environment, 64, bfloat16"] = partial(batched, 64, seed, **options, dtype="bfloat16")
     devices = [("cpu", (64,))] + ([("cuda", args.cuda_sizes)] if torch.cuda.is_available() else [])
     for device, sizes in devices:
-        tensors = PairTensors(pairs, device)
         for n in sizes:
             for dtype in ("float32", "bfloat16") if device != "cpu" else ("float32",):
                 name = f"transition on tensors, {device}, {n}, {dtype}"
-                made[name] = partial(on_device, n, tensors, device, dtype, args.toolbox, seed)
+                made[name] = partial(on_device, n, pairs, device, dtype, args.toolbox, seed)
     return made
 
 
@@ -163,7 +162,7 @@ def timed(play: Contender, seconds: float) -> float:
 
 def costs(pairs: Pairs) -> dict[str, float]:
     """Milliseconds an image or a pair takes, beside the tools."""
-    images, reference = PairTensors(pairs)[torch.arange(min(64, len(pairs)))]
+    images, reference = pairs.first(64).to_tensors()
     source = as_source("embedded", "moderate", 63)
     seconds = {
         "PSNR": best_time(lambda: psnr(images, reference)) / len(images),
@@ -179,7 +178,7 @@ def precision(pairs: Pairs, toolbox: str, seed: int) -> dict[str, float]:
     after = []
     for dtype in ("float32", "bfloat16"):
         batch = RestorationBatch(load_toolbox(toolbox, dtype=dtype))
-        batch.start(*PairTensors(pairs)[torch.arange(len(pairs))])
+        batch.start(*pairs.to_tensors())
         generator = torch.Generator().manual_seed(seed)
         for _ in range(batch.max_steps):
             batch.step(torch.randint(len(batch.toolbox), (len(pairs),), generator=generator))

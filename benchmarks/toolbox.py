@@ -15,19 +15,21 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.plots import bars, heat_map, save_figure
-from benchmarks.report import check_output, mean_rise, results_of, write_results
-from restore_env.checks import check_whole
+from benchmarks.common.plots import bars, heat_map, save_figure
+from benchmarks.common.report import check_output, mean_rise, results_of, write_results
 from restore_env.constants import DEFAULT_TOOLBOX
-from restore_env.distortions import Distortion, MixedDistortion
-from restore_env.images import FolderPhotos
-from restore_env.metrics import psnr
-from restore_env.pairs import Pairs, PatchSampler, draw_pairs
-from restore_env.progress import progress_bar
+from restore_env.data.distortions import Distortion, MixedDistortion
+from restore_env.data.pairs import Pairs
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import PatchSampler
+from restore_env.data.sources import draw_pairs
+from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import Tool, Toolbox, load_toolbox
-from tools.program import run_program
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_whole
+from restore_env.utils.progress import progress_bar
+from tools.single.pool import pairs_to_tensors
 from tools.specs import DISTORTIONS, SLIGHT, distortion_of
-from tools.training_data import pairs_to_tensors
 
 ORDER: Final = tuple(DISTORTIONS)
 """In which order distortions befall a photo."""

@@ -12,32 +12,36 @@ from gymnasium.envs.registration import register, registry
 from restore_env.constants import ENV_ID
 
 if TYPE_CHECKING:
-    from restore_env.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion, OneOf
-    from restore_env.env import ImageRestoreEnv
+    from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion, OneOf
+    from restore_env.data.pairs import Pairs, load_pairs, save_pairs
+    from restore_env.data.toolchain_log import load_toolchain_log
+    from restore_env.envs.env import ImageRestoreEnv
+    from restore_env.envs.vector_env import ImageRestoreVectorEnv
+    from restore_env.envs.wrappers import RecordToolchains
     from restore_env.errors import FormatError, ImageError, ToolError
     from restore_env.evaluation import Evaluation, evaluate
-    from restore_env.pairs import Pairs, load_pairs, save_pairs
+    from restore_env.inference import Restored, restore
     from restore_env.policies import Policy, load_policy, save_policy
-    from restore_env.record_toolchains import RecordToolchains
-    from restore_env.restoring import Restored, restore
     from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
-    from restore_env.toolchain_log import load_toolchain_log
-    from restore_env.vector_env import ImageRestoreVectorEnv
 
 __version__ = "0.1.0"
 
 _MODULES: Final = {
-    "distortions": ("GaussianBlur", "GaussianNoise", "JPEGCompression", "MixedDistortion", "OneOf"),
-    "env": ("ImageRestoreEnv",),
+    "data.distortions": ("GaussianBlur", "GaussianNoise", "JPEGCompression", "MixedDistortion", "OneOf"),
+    "envs.env": ("ImageRestoreEnv",),
     "errors": ("FormatError", "ImageError", "ToolError"),
     "evaluation": ("Evaluation", "evaluate"),
-    "pairs": ("Pairs", "load_pairs", "save_pairs"),
+    "data.image_io": ("read_image", "write_image"),
+    "data.pairs": ("Pairs", "load_pairs", "save_pairs"),
+    "data.sources": ("as_source", "draw_pairs"),
     "policies": ("Policy", "load_policy", "save_policy"),
-    "record_toolchains": ("RecordToolchains",),
-    "restoring": ("Restored", "restore"),
+    "envs.wrappers": ("RecordToolchains",),
+    "inference": ("Restored", "restore"),
+    "restoration.rewards": ("Transition",),
     "toolbox": ("Tool", "Toolbox", "load_toolbox", "save_toolbox"),
-    "toolchain_log": ("load_toolchain_log",),
-    "vector_env": ("ImageRestoreVectorEnv",),
+    "data.toolchain_log": ("load_toolchain_log",),
+    "envs.sb3_vec_env": ("SB3VecEnv",),
+    "envs.vector_env": ("ImageRestoreVectorEnv",),
 }
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -56,25 +60,31 @@ __all__ = [
     "Policy",
     "RecordToolchains",
     "Restored",
+    "SB3VecEnv",
     "Tool",
     "ToolError",
     "Toolbox",
+    "Transition",
+    "as_source",
+    "draw_pairs",
     "evaluate",
     "load_pairs",
     "load_policy",
     "load_toolbox",
     "load_toolchain_log",
+    "read_image",
     "restore",
     "save_pairs",
     "save_policy",
     "save_toolbox",
+    "write_image",
 ]
 
 if ENV_ID not in registry:
     register(
         id=ENV_ID,
-        entry_point="restore_env.env:ImageRestoreEnv",
-        vector_entry_point="restore_env.vector_env:ImageRestoreVectorEnv",
+        entry_point="restore_env.envs.env:ImageRestoreEnv",
+        vector_entry_point="restore_env.envs.vector_env:ImageRestoreVectorEnv",
     )
 
 

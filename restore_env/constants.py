@@ -29,7 +29,7 @@ SEVERITIES: Final = {"mild": (9, 11), "moderate": (12, 17), "severe": (18, 20), 
 """For each severity, the first and last allowed sum of the three levels (1 to 10 each) minus two."""
 
 EVERYDAY: Final = "everyday"
-"""Name of the mixture of all that a photo may have suffered (`restore_env.distortions.everyday`)."""
+"""Name of the mixture of all that a photo may have suffered (`restore_env.data.distortions.everyday`)."""
 
 BLUR_KERNEL_SIZE: Final = 21
 """Height and width in pixels of the blur kernel of the authors' generator."""

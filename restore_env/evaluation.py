@@ -9,14 +9,15 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from restore_env.arrays import images_to_tensor
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.metrics import SMALLEST_SIDE, ssim
-from restore_env.pairs import Pairs
+from restore_env.data.pairs import Pairs
 from restore_env.policies import Policy, Yardstick, load_policy, play
-from restore_env.policies.policy import Progress, check_actions_fit
-from restore_env.restoration import RestorationBatch
+from restore_env.policies.base import check_actions_fit
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.restoration.metrics import SMALLEST_SIDE, ssim
 from restore_env.toolbox import STOP, Toolbox, load_toolbox
+from restore_env.utils.progress import Progress
+from restore_env.utils.tensors import images_to_tensor
 
 BATCH_PIXELS: Final = 64 * PATCH_SIZE**2
 """Pixels of the images that are played side by side."""

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from restore_env import Tool, Toolbox
-from restore_env.pairs import Pair
+from restore_env.data.pairs import Pair
 from restore_env.policies.recurrent_q import LSTMState, RecurrentQNetwork
 
 SIDE = 16

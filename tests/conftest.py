@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from restore_env import Tool, Toolbox
-from restore_env.images import write_image
+from restore_env.data.image_io import write_image
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
 
 SHARED = Path(__file__).parent.parent.parent / "shared"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restore_env.distortions import Distortion
+from restore_env.data.distortions import Distortion
 
 
 @dataclass(frozen=True)

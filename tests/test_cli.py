@@ -12,8 +12,8 @@ import torch
 
 import restore_env
 from restore_env import Pairs, Tool, Toolbox, load_pairs, restore, save_pairs, save_policy, save_toolbox
-from restore_env.cli import main
-from restore_env.images import read_image, write_image
+from restore_env.cli.main import main
+from restore_env.data.image_io import read_image, write_image
 from restore_env.policies import FixedToolchain
 from restore_env.toolbox.networks import ThreeLayerCNN
 
@@ -212,7 +212,7 @@ def test_an_interruption_is_one_line(run, photo_file, toolbox, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("restore_env.restoring.restore", interrupted)
+    monkeypatch.setattr("restore_env.inference.restore", interrupted)
     result = run("restore", photo_file, "--policy", "stop", "--toolbox", toolbox)
     assert_refused((result[0], result[1], [line for line in result[2] if line]), "interrupted", code=130)
 

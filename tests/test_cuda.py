@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from agents import log_toolchains, train_drqn, train_sb3
-from agents.options import Options
+from agents.drqn.config import Options
 from restore_env import load_policy, load_toolbox, load_toolchain_log, save_toolbox
+from restore_env.training.trainer import Training
 from tools import finetune_joint
-from tools.training import Training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 

@@ -11,8 +11,9 @@ import pytest
 import tyro
 from conftest import smooth_photo
 
-from restore_env import Pairs, cli, save_pairs, save_toolbox
-from restore_env.images import write_image
+from restore_env import Pairs, save_pairs, save_toolbox
+from restore_env.cli import main
+from restore_env.data.image_io import write_image
 from tools.specs import load_spec
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +56,7 @@ def test_python_snippets_run(folder, code):
 def test_command_lines_run(folder, monkeypatch, line):
     monkeypatch.setattr(sys, "argv", shlex.split(line))
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     assert ended.value.code == 0
 
 
@@ -69,7 +70,7 @@ def test_programs_take_the_options_shown(line):
 def test_descriptions_of_toolboxes_are_read(folder, monkeypatch, description):
     monkeypatch.syspath_prepend(folder)
     (folder / "my_distortions.py").write_text(
-        "from restore_env.distortions import GaussianBlur\n\n\nclass Rain(GaussianBlur):\n    pass\n"
+        "from restore_env.data.distortions import GaussianBlur\n\n\nclass Rain(GaussianBlur):\n    pass\n"
     )
     (folder / "my-tools.json").write_text(description)
     assert load_spec(folder / "my-tools.json").name == "my-tools"

@@ -14,27 +14,28 @@ import numpy as np
 import torch
 import tyro
 
-from restore_env.arrays import bytes_to_floats
-from restore_env.checks import check_choice, check_device, check_whole
 from restore_env.constants import DEFAULT_TOOLBOX
-from restore_env.digests import digest_of_photos, digest_of_toolbox
-from restore_env.files import make_folders
-from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PatchSampler
-from restore_env.photo_variants import FINE_SHRINK_FACTORS
+from restore_env.data.pairs import Pairs
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import FINE_SHRINK_FACTORS, PatchSampler
+from restore_env.data.toolchain_log import ToolchainLog, load_toolchain_log
 from restore_env.toolbox import Toolbox, load_toolbox, save_toolbox
+from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.toolbox.storage import toolbox_folder
-from restore_env.toolchain_log import ToolchainLog, load_toolchain_log
-from tools.joint_batches import ChainBatch, ChainBatches
-from tools.joint_training import JointTraining
-from tools.model_card import joint_records, write_joint_card
-from tools.program import run_program
+from restore_env.training.fingerprints import digest_of_photos
+from restore_env.training.logging import TrainingLog
+from restore_env.training.model_card import joint_records, write_joint_card
+from restore_env.training.program import run_program
+from restore_env.training.signals import stop_request
+from restore_env.training.trainer import Budget
+from restore_env.utils.checks import check_choice, check_device, check_whole
+from restore_env.utils.files import make_folders
+from restore_env.utils.tensors import bytes_to_floats
+from tools.joint.batches import ChainBatch, ChainBatches
+from tools.joint.trainer import JointTraining
 from tools.recipes import JOINT_RECIPES, Recipe
+from tools.single.pool import prepare_pool
 from tools.specs import distortion_of, robust_distortion
-from tools.stopping import stop_request
-from tools.training import Budget
-from tools.training_data import prepare_pool
-from tools.training_log import TrainingLog
 
 VALIDATION_CHAINS: Final = 256
 

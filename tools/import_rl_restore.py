@@ -22,7 +22,7 @@ from torch import Tensor
 
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy, save_policy
 from restore_env.toolbox import Tool, Toolbox, save_toolbox
-from tools.program import run_program
+from restore_env.training.program import run_program
 from tools.specs import load_spec
 
 Shapes = dict[str, tuple[int, ...]]

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import tyro
 
-from restore_env.checks import check_whole
 from restore_env.constants import PATCH_SIZE
-from restore_env.distortions import as_distortion
-from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PatchSampler, save_pairs
-from tools.parallel import draw_in_parallel
-from tools.program import run_program
+from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import Pairs, save_pairs
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import PatchSampler
+from restore_env.training.parallel import draw_in_parallel
+from restore_env.training.program import run_program
+from restore_env.utils.checks import check_whole
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """How a tool is trained: the project's recipe `fast`, and the paper's."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, pi
 from typing import Final
@@ -8,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from tools.soap import MatrixSOAP
+from restore_env.training.optimizers import new_optimizer
 
 CHOICES: Final = {
     "optimizer": ("soap", "adam", "sgd", "plain-sgd"),
@@ -81,15 +80,6 @@ class Recipe:
     def new_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """An optimizer of a network's parameters."""
         return new_optimizer(self.optimizer, network.parameters(), self.learning_rate)
-
-
-def new_optimizer(name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """An optimizer by its name, one of `CHOICES`."""
-    if name == "soap":
-        return MatrixSOAP(parameters, learning_rate)
-    if name == "adam":
-        return torch.optim.Adam(parameters, learning_rate)
-    return torch.optim.SGD(parameters, learning_rate, momentum=0.9 if name == "sgd" else 0.0)
 
 
 RECIPES: Final = {

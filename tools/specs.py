@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from restore_env.distortions import (
+from restore_env.data.distortions import (
     Distortion,
     DistortionModel,
     GaussianBlur,
@@ -19,10 +19,10 @@ from restore_env.distortions import (
     OneOf,
 )
 from restore_env.errors import FormatError
-from restore_env.formats import FORMAT_VERSION, read_json, write_json
 from restore_env.toolbox.storage import build_network
 from restore_env.toolbox.tool import Tool
 from restore_env.toolbox.toolbox import STOP
+from restore_env.utils.serialization import FORMAT_VERSION, read_json, write_json
 
 SHIPPED: Final = Path(__file__).parent / "toolboxes"
 """Where the shipped descriptions are."""
@@ -219,5 +219,7 @@ def _import_distortion(reference: str, tool: str) -> type[Distortion]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"tool {tool!r}: removes={reference!r} cannot be imported ({error})") from error
     if not (isinstance(kind, type) and issubclass(kind, Distortion)):
-        raise ValueError(f"tool {tool!r}: removes={reference!r} is not a class of restore_env.distortions.Distortion")
+        raise ValueError(
+            f"tool {tool!r}: removes={reference!r} is not a class of restore_env.data.distortions.Distortion"
+        )
     return kind

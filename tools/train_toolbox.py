@@ -20,25 +20,26 @@ import cv2
 import torch
 import tyro
 
-from restore_env.checks import check_choice, check_device, check_whole
-from restore_env.digests import digest_of_photos
-from restore_env.files import make_folders
-from restore_env.images import FolderPhotos
-from restore_env.pairs import Pairs, PatchSampler, draw_pairs
+from restore_env.data.pairs import Pairs
+from restore_env.data.photos import FolderPhotos
+from restore_env.data.sampling import PatchSampler
+from restore_env.data.sources import draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.storage import DESCRIPTION
-from tools.kept_aside import kept_aside
-from tools.model_card import TrainedTool, write_model_card
-from tools.parallel import only_the_parent_is_told, when_orphaned
-from tools.photo_batches import PhotoBatches, can_be_made_on_a_device
-from tools.program import run_program
+from restore_env.training.fingerprints import digest_of_photos
+from restore_env.training.logging import TrainingLog
+from restore_env.training.model_card import TrainedTool, write_model_card
+from restore_env.training.parallel import only_the_parent_is_told, when_orphaned
+from restore_env.training.program import run_program
+from restore_env.training.signals import StopRequest, stop_request
+from restore_env.training.split import kept_aside
+from restore_env.training.trainer import Budget
+from restore_env.utils.checks import check_choice, check_device, check_whole
+from restore_env.utils.files import make_folders
 from tools.recipes import RECIPES, Recipe
+from tools.single.pool import PoolBatches, pairs_to_tensors, prepare_pool
+from tools.single.trainer import Batches, ToolTraining
 from tools.specs import ToolSpec, load_spec
-from tools.stopping import StopRequest, stop_request
-from tools.tool_training import Batches, ToolTraining
-from tools.training import Budget
-from tools.training_data import PoolBatches, pairs_to_tensors, prepare_pool
-from tools.training_log import TrainingLog
 
 VALIDATION_SEED = 2**31
 VALIDATION_PATCHES = 256
@@ -108,8 +109,7 @@ def main(args: Args) -> Toolbox | None:
     first_networks(specs, args)
     make_folders(args.output, folder_of(args))
     for tool in specs:
-        if needs_pool(tool, args):
-            pool_of(tool, args)
+        pool_of(tool, args)
     if args.prepare:
         return None
     with stop_request() as request:
@@ -247,17 +247,7 @@ def first_networks(specs: Sequence[ToolSpec], args: Args) -> dict[str, torch.nn.
 def batches_of(spec: ToolSpec, args: Args) -> Batches:
     """The training data of a tool."""
     recipe = recipe_of(args)
-    if needs_pool(spec, args):
-        return PoolBatches(pool_of(spec, args), recipe.batch_size, args.seed, args.device)
-    training, _ = photos_of(args)
-    distortion = spec.distortion(args.robust)
-    return PhotoBatches(training, distortion, recipe.crop, recipe.batch_size, args.seed, args.device)
-
-
-def needs_pool(spec: ToolSpec, args: Args) -> bool:
-    """Whether a tool's training data are drawn ahead: on a GPU all but pure blur and noise, on a CPU all."""
-    on_gpu = torch.device(args.device).type == "cuda"
-    return not (on_gpu and can_be_made_on_a_device(spec.distortion(args.robust)))
+    return PoolBatches(pool_of(spec, args), recipe.batch_size, args.seed, args.device)
 
 
 def pool_of(spec: ToolSpec, args: Args) -> Pairs:
@@ -271,11 +261,9 @@ def pool_of(spec: ToolSpec, args: Args) -> Pairs:
 def data_of(spec: ToolSpec, args: Args) -> str:
     """What a tool's training data are; the same text means the same data."""
     training, _ = photos_of(args)
-    patches = f"{args.pool} patches" if needs_pool(spec, args) else "patches made on the device,"
     photos = f"{len(training)} photos ({digest_of_photos(training)})"
-    return (
-        f"{patches} of {recipe_of(args).crop} pixels, seed {args.seed}, from {photos}, {spec.distortion(args.robust)!r}"
-    )
+    distortion = spec.distortion(args.robust)
+    return f"{args.pool} patches of {recipe_of(args).crop} pixels, seed {args.seed}, from {photos}, {distortion!r}"
 
 
 def recipe_of(args: Args) -> Recipe:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from restore_env.policies.policy import Policy, Progress, State, Yardstick
-from restore_env.policies.search import chain_psnrs
-from restore_env.restoration import Observation, RestorationBatch
+from restore_env.policies.base import Policy, State, Yardstick
+from restore_env.restoration.batch import Observation, RestorationBatch
+from restore_env.restoration.search import chain_psnrs
 from restore_env.toolbox import STOP, Toolbox
+from restore_env.utils.progress import Progress
 
 
 class RandomPolicy(Policy):

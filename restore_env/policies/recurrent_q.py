@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from restore_env.arrays import bytes_to_floats
 from restore_env.constants import PATCH_SIZE
-from restore_env.policies.patch_encoder import PatchEncoder
-from restore_env.policies.policy import Policy, State
-from restore_env.restoration import Observation
+from restore_env.policies.base import Policy, State
+from restore_env.policies.encoder import PatchEncoder
+from restore_env.restoration.batch import Observation
+from restore_env.utils.tensors import bytes_to_floats
 
 VALUE_SCALE: Final = 10.0
 """dB that a unit of a scaled network's last layer stands for: one tool changes an image by up to about so much."""

@@ -24,9 +24,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from restore_env.errors import FormatError
-from restore_env.policies.patch_encoder import PatchEncoder
-from restore_env.policies.policy import Policy, State
-from restore_env.restoration import Observation
+from restore_env.policies.base import Policy, State
+from restore_env.policies.encoder import PatchEncoder
+from restore_env.restoration.batch import Observation
 
 ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
     "dqn": DQN,

@@ -10,7 +10,12 @@ from torch import nn
 
 from restore_env.constants import DEFAULT_POLICY
 from restore_env.errors import FormatError
-from restore_env.formats import (
+from restore_env.policies.base import Policy, Yardstick, check_actions_fit
+from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
+from restore_env.policies.ensemble import MeanQPolicy
+from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
+from restore_env.toolbox import STOP, Toolbox
+from restore_env.utils.serialization import (
     FORMAT_VERSION,
     PRETRAINED,
     load_weights,
@@ -19,11 +24,6 @@ from restore_env.formats import (
     write_json,
     write_tensors,
 )
-from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
-from restore_env.policies.mean_q import MeanQPolicy
-from restore_env.policies.policy import Policy, Yardstick, check_actions_fit
-from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
-from restore_env.toolbox import STOP, Toolbox
 
 DESCRIPTION: Final = "policy.json"
 WEIGHTS: Final = "policy.safetensors"

@@ -6,9 +6,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from restore_env.distortions import ByteImage, FloatImage
 from restore_env.toolbox.tool import Tool
 from restore_env.toolbox.toolbox import Toolbox
+from restore_env.utils.tensors import ByteImage, FloatImage
 
 
 def classical_toolbox() -> Toolbox:

@@ -8,10 +8,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from restore_env.checks import check_device
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.errors import FormatError
-from restore_env.formats import (
+from restore_env.toolbox.classical import classical_toolbox
+from restore_env.toolbox.networks import ARCHITECTURES
+from restore_env.toolbox.tool import Tool
+from restore_env.toolbox.toolbox import Toolbox
+from restore_env.utils.checks import check_device
+from restore_env.utils.serialization import (
     FORMAT_VERSION,
     PRETRAINED,
     load_weights,
@@ -20,10 +24,6 @@ from restore_env.formats import (
     write_json,
     write_tensors,
 )
-from restore_env.toolbox.classical import classical_toolbox
-from restore_env.toolbox.networks import ARCHITECTURES
-from restore_env.toolbox.tool import Tool
-from restore_env.toolbox.toolbox import Toolbox
 
 DESCRIPTION: Final = "toolbox.json"
 WEIGHTS: Final = "tools.safetensors"

@@ -9,10 +9,10 @@ from typing import Any, Final, overload
 import torch
 from torch import Tensor
 
-from restore_env.checks import check_choice
 from restore_env.toolbox.networks import ARCHITECTURES
-from restore_env.toolbox.threads import run_in_threads
 from restore_env.toolbox.tool import Tool
+from restore_env.utils.checks import check_choice
+from restore_env.utils.threads import run_in_threads
 
 STOP: Final = "stop"
 """Name of the last action."""

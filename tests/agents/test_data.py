@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from agents.data import draw_validation, mixture, sources
-from restore_env.distortions import as_distortion
+from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import Pairs, save_pairs
+from restore_env.data.sources import as_source, draw_pairs
 from restore_env.errors import ImageError
-from restore_env.pairs import Pairs, as_source, draw_pairs, save_pairs
 
 
 def test_every_tenth_photo_is_kept_aside(photo_folder):

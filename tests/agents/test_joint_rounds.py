@@ -8,10 +8,10 @@ import torch
 
 import agents.joint_rounds as module
 from agents.data import VALIDATION_SEED
+from agents.drqn.config import Options
 from agents.joint_rounds import Args, main
-from agents.options import Options
 from restore_env import evaluate, load_policy, load_toolbox, load_toolchain_log, save_policy, save_toolbox
-from restore_env.pairs import as_source, draw_pairs
+from restore_env.data.sources import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from tools.finetune_joint import JOINT_RECIPES
 
@@ -90,7 +90,7 @@ def test_the_same_call_repeats_nothing(args, gains, monkeypatch):
     gains(1.0, 2.0, 3.0)
     first = main(args)
     kept = weights(args.output / "toolbox")
-    for work in ("agents.log_toolchains.play", "tools.joint_training.backpropagate", "agents.drqn_training.collect"):
+    for work in ("agents.log_toolchains.play", "tools.joint.trainer.backpropagate", "agents.drqn.trainer.collect"):
         monkeypatch.setattr(work, None)
     assert main(args) == first
     assert all(torch.equal(one, other) for one, other in zip(kept, weights(args.output / "toolbox"), strict=True))

@@ -10,10 +10,11 @@ import pytest
 import agents.log_toolchains as module
 from agents.log_toolchains import Args, main
 from restore_env import evaluate, load_toolchain_log
-from restore_env.pairs import Pairs, as_source, draw_pairs, save_pairs
-from restore_env.photo_variants import FINE_SHRINK_FACTORS
+from restore_env.data.pairs import Pairs, save_pairs
+from restore_env.data.sampling import FINE_SHRINK_FACTORS
+from restore_env.data.sources import as_source, draw_pairs
 from restore_env.toolbox import load_toolbox, save_toolbox
-from tools.stopping import Stopped
+from restore_env.training.signals import Stopped
 
 
 @pytest.fixture

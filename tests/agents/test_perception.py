@@ -5,9 +5,9 @@ import pytest
 import torch
 from agent_problems import SIDE, Shifts, small_network
 
-from agents.perception import Perception, draw_glances, strengths
-from restore_env.distortions import GaussianNoise
-from restore_env.pairs import PatchSampler
+from agents.drqn.perception import Perception, draw_glances, strengths
+from restore_env.data.distortions import GaussianNoise
+from restore_env.data.sampling import PatchSampler
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from agents.data import draw_validation, sources
-from agents.options import PRESETS, Options
+from agents.drqn.config import PRESETS, Options
 from agents.train_drqn import Args, best_of, check, main, new_training, parse
 from restore_env import evaluate, load_policy
-from restore_env.pairs import as_source, draw_pairs, save_pairs
+from restore_env.data.pairs import save_pairs
+from restore_env.data.sources import as_source, draw_pairs
 from restore_env.toolbox import load_toolbox, save_toolbox
 
 ROOT = Path(__file__).parent.parent.parent
@@ -115,7 +116,7 @@ def test_the_oracle_is_asked_once(args, monkeypatch, one_thread):
     assert best.n == 2
     expected = evaluate(validation.first(2), "oracle", toolbox).gain
     assert best.gain == pytest.approx(expected)
-    monkeypatch.setattr("agents.oracle.evaluate", None)
+    monkeypatch.setattr("restore_env.training.oracle_cache.evaluate", None)
     assert best_of(args, toolbox, validation) == best
     assert best_of(replace(args, oracle=0), toolbox, validation) is None
 

@@ -14,14 +14,14 @@ import torch
 from stable_baselines3 import A2C, PPO
 
 from agents import train_sb3
-from agents.history import history_in
 from agents.train_sb3 import Args, check, checkpoint_of, folder_of, main
 from restore_env import evaluate, load_policy, restore
+from restore_env.data.sources import as_source, draw_pairs
+from restore_env.envs.sb3_vec_env import SB3VecEnv
 from restore_env.errors import FormatError
-from restore_env.pairs import as_source, draw_pairs
-from restore_env.policies.sb3 import SB3VecEnv
 from restore_env.policies.sb3_policy import ALGORITHMS
 from restore_env.toolbox import load_toolbox, save_toolbox
+from restore_env.training.logging import history_in
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.joint import Args, main
 from restore_env import Toolbox, evaluate, save_toolbox
-from restore_env.pairs import as_source, draw_pairs
+from restore_env.data.sources import as_source, draw_pairs
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.options import Options
+from agents.drqn.config import Options
 from benchmarks import learning
 from benchmarks.learning import Args, main
 from restore_env import save_toolbox

@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from benchmarks.multiplications import of_decision, of_evaluation, of_tools
+from benchmarks.common.multiplications import of_decision, of_evaluation, of_tools
 from benchmarks.policies import SEVERITIES, Args, contender, main, share_interval
 from restore_env import evaluate, load_policy, load_toolbox, save_policy, save_toolbox
-from restore_env.pairs import as_source, draw_pairs
+from restore_env.data.sources import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 
 

@@ -4,7 +4,7 @@ from statistics import stdev
 import numpy as np
 import pytest
 
-from benchmarks.report import half_interval, mean_rise
+from benchmarks.common.report import half_interval, mean_rise
 
 
 def test_of_patches_of_their_own_photos_it_is_the_textbook_interval():

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from benchmarks import throughput
-from benchmarks.contenders import batched, embedded_pairs, on_device, one_by_one, synchronous
-from benchmarks.costs import matrix_rate, operations, profile
+from benchmarks.common.profiling import matrix_rate, operations, profile
 from benchmarks.throughput import Args, main, ratio, timed
+from benchmarks.throughput_cases import batched, embedded_pairs, on_device, one_by_one, synchronous
 from restore_env import Tool, Toolbox, load_toolbox
-from restore_env.pair_tensors import PairTensors
-from restore_env.pairs import Pairs
+from restore_env.data.pairs import Pairs
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
 
 
@@ -35,7 +34,7 @@ def test_each_contender_counts_its_steps(pairs, one_thread):
     assert one_by_one(toolbox, made, plain=False, seed=0)() == 8
     assert batched(3, 0, images=file)() == 3
     assert synchronous(2, 0, images=file)() == 2
-    assert on_device(5, PairTensors(made), "cpu", "float32", "rl-restore-12", 0)() == 5
+    assert on_device(5, made, "cpu", "float32", "rl-restore-12", 0)() == 5
 
 
 def test_speed_is_steps_over_time_and_ratios_are_formed_inside_a_round():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.plots import bars, heat_map
+from benchmarks.common.plots import bars, heat_map
 from benchmarks.toolbox import Args, main
 from restore_env import Tool, Toolbox, save_toolbox
 from restore_env.toolbox.networks import ThreeLayerCNN

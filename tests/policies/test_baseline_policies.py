@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from restore_env import Tool, Toolbox
-from restore_env.arrays import images_to_tensor
-from restore_env.metrics import psnr
 from restore_env.policies import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy, play
-from restore_env.restoration import Observation, RestorationBatch
+from restore_env.restoration.batch import Observation, RestorationBatch
+from restore_env.restoration.metrics import psnr
+from restore_env.utils.tensors import images_to_tensor
 
 SIDE = 24
 

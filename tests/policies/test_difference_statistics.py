@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from restore_env.distortions import GaussianBlur, GaussianNoise, JPEGCompression
+from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression
 from restore_env.policies.difference_statistics import CLIPS, GRID, N_STATISTICS, SMALLEST, difference_statistics
 
 SIDE = 63

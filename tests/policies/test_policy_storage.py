@@ -14,7 +14,7 @@ from restore_env.policies import (
     RecurrentQPolicy,
     available_policies,
 )
-from restore_env.restoration import Observation
+from restore_env.restoration.batch import Observation
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torch.nn.functional import pad, relu
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.policies.difference_statistics import difference_statistics
 from restore_env.policies.recurrent_q import CHUNK, LSTMState
-from restore_env.restoration import Observation
+from restore_env.restoration.batch import Observation
 
 TOOLS = 3
 ACTIONS = ("median", "soften", "brighten", "stop")

@@ -7,8 +7,8 @@ import skimage.data
 import torch
 
 from restore_env import load_toolbox
-from restore_env.arrays import images_to_tensor
-from restore_env.metrics import psnr
+from restore_env.restoration.metrics import psnr
+from restore_env.utils.tensors import images_to_tensor
 
 DENOISERS = ["median-3", "bilateral", "nl-means-mild", "nl-means-strong", "tv-mild", "tv-strong"]
 SHARPENERS = ["unsharp-mild", "unsharp-strong", "deblur"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from benchmarks.contenders import plain_network
-from restore_env.metrics import psnr
+from benchmarks.throughput_cases import plain_network
+from restore_env.restoration.metrics import psnr
 from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from restore_env import Tool, Toolbox, ToolError
-from restore_env.arrays import images_to_tensor
+from restore_env.utils.tensors import images_to_tensor
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.contenders import plain_network
+from benchmarks.throughput_cases import plain_network
 from restore_env import Tool, Toolbox, ToolError, load_toolbox
-from restore_env.metrics import psnr
+from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import toolbox as toolbox_module
 from restore_env.toolbox.toolbox import CHUNK_PIXELS, TILE, apply_tool
 

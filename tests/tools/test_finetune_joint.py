@@ -10,9 +10,9 @@ import torch
 
 from agents import log_toolchains
 from restore_env import load_toolbox, save_toolbox
+from restore_env.training.signals import Stopped
 from tools.finetune_joint import Args, main
-from tools.joint_training import JointTraining
-from tools.stopping import Stopped
+from tools.joint.trainer import JointTraining
 
 
 @pytest.fixture

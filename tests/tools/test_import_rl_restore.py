@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from restore_env import load_policy, load_toolbox
-from restore_env.arrays import images_to_tensor
 from restore_env.policies import play
-from restore_env.restoration import RestorationBatch
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.utils.tensors import images_to_tensor
 from tools.import_rl_restore import Args, import_agent, import_toolbox, main
 
 STOP = 12

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from restore_env import load_pairs
-from tools import parallel
+from restore_env.training import parallel
 from tools.make_pairs import Args, main
 
 

@@ -6,8 +6,8 @@ import torch
 from pytorch_optimizer import SOAP
 
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
+from restore_env.training.optimizers import MatrixSOAP
 from tools.recipes import RECIPES, Recipe
-from tools.soap import MatrixSOAP
 
 
 def network(kind=ThreeLayerCNN, wide=4, narrow=3, seed=0):

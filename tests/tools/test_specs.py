@@ -7,7 +7,7 @@ import torch
 from fading import Fading
 
 from restore_env import load_toolbox, save_toolbox
-from restore_env.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion
+from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion
 from restore_env.toolbox import Toolbox
 from restore_env.toolbox.networks import ARCHITECTURES
 from tools.specs import (
@@ -127,8 +127,11 @@ class TestFiles:
                 "tool 'a': removes='fading:Fade' cannot be imported .*no attribute 'Fade'",
             ),
             ([entry(removes=":Fading")], "tool 'a': removes=':Fading' cannot be imported"),
-            ([entry(removes="fading:Grey")], "tool 'a': removes='fading:Grey' is not a class of restore_env.dist"),
-            ([entry(removes="fading:np")], "tool 'a': removes='fading:np' is not a class of restore_env.distortions"),
+            ([entry(removes="fading:Grey")], "tool 'a': removes='fading:Grey' is not a class of restore_env.data.dist"),
+            (
+                [entry(removes="fading:np")],
+                "tool 'a': removes='fading:np' is not a class of restore_env.data.dist",
+            ),
             ([entry(interval=[-1, 5])], "tool 'a': .*noise_sigma from low=-1.0 to high=5.0 is not an interval within"),
             ([entry(interval=[0, 5, 9])], r"tool 'a': interval=\[0, 5, 9\] is not two numbers"),
             ([entry(interval=5)], "tool 'a': interval=5 is not two numbers"),

@@ -16,14 +16,14 @@ from fading import Fading
 
 import restore_env  # noqa: F401 - registers the environment
 from restore_env import load_toolbox, save_toolbox
-from restore_env.images import write_image
+from restore_env.data.image_io import write_image
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
+from restore_env.training.signals import Stopped, stop_request
+from restore_env.training.trainer import load_checkpoint
 from tools import train_toolbox
-from tools.checkpoint import load_checkpoint
-from tools.specs import ToolboxSpec, ToolSpec, load_spec, save_spec
-from tools.stopping import Stopped, stop_request
+from tools.single.pool import PoolBatches
+from tools.specs import ToolboxSpec, ToolSpec, save_spec
 from tools.train_toolbox import Args
-from tools.training_data import PoolBatches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -192,7 +192,7 @@ class TestMain:
         assert [path.name.split("-")[0] for path in pools] == ["deblock", "denoise", "unfade"]
         assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["pools"]
         assert not any((tmp_path / "mine").iterdir())
-        monkeypatch.setattr("tools.training_data.draw_in_parallel", None)  # drawing again would fail
+        monkeypatch.setattr("tools.single.pool.draw_in_parallel", None)  # drawing again would fail
         assert train_toolbox.main(args()).names == ("denoise", "unfade", "deblock")
 
     def test_robustness_changes_what_is_trained_on(self, args, quick, tmp_path):
@@ -291,14 +291,6 @@ class TestOptions:
     def test_checkpoints_are_kept_by_the_outputs_name(self, args, tmp_path):
         assert train_toolbox.folder_of(args(checkpoints=None)) == Path("runs/mine")
         assert train_toolbox.folder_of(args()) == tmp_path / "checkpoints"
-
-    def test_a_gpu_needs_a_pool_for_all_but_pure_blur_and_noise(self, args):
-        tools = {tool.name: tool for tool in load_spec("rl-restore-12").tools}
-        pure = {name for name, tool in tools.items() if not train_toolbox.needs_pool(tool, gpu(args, robust=False))}
-        assert pure == {name for name in tools if not name.startswith("jpeg")}
-        assert all(train_toolbox.needs_pool(tool, gpu(args)) for tool in tools.values())
-        assert all(train_toolbox.needs_pool(tool, args(robust=False)) for tool in tools.values())
-        assert train_toolbox.needs_pool(FADE, gpu(args, robust=False))
 
     def test_each_of_several_jobs_has_its_share_of_the_cores(self, args, monkeypatch):
         monkeypatch.setattr(os, "cpu_count", lambda: 8)

@@ -1,0 +1,1 @@
+"""The deep recurrent Q-network of the paper."""

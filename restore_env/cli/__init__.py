@@ -1,0 +1,5 @@
+"""The command line `restore-env`."""
+
+from restore_env.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,197 @@
+"""Distorted and reference images: drawn from clean photos, or fixed in a file or folder."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restore_env.constants import MSE_FLOOR, PATCH_SIZE
+from restore_env.data.distortions import Parameters
+from restore_env.data.image_io import as_rgb_bytes, check_all_bytes, image_files, read_image
+from restore_env.errors import ImageError
+from restore_env.utils.files import replacing
+from restore_env.utils.tensors import ByteImage, images_to_tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A distorted image and what it was.
+
+    Args:
+        distorted: uint8 (h, w, 3) RGB.
+        reference: uint8 (h, w, 3) RGB.
+        distortion: parameters of the distortion, where they are known.
+        photo: number of the photo that it was cut from, where that is known.
+    """
+
+    distorted: ByteImage
+    reference: ByteImage
+    distortion: Parameters | None = None
+    photo: int | None = None
+
+
+class Pairs:
+    """A fixed set of pairs, in order; as a source, a patch of a pair drawn at random.
+
+    Args:
+        distorted: n uint8 (h, w, 3) images, of equal or different sizes.
+        reference: n images, each of the size of its distorted one.
+        names: what to call the pairs, by default their numbers.
+        patch_size: side of what `sample` cuts from larger pairs.
+        photos: the photo that each was cut from, as a number, None where that is not known: pairs of one photo are
+            alike, and an interval of a mean over them has to know it.
+
+    Raises:
+        ValueError, TypeError: if there are none, or they are not uint8 (h, w, 3), or sizes differ.
+    """
+
+    def __init__(
+        self,
+        distorted: Sequence[ByteImage],
+        reference: Sequence[ByteImage],
+        names: Sequence[str] | None = None,
+        patch_size: int = PATCH_SIZE,
+        photos: Sequence[int | None] | None = None,
+    ) -> None:
+        check_all_bytes("distorted", distorted)
+        check_all_bytes("reference", reference)
+        if len(distorted) != len(reference) or not len(distorted):
+            raise ValueError(
+                f"{len(distorted)} distorted and {len(reference)} reference images; as many of each are needed"
+            )
+        self.distorted, self.reference = distorted, reference
+        self.names = list(names) if names is not None else [str(index) for index in range(len(distorted))]
+        if len(self.names) != len(distorted):
+            raise ValueError(f"{len(self.names)} names for {len(distorted)} pairs")
+        self.photos = list(photos) if photos is not None else [None] * len(distorted)
+        if len(self.photos) != len(distorted):
+            raise ValueError(f"{len(self.photos)} photos' numbers for {len(distorted)} pairs")
+        self.patch_size = patch_size
+        for name, pair in zip(self.names, self, strict=True):
+            check_same_size(pair.distorted, pair.reference, name)
+
+    def __len__(self) -> int:
+        return len(self.distorted)
+
+    def __getitem__(self, index: int) -> Pair:
+        return Pair(self.distorted[index], self.reference[index])
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (Pair(*images) for images in zip(self.distorted, self.reference, strict=True))
+
+    def first(self, n: int) -> "Pairs":
+        """The first n pairs, or all if there are fewer."""
+        return Pairs(self.distorted[:n], self.reference[:n], self.names[:n], self.patch_size, self.photos[:n])
+
+    def to_tensors(self, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
+        """Return all pairs, which must be of one size, as tensors on a device.
+
+        Returns:
+            The distorted and the reference images, float32 (n, 3, h, w) in [0, 1], laid out channels last.
+
+        Raises:
+            ValueError: if the pairs differ in size.
+        """
+        shapes = {image.shape for image in self.distorted}
+        if len(shapes) > 1:
+            raise ValueError(f"pairs of the shapes {' and '.join(map(str, sorted(shapes)[:2]))}; one size is needed")
+        return images_to_tensor(self.distorted, device), images_to_tensor(self.reference, device)
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        """Draw a pair, and from a larger one a patch."""
+        index = int(rng.integers(len(self)))
+        distorted, reference = self.distorted[index], self.reference[index]
+        if min(distorted.shape[:2]) < self.patch_size:
+            raise ImageError(f"pair {self.names[index]} is smaller than the patch size of {self.patch_size} pixels")
+        top, left = (int(rng.integers(side - self.patch_size + 1)) for side in distorted.shape[:2])
+        patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
+        return Pair(distorted[patch].copy(), reference[patch].copy())
+
+
+def check_same_size(distorted: ByteImage, reference: ByteImage, name: str = "") -> None:
+    """Raise a `ValueError` if two images differ in size."""
+    if distorted.shape != reference.shape:
+        sizes = f"distorted is {distorted.shape}, reference is {reference.shape}"
+        raise ValueError(f"pair {name}: {sizes}; both need one size" if name else f"{sizes}; both need one size")
+
+
+def save_pairs(path: str | os.PathLike[str], pairs: Pairs) -> None:
+    """Write a pairs file: `.npz` with `distorted` and `reference`, uint8 (n, h, w, 3).
+
+    Raises:
+        ValueError: if the images have different sizes (a pairs folder holds those) or `path` does not end in .npz.
+    """
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"path={str(path)!r} does not end in .npz")
+    if len({image.shape for image in pairs.distorted}) > 1:
+        raise ValueError("a pairs file holds images of one size; save these as a folder with distorted/ and reference/")
+    with replacing(path) as temporary:
+        np.savez(temporary, distorted=np.stack(pairs.distorted), reference=np.stack(pairs.reference))
+
+
+def load_pairs(path: str | os.PathLike[str], patch_size: int = PATCH_SIZE) -> Pairs:
+    """Read a pairs file, or a folder with `distorted/` and `reference/` whose files are matched by name.
+
+    Raises:
+        ImageError: if it is missing or cannot be used; the message says why.
+    """
+    load: Callable[[Path, int], Pairs] = _load_folder if Path(path).is_dir() else _load_file
+    try:
+        return load(Path(path), patch_size)
+    except ImageError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def input_psnr(pair: Pair) -> float:
+    """PSNR in dB of a pair's distorted image."""
+    difference = pair.distorted.astype(np.float32) - pair.reference.astype(np.float32)
+    return float(-10 * np.log10(np.mean(np.square(difference)) / 255**2 + MSE_FLOOR))
+
+
+def is_pairs_folder(path: Path) -> bool:
+    """Whether `path` is a folder with `distorted/` and `reference/`."""
+    return (path / "distorted").is_dir() and (path / "reference").is_dir()
+
+
+def _load_file(path: Path, patch_size: int) -> Pairs:
+    if not path.exists():
+        raise ImageError(f"{path}: no such file or folder")
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("distorted", "reference") if name in file}
+    except Exception as error:  # zipfile, zlib and NumPy raise almost anything for a damaged file
+        raise ImageError(
+            f"{path}: not a pairs file, or damaged; .npz with distorted and reference is needed"
+        ) from error
+    missing = {"distorted", "reference"} - arrays.keys()
+    if missing:
+        raise ImageError(f"{path}: the array {' and '.join(sorted(missing))} is missing")
+    return Pairs(arrays["distorted"], arrays["reference"], patch_size=patch_size)
+
+
+def _load_folder(path: Path, patch_size: int) -> Pairs:
+    if not is_pairs_folder(path):
+        raise ImageError(f"{path}: no pairs; a folder with distorted/ and reference/ is needed")
+    files = [_by_name(path / side) for side in ("distorted", "reference")]
+    unmatched = sorted(files[0].keys() ^ files[1].keys())
+    if unmatched:
+        raise ImageError(f"{path}: {unmatched[0]!r} is not in both distorted/ and reference/")
+    names = sorted(files[0])
+    images = [[as_rgb_bytes(read_image(side[name])) for name in names] for side in files]
+    return Pairs(images[0], images[1], names, patch_size)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without endings."""
+    files: dict[str, Path] = {}
+    for file in image_files(folder):
+        if file.stem in files:
+            raise ImageError(f"{folder}: both {files[file.stem].name} and {file.name}; a name may come once")
+        files[file.stem] = file
+    return files

@@ -1,0 +1,184 @@
+"""One clean photo in several sizes and colours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Final
+
+import cv2
+import numpy as np
+from cachetools import LRUCache
+
+from restore_env.constants import MAX_INPUT_PSNR, PATCH_SIZE
+from restore_env.data.distortions import DistortionModel, SeverityDistortion
+from restore_env.data.image_io import check_bytes, warn_skipped
+from restore_env.data.pairs import Pair, input_psnr
+from restore_env.data.photos import FolderPhotos
+from restore_env.errors import ImageError
+from restore_env.utils.tensors import ByteImage
+
+SHRINK_FACTORS: Final = (1.0, 2.0, 3.0, 4.0)
+FINE_SHRINK_FACTORS: Final = (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0)
+"""For training tools: photos in more sizes."""
+
+SHRUNK_SIDE: Final = (320, 1080)
+"""A photo is shrunk by any of the factors that leaves its shorter side within these bounds, in pixels. The authors
+shrank DIV2K by 2, 3 and 4, to shorter sides of about 340 to 700."""
+
+TONE_RANGE: Final = 32
+"""Levels of 255 by which black and white points are moved at most."""
+
+
+def recoloured(window: ByteImage, rng: np.random.Generator) -> ByteImage:
+    """Exchange the channels and move the black and the white point of each inwards, by up to `TONE_RANGE` levels."""
+    order = rng.permutation(3)
+    black, white = rng.uniform(0, TONE_RANGE, 3), 255 - rng.uniform(0, TONE_RANGE, 3)
+    return np.rint(black + window[..., order] * ((white - black) / 255)).astype(np.uint8)
+
+
+def shrink_factors(side: int, patch_size: int = PATCH_SIZE, factors: Sequence[float] = SHRINK_FACTORS) -> list[float]:
+    """Those by which a photo whose shorter side has `side` pixels may be shrunk before a patch is cut."""
+    smallest, largest = SHRUNK_SIDE
+    fitting = [factor for factor in factors if max(smallest, patch_size) <= side // factor <= largest]
+    too_large = side // max(factors) > max(largest, patch_size)
+    return fitting or [max(factors) if too_large else 1]
+
+
+def shrink(photo: ByteImage, factor: float) -> ByteImage:
+    """Shrink a uint8 (h, w, 3) photo by a factor, averaging the pixels that fall together."""
+    if factor == 1:
+        return photo
+    height, width = photo.shape[:2]
+    size = (int(width // factor), int(height // factor))
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+JPEG_GRID: Final = 16
+"""Side in pixels of the blocks of a JPEG with 4:2:0 chroma."""
+
+WINDOW_MARGIN: Final = 32
+"""Pixels around a patch that its blur and its JPEG blocks can depend on: 10 for the kernel, 17 for the blocks."""
+
+CACHE_BYTES: Final = 512 * 2**20
+
+MAX_DRAWS: Final = 1000
+
+
+@dataclass(repr=False)
+class PatchSampler:
+    """Cuts patches from clean photos and distorts them.
+
+    The window around a patch is distorted with it, so that a patch has real neighbours and lies anywhere on the JPEG
+    grid: after one blur and one JPEG exactly as if the whole photo had been distorted. Patches whose PSNR exceeds 50 dB
+    are drawn again.
+
+    Args:
+        photos: clean photos, uint8 (h, w, 3) each. One that cannot be read is named in a warning and left out.
+        distortion: how to distort; by default the paper's moderate mixture.
+        patch_size: height and width of a patch in pixels.
+        augment: mirror and transpose windows at random before they are distorted.
+        colours: in half of the windows exchange the channels at random and move the black and the white point of each
+            by up to 32 of 255 levels, so that few photos show many colours. In few photos most near-white areas, for
+            example, are pure white, and tools learn to make all of them so.
+        factors: by which photos are shrunk, each where it leaves the shorter side between 320 and 1080 pixels.
+
+    Raises:
+        ImageError: when no photo can be used.
+    """
+
+    photos: Sequence[ByteImage]
+    distortion: DistortionModel = field(default_factory=lambda: SeverityDistortion("moderate"))
+    patch_size: int = PATCH_SIZE
+    augment: bool = False
+    colours: bool = False
+    factors: Sequence[float] = SHRINK_FACTORS
+
+    def __post_init__(self) -> None:
+        self._unusable: set[int] = set()
+        self._shrunk: LRUCache[tuple[int, float], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
+        self._sides: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        photos = self.photos if isinstance(self.photos, FolderPhotos) else f"{len(self.photos)} photos"
+        factors = ", ".join(f"{factor:g}" for factor in self.factors)
+        changed = f"augment={self.augment}, colours={self.colours}, shrunk by {factors}"
+        return f"patches of {self.patch_size} pixels, {changed}, {photos!r}, {self.distortion!r}"
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        """Draw a photo, a scale, a place and a distortion."""
+        for _ in range(MAX_DRAWS):
+            pair = self._draw(rng)
+            if input_psnr(pair) <= MAX_INPUT_PSNR:
+                return pair
+        raise ImageError(
+            f"the distortion left {MAX_DRAWS} patches in a row above {MAX_INPUT_PSNR:g} dB; use photos that are not "
+            f"plain areas, or a stronger severity"
+        )
+
+    def window(self, rng: np.random.Generator, margin: int = WINDOW_MARGIN) -> tuple[ByteImage, int, int, int]:
+        """Draw a clean window: the pixels, where in it the patch starts (top, left), and the photo's number.
+
+        Windows start on the JPEG grid of their photo, and with `augment` also end on it: mirrored, they start there.
+        """
+        number, photo = self._draw_photo(rng)
+        top, left = (int(rng.integers(side - self.patch_size + 1)) for side in photo.shape[:2])
+        first_row, first_column = (max(0, place - margin) // JPEG_GRID * JPEG_GRID for place in (top, left))
+        last_row, last_column = (place + self.patch_size + margin for place in (top, left))
+        if self.augment:
+            last_row, last_column = (-(-last // JPEG_GRID) * JPEG_GRID for last in (last_row, last_column))
+        return photo[first_row:last_row, first_column:last_column], top - first_row, left - first_column, number
+
+    def _draw(self, rng: np.random.Generator) -> Pair:
+        window, top, left, number = self.window(rng)
+        if self.augment:
+            window, top, left = self._turned(window, top, left, rng)
+        if self.colours and rng.random() < 0.5:
+            window = recoloured(window, rng)
+        distorted, parameters = self.distortion(window, rng)
+        patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
+        return Pair(distorted[patch].copy(), window[patch].copy(), parameters, number)
+
+    def _turned(self, window: ByteImage, top: int, left: int, rng: np.random.Generator) -> tuple[ByteImage, int, int]:
+        """Mirror and transpose a window at random; the patch keeps its pixels, not its place."""
+        mirror_rows, mirror_columns, transpose = rng.integers(2, size=3)
+        if mirror_rows:
+            window, top = window[::-1], window.shape[0] - top - self.patch_size
+        if mirror_columns:
+            window, left = window[:, ::-1], window.shape[1] - left - self.patch_size
+        return (window.transpose(1, 0, 2), left, top) if transpose else (window, top, left)
+
+    def _draw_photo(self, rng: np.random.Generator) -> tuple[int, ByteImage]:
+        while len(self._unusable) < len(self.photos):
+            # Drawn among all photos, so that what comes does not depend on which unusable ones were met before.
+            index = int(rng.integers(len(self.photos)))
+            if index in self._unusable:
+                continue
+            try:
+                if index not in self._sides:
+                    self._sides[index] = self._measure(index)
+                factors = shrink_factors(self._sides[index], self.patch_size, self.factors)
+                return index, self._scaled(index, float(rng.choice(factors)))
+            except ImageError as error:
+                warn_skipped(error)
+                self._unusable.add(index)
+        name = self.photos.folder if isinstance(self.photos, FolderPhotos) else "photos"
+        raise ImageError(f"{name}: no usable image of at least {self.patch_size}x{self.patch_size} pixels")
+
+    def _measure(self, index: int) -> int:
+        name = str(self.photos.paths[index]) if isinstance(self.photos, FolderPhotos) else f"photos[{index}]"
+        photo = check_bytes(name, self.photos[index])
+        side = int(min(photo.shape[:2]))
+        if side < self.patch_size:
+            size = self.patch_size
+            raise ImageError(f"{name}: {photo.shape[1]}x{photo.shape[0]} pixels, less than {size}x{size}")
+        if 1 in shrink_factors(side, self.patch_size, self.factors):  # saves reading the file again
+            self._keep(index, 1, photo)
+        return side
+
+    def _scaled(self, index: int, factor: float) -> ByteImage:
+        if (index, factor) not in self._shrunk:
+            self._keep(index, factor, shrink(self.photos[index], factor))
+        return self._shrunk[index, factor]
+
+    def _keep(self, index: int, factor: float, photo: ByteImage) -> None:
+        self._shrunk[index, factor] = photo

@@ -1,0 +1,1 @@
+"""The environment, single and batched, and what goes around it."""

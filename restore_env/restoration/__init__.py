@@ -1,0 +1,1 @@
+"""The transition, rewards, metrics and the search over toolchains."""

@@ -1,0 +1,1 @@
+"""The mechanics that every training shares; needs the extra `train`."""

@@ -1,0 +1,1 @@
+"""What every other part uses: checks, files, serialization, tensors, threads, progress."""

@@ -1,0 +1,291 @@
+"""The training of the recurrent agent: it learns, stops and goes on, and needs its memory."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from agent_problems import SIDE, Memoryless, Shifts, White, hidden_toolbox, shift_toolbox, small_network
+
+from agents.drqn.config import Options
+from agents.drqn.trainer import DRQNTraining
+from restore_env.data.distortions import GaussianNoise
+from restore_env.data.sampling import PatchSampler
+from restore_env.data.sources import draw_pairs
+from restore_env.evaluation import evaluate
+from restore_env.policies.recurrent_q import RecurrentQNetwork
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.restoration.rewards import Transition
+from restore_env.training.trainer import Budget
+
+TAKEN = {"targets": "taken", "tries": 0, "decision": 0.0}
+
+QUICK = Options(episodes=8, updates=4, batch_size=8, learning_starts=16, target_every=10, replay_steps=90)
+
+STEADY = Options(**{**vars(QUICK), "epsilon": 0.5, "final_epsilon": 0.5, "final_rate": QUICK.learning_rate})
+"""Without schedules, which run over the whole budget: these trainings have different ones."""
+
+LEARNING = {
+    "episodes": 16,
+    "updates": 16,
+    "batch_size": 16,
+    "learning_starts": 0,
+    "target_every": 20,
+    "optimizer": "adam",
+    "learning_rate": 5e-3,
+    "loss": "squared",
+    "clip": 100.0,
+    "final_epsilon": 1.0,
+}
+
+
+def in_bels(step: Transition) -> torch.Tensor:
+    """Rewards of about 1, which small networks learn fast."""
+    return (step.psnr_after - step.psnr_before) / 10
+
+
+def new_training(folder: Path, iterations: int, options: Options = QUICK, seed: int = 0, **changes) -> DRQNTraining:
+    source, toolbox = changes.get("source", Shifts((-40, -20, 0, 20, 40))), changes.get("toolbox", shift_toolbox())
+    return DRQNTraining(
+        changes.get("network", small_network(seed, dueling=options.dueling)),
+        lambda: RestorationBatch(toolbox, reward=in_bels, max_steps=changes.get("max_steps", 3)),
+        source,
+        changes.get("data", "shifts"),
+        draw_pairs(source, 8, changes.get("validation", 99)),
+        options,
+        Budget(iterations=iterations),
+        folder,
+        "agent",
+        seed,
+        changes.get("oracle"),
+        changes.get("keep_last", False),
+    )
+
+
+def silent(status: object) -> None:
+    pass
+
+
+def finished(run: DRQNTraining, **options) -> DRQNTraining:
+    assert run.run(silent, **options)
+    return run
+
+
+def same_weights(one: RecurrentQNetwork, other: RecurrentQNetwork) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [QUICK, Options(**{**vars(QUICK), **TAKEN, "priority": 0.6, "dueling": True, "n_step": 2})],
+    ids=["all", "taken"],
+)
+def test_a_training_that_was_killed_ends_as_if_it_never_had_been(options, tmp_path, one_thread):
+    expected = finished(new_training(tmp_path / "whole", 20, options), every=0.0)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(status):
+        if status.iteration == 11:
+            raise KilledError
+
+    interrupted = new_training(tmp_path / "killed", 20, options)
+    with pytest.raises(KilledError):
+        interrupted.run(kill, every=0.0)
+    for _ in range(3):  # lost with the kill, after files of the memory had changed
+        interrupted.advance()
+    again = new_training(tmp_path / "killed", 20, options, network=small_network(5, dueling=options.dueling))
+    assert again.iteration == 10
+    assert same_weights(finished(again, every=0.0).network, expected.network)
+    assert same_weights(again.policy.network, expected.policy.network)
+    assert (again.updates, again.steps) == (expected.updates, expected.steps)
+
+
+PROGRAM = """
+import sys; sys.path[:0] = {paths!r}
+import torch; torch.set_num_threads(1)
+from pathlib import Path
+from test_drqn_training import STEADY, new_training
+new_training(Path({folder!r}), 10_000, STEADY).run(lambda status: print(status.iteration, flush=True), every=0.0)
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_was_ended_by_sigkill_ends_as_if_it_never_had_been(tmp_path, one_thread):
+    root = Path(__file__).parent.parent.parent
+    paths = [str(folder) for folder in (root, root / "tests", root / "tests" / "agents")]
+    program = PROGRAM.format(paths=paths, folder=str(tmp_path / "killed"))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if int(line) >= 9:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    again = new_training(tmp_path / "killed", 0, STEADY)
+    assert again.iteration >= 8
+    again.budget = Budget(iterations=again.iteration + 4)
+    expected = finished(new_training(tmp_path / "whole", again.iteration + 4, STEADY), every=1e9)
+    assert same_weights(finished(again).network, expected.network)
+
+
+def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, one_thread):
+    expected = finished(new_training(tmp_path / "whole", 12))
+    asked = count()
+    stopped = new_training(tmp_path / "stopped", 12)
+    assert not stopped.run(silent, stopping=lambda: next(asked) == 5)
+    again = new_training(tmp_path / "stopped", 12)
+    assert again.iteration == 5
+    assert same_weights(finished(again).network, expected.network)
+
+
+def test_which_policy_is_the_best_does_not_depend_on_stops_and_reports(tmp_path, one_thread, monkeypatch):
+    monkeypatch.setattr("agents.drqn.trainer.CHOICES", 3)
+    expected = finished(new_training(tmp_path / "whole", 12), every=1e9)
+    seen, asked = [], count()
+    stopped = new_training(tmp_path / "stopped", 12)
+    assert not stopped.run(seen.append, stopping=lambda: next(asked) == 6, every=0.0)
+    again = new_training(tmp_path / "stopped", 12)
+    assert again.run(seen.append, every=0.0)
+    assert again.kept_gain == expected.kept_gain
+    assert same_weights(again.policy.network, expected.policy.network)
+    assert {status.kept for status in seen if status.iteration < 4} == {float("-inf")}
+
+
+def test_perception_comes_first_and_goes_on_where_it_was(tmp_path, one_thread):
+    photo = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    problem = {"source": PatchSampler([photo], GaussianNoise(5, 50), SIDE)}
+    options = replace(QUICK, perception=1.0, glances=8, glance_share=0.4)
+    expected = finished(new_training(tmp_path / "whole", 6, options, **problem))
+    asked = count()
+    stopped = new_training(tmp_path / "stopped", 6, options, **problem)
+    first = deepcopy(stopped.network)
+    assert not stopped.run(silent, stopping=lambda: next(asked) == 3)
+    assert (stopped.steps, stopped.updates) == (0, 12)
+    assert not same_weights(stopped.network, first)
+    again = finished(new_training(tmp_path / "stopped", 6, options, **problem))
+    assert again.steps > 0
+    assert same_weights(again.network, expected.network)
+    assert torch.equal(again.perception.read.weight, expected.perception.read.weight)
+    new = new_training(tmp_path / "new", 6, options, **problem)
+    assert not torch.equal(again.perception.read.weight, new.perception.read.weight)
+
+
+def test_the_same_seed_gives_the_same_agent_and_another_does_not(tmp_path, one_thread):
+    one, same, other = (finished(new_training(tmp_path / str(i), 6, seed=seed)) for i, seed in enumerate((0, 0, 1)))
+    assert same_weights(one.network, same.network)
+    assert not same_weights(one.network, other.network)
+
+
+ITERATIONS = {"all": 40, "taken": 60}
+BOTH = pytest.mark.parametrize("targets", ["all", pytest.param("taken", marks=pytest.mark.slow)])
+
+
+@BOTH
+def test_the_agent_learns_what_helps(targets, tmp_path, one_thread):
+    options = Options(**(TAKEN if targets == "taken" else {}), **LEARNING)
+    source = Shifts((-25, 25))
+    problem = {"source": source, "network": small_network(width=8)}
+    run = finished(new_training(tmp_path, ITERATIONS[targets], options, **problem))
+    pairs = draw_pairs(source, 24, seed=5)
+    learnt, possible = (evaluate(pairs, policy, run.toolbox) for policy in (run.policy, "greedy"))
+    assert learnt.gain == pytest.approx(possible.gain, abs=0.01)
+
+
+@BOTH
+def test_a_problem_that_needs_the_previous_action_is_solved_with_memory_only(targets, tmp_path, one_thread):
+    options = Options(**(TAKEN if targets == "taken" else {}), **LEARNING)
+    gains = {}
+    for kind in (RecurrentQNetwork, Memoryless):
+        network = small_network(kind=kind, width=8)
+        problem = {"toolbox": hidden_toolbox(), "source": White(), "network": network}
+        run = finished(new_training(tmp_path / kind.__name__, ITERATIONS[targets], options, **problem))
+        result = evaluate(draw_pairs(White(), 4, 0), run.policy, run.toolbox)
+        gains[kind] = result.gain
+        if kind is RecurrentQNetwork:
+            assert {image.toolchain for image in result.images} == {("hide", "solve")}
+    assert gains[RecurrentQNetwork] == pytest.approx(6.0, abs=0.1)
+    assert gains[Memoryless] <= 0
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    finished(new_training(tmp_path, 1))
+    changes = {
+        "options": {"options": Options(**{**vars(QUICK), "gamma": 0.5})},
+        "seed": {"seed": 1},
+        "data": {"data": "other"},
+        "validation": {"validation": 98},
+        "network": {"network": small_network(dueling=True)},
+        "actions": {"toolbox": hidden_toolbox()},
+    }
+    for what, change in changes.items():
+        with pytest.raises(ValueError, match=rf"training\.pt: belongs to a training with another {what}; delete"):
+            new_training(tmp_path, 1, **change)
+
+
+def test_a_refused_training_spoils_nothing(tmp_path, one_thread):
+    expected = finished(new_training(tmp_path / "whole", 8))
+    finished(new_training(tmp_path / "run", 4))
+    with pytest.raises(ValueError, match="another options"):
+        new_training(tmp_path / "run", 8, Options(**{**vars(QUICK), "replay_steps": 30}))
+    # schedules run over the whole budget, so only what was remembered is compared
+    again = new_training(tmp_path / "run", 8)
+    assert again.replay.found and len(again.replay) == 30
+    drawn = again.replay[again.replay.draw(64, np.random.default_rng(0), 0)[0]]
+    assert drawn.known.any() and drawn.image.max() > 0
+    assert len(expected.replay) == 30
+
+
+def test_a_checkpoint_without_its_memory_is_refused(tmp_path):
+    finished(new_training(tmp_path, 3))
+    shutil.rmtree(tmp_path / "replay")
+    with pytest.raises(ValueError, match=r"replay: what belongs to .*training\.pt is missing; delete that"):
+        new_training(tmp_path, 4)
+
+
+@pytest.mark.parametrize("max_steps", [1, 2])
+def test_it_is_measured_with_its_own_number_of_steps(max_steps, tmp_path):
+    run = new_training(tmp_path, 2, max_steps=max_steps)
+    assert len(run.status().evaluation.tool_ratio) == max_steps
+
+
+def test_the_status_says_how_the_training_stands(tmp_path):
+    seen = []
+    best = evaluate(draw_pairs(Shifts((-40, -20, 0, 20, 40)), 4, 99), "greedy", shift_toolbox())
+    run = new_training(tmp_path, 3, oracle=replace(best, gain=10.0))
+    assert run.run(seen.append, every=0.0)
+    last = seen[-1]
+    assert (last.iteration, last.updates, last.left) == (3, run.updates, 0)
+    assert last.updates == 4 * sum(1 for status in seen[:-1] if status.loss is not None)
+    scalars = last.scalars()
+    reached = [image.psnr_out - image.psnr_in for image in last.evaluation.images[:4]]
+    assert scalars["validation/share_of_oracle"] == pytest.approx(sum(reached) / 4 / 10)
+    assert sum(value for name, value in scalars.items() if name.startswith("step_2/")) == pytest.approx(1)
+    assert scalars["validation/stop_ratio"] == scalars["step_3/stop"]
+    assert last.kept == max(status.evaluation.gain for status in seen)
+    assert str(last).startswith(f"{last.updates} updates, {last.steps} steps, loss ")
+    assert "of the oracle's gain)" in str(last)
+
+
+@pytest.mark.parametrize(("keep_last", "kept"), [(False, 1), (True, 2)])
+def test_the_policy_is_the_best_on_the_validation_pairs_or_the_last(keep_last, kept, tmp_path, monkeypatch):
+    gains = [1.0, 3.0, 2.0]
+    scripted = iter(gains)
+    monkeypatch.setattr(
+        "agents.drqn.trainer.evaluate", lambda *args, **more: replace(evaluate(*args, **more), gain=next(scripted))
+    )
+    run = new_training(tmp_path, len(gains), keep_last=keep_last)
+    weights = []
+    assert run.run(lambda status: weights.append(run.average.values.weight.clone()), every=0)
+    assert len(weights) == len(gains) + 1  # reported once more at the end, of what was measured already
+    assert torch.equal(run.policy.network.values.weight, weights[kept])
+    again = new_training(tmp_path, len(gains), keep_last=keep_last)
+    assert again.kept_gain == gains[kept]
+    assert torch.equal(again.policy.network.values.weight, weights[kept])

@@ -1,0 +1,157 @@
+"""Toolchain logs: written in parts, read back where they lie, gone on with, refused when they do not fit."""
+
+import json
+import os
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import restore_env.data.toolchain_log as module
+from restore_env import FormatError, RecordToolchains, load_toolchain_log
+from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.utils.tensors import images_to_tensor
+
+HEADER = LogHeader("somebody", "some-tools", ("a", "b", "stop"), 12, 2, "made up", 7)
+
+
+def some(n, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (2, n, 12, 12, 3), dtype=np.uint8)
+    return Toolchains(*images, rng.integers(-1, 2, (n, 2)))
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(module, "PART_SIZE", 4)
+
+
+def test_what_is_written_is_read_back_whatever_the_parts(tmp_path):
+    chains = some(11)
+    with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+        for first, last in ((0, 3), (3, 4), (4, 11)):
+            log.add(Toolchains(*(column[first:last] for column in chains)))
+        assert len(log) == 11
+    read = load_toolchain_log(tmp_path / "log")
+    assert read.header == HEADER
+    assert read.lengths == (4, 4, 3)
+    for rows in (slice(None), [10, 0, 5, 5], slice(3, 9)):
+        for written, found in zip(chains, read[rows], strict=True):
+            assert np.array_equal(written[rows], found)
+
+
+def test_memory_is_bounded_by_a_part(tmp_path):
+    log = ToolchainLogWriter(tmp_path / "log", HEADER)
+    for seed in range(5):
+        log.add(some(3, seed))
+        assert len(load_toolchain_log(tmp_path / "log")) == 3 * (seed + 1) // 4 * 4
+
+
+def test_few_parts_are_open_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "OPEN_PARTS", 3)
+    with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+        log.add(some(40))
+    before = len(os.listdir("/proc/self/fd"))
+    read = load_toolchain_log(tmp_path / "log")
+    assert np.array_equal(read[:].chain, some(40).chain)
+    assert len(os.listdir("/proc/self/fd")) <= before + 3
+
+
+def test_a_log_is_gone_on_with(tmp_path):
+    for seed in (0, 1):
+        with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+            assert len(log) == 5 * seed
+            log.add(some(5, seed))
+    assert np.array_equal(load_toolchain_log(tmp_path / "log")[5:].chain, some(5, 1).chain)
+
+
+@pytest.mark.parametrize("change", [{"policy": "other"}, {"actions": ("a", "stop")}, {"seed": 8}])
+def test_another_log_is_not_gone_on_with(tmp_path, change):
+    ToolchainLogWriter(tmp_path / "log", HEADER)
+    with pytest.raises(ValueError, match=f"holds a log of another {next(iter(change))}"):
+        ToolchainLogWriter(tmp_path / "log", replace(HEADER, **change))
+
+
+def test_toolchains_of_another_size_are_refused_and_nothing_is_written(tmp_path):
+    log = ToolchainLogWriter(tmp_path / "log", HEADER)
+    with pytest.raises(ValueError, match=r"chain of the shape \(3, 1\); .* needs \(3, 2\)"):
+        log.add(some(3)._replace(chain=np.zeros((3, 1), np.int64)))
+    assert len(log) == 0
+
+
+class TestDamage:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+            log.add(some(4))
+        return tmp_path / "log"
+
+    def test_no_log(self, tmp_path):
+        with pytest.raises(FormatError, match=r"no toolchain log; a folder with toolchains\.json is needed"):
+            load_toolchain_log(tmp_path)
+
+    def test_a_cut_part(self, folder):
+        part = folder / "part-000000.npy"
+        part.write_bytes(part.read_bytes()[:200])
+        with pytest.raises(FormatError, match="part-000000.npy: not a NumPy array, or damaged"):
+            load_toolchain_log(folder)
+
+    def test_a_part_of_another_log(self, folder):
+        np.save(folder / "part-000001.npy", np.zeros(3))
+        with pytest.raises(FormatError, match="part-000001.npy: does not hold what toolchains.json says"):
+            load_toolchain_log(folder)
+
+    def test_a_tool_that_is_not(self, folder):
+        part = np.load(folder / "part-000000.npy")
+        part["toolchain"][0, 0] = 2
+        np.save(folder / "part-000000.npy", part)
+        with pytest.raises(FormatError, match="a toolchain names a tool that"):
+            load_toolchain_log(folder)[:]
+
+    @pytest.mark.parametrize("change", [{"patch_size": "x"}, {"colour": 1}, {"format": 2}])
+    def test_another_header(self, folder, change):
+        path = folder / "toolchains.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(FormatError, match=r"toolchains\.json"):
+            load_toolchain_log(folder)
+
+
+class TestRecordToolchains:
+    @pytest.fixture
+    def env(self, photos, function_toolbox, tmp_path):
+        env = gym.make("ImageRestore-v0", images=photos, toolbox=function_toolbox, patch_size=32)
+        return RecordToolchains(env, tmp_path / "log", "me")
+
+    def test_what_an_agent_did_can_be_replayed(self, env, function_toolbox, tmp_path):
+        chains, ends = [(1, 0, 2), (0, 3), (3,)], []
+        with env:
+            for seed, chain in enumerate(chains):
+                env.reset(seed=seed)
+                for action in chain:
+                    *_, info = env.step(action)
+                ends.append(info["psnr"])
+        log = load_toolchain_log(tmp_path / "log")
+        assert (log.header.policy, log.header.toolbox) == ("me", "functions")
+        assert log.header.actions == (*function_toolbox.names, "stop")
+        found = log[:]
+        assert found.chain.tolist() == [[1, 0, 2], [0, -1, -1], [-1, -1, -1]]
+        batch = RestorationBatch(function_toolbox)
+        batch.start(images_to_tensor(found.distorted), images_to_tensor(found.reference))
+        for step in range(3):
+            actions = np.where(found.chain[:, step] < 0, 3, found.chain[:, step])
+            batch.step(actions)
+        assert batch.psnr.tolist() == ends
+
+    def test_an_episode_that_is_not_finished_is_left_out(self, env, tmp_path):
+        env.reset(seed=0)
+        env.step(0)
+        env.reset()
+        env.step(3)
+        env.close()
+        assert load_toolchain_log(tmp_path / "log")[:].chain.tolist() == [[-1, -1, -1]]
+
+    def test_another_environment_is_refused(self, tmp_path):
+        with pytest.raises(TypeError, match="is not ImageRestore-v0"):
+            RecordToolchains(gym.make("CartPole-v1"), tmp_path / "log")

@@ -1,0 +1,106 @@
+"""Drawing ahead must not show in what is drawn, and must keep a source to one thread."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from restore_env import ImageRestoreVectorEnv
+from restore_env.data.pairs import Pair
+from restore_env.envs.prefetch import Prefetcher
+from restore_env.errors import ImageError
+
+
+class Numbered:
+    """A source whose pairs show which numbers were drawn; it notices being asked by two threads at once."""
+
+    def __init__(self) -> None:
+        self.busy = threading.Lock()
+        self.threads: set[str] = set()
+        self.drawn = 0
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        assert self.busy.acquire(blocking=False)
+        self.threads.add(threading.current_thread().name)
+        self.drawn += 1
+        image = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        self.busy.release()
+        return Pair(image, image)
+
+
+def generators(n: int, seed: int = 0) -> list[np.random.Generator]:
+    return [np.random.default_rng([seed, row]) for row in range(n)]
+
+
+def first_pixels(prefetcher: Prefetcher, rngs: list[np.random.Generator], order: list[int]) -> list[int]:
+    result = []
+    for row in order:
+        prefetcher.prepare(rngs)
+        result.append(int(prefetcher.take(row, rngs[row]).distorted[0, 0, 0]))
+    return result
+
+
+def test_pairs_are_the_same_with_and_without_drawing_ahead():
+    order = [0, 1, 2, 0, 0, 2, 1, 1, 0]
+    drawn = [first_pixels(Prefetcher(Numbered(), enabled), generators(3), order) for enabled in (False, True)]
+    assert drawn[0] == drawn[1]
+
+
+def test_all_draws_happen_in_one_thread():
+    source = Numbered()
+    prefetcher = Prefetcher(source, enabled=True)
+    first_pixels(prefetcher, generators(4), [0, 1, 2, 3] * 5)
+    assert len(source.threads) == 1
+    assert threading.current_thread().name not in source.threads
+    prefetcher.close()
+
+
+def test_a_new_generator_forgets_what_was_drawn_from_the_old_one():
+    prefetcher = Prefetcher(Numbered(), enabled=True)
+    prefetcher.prepare(generators(1))
+    taken = prefetcher.take(0, generators(1, seed=5)[0])
+    expected = generators(1, seed=5)[0].integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    assert np.array_equal(taken.distorted, expected)
+
+
+def test_an_error_in_the_thread_is_raised_where_the_pair_is_needed():
+    class Broken:
+        def sample(self, rng):
+            raise ImageError("no photo left")
+
+    prefetcher = Prefetcher(Broken(), enabled=True)
+    prefetcher.prepare(generators(1))
+    with pytest.raises(ImageError, match="no photo left"):
+        prefetcher.take(0, generators(1)[0])
+
+
+def test_an_environment_draws_ahead_only_once_it_steps(function_toolbox):
+    source = Numbered()
+    envs = ImageRestoreVectorEnv(3, images=source, toolbox=function_toolbox, patch_size=24)
+    envs.reset(seed=0)
+    assert source.drawn == 3
+    envs.step(np.array([0, 0, 0]))
+    envs.close()
+    assert 3 <= source.drawn <= 6
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_environments_are_equal_with_and_without_prefetch(photos, function_toolbox, mode):
+    options = {"images": photos, "toolbox": function_toolbox, "patch_size": 24, "autoreset_mode": mode}
+    both = [ImageRestoreVectorEnv(4, prefetch=prefetch, **options) for prefetch in (True, False)]
+    rng = np.random.default_rng(0)
+    for seed in (0, 1):  # the second reset comes while pairs are drawn ahead
+        for envs in both:
+            envs.reset(seed=seed)
+        for _ in range(8):
+            actions = rng.integers(0, 4, 4)
+            one, other = (envs.step(actions) for envs in both)
+            assert np.array_equal(one[0]["image"], other[0]["image"])
+            assert np.array_equal(one[1], other[1])
+    for envs in both:
+        envs.close()
+
+
+def test_prefetch_must_be_a_flag(function_toolbox):
+    with pytest.raises(TypeError, match="prefetch"):
+        ImageRestoreVectorEnv(1, prefetch="yes", toolbox=function_toolbox)

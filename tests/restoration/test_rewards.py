@@ -1,0 +1,130 @@
+"""What a step is worth."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from restore_env.restoration.metrics import ssim
+from restore_env.restoration.rewards import Transition, as_reward, pay
+
+NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse")
+
+
+@pytest.fixture
+def step():
+    """Three episodes: one goes on, one ended better than it began, one ended worse."""
+    generator = torch.Generator().manual_seed(0)
+    before, after, reference = torch.rand(3, 3, 3, 16, 16, generator=generator)
+    return Transition(
+        before=before,
+        after=after,
+        reference=reference,
+        psnr_initial=torch.tensor([20.0, 20.0, 30.0], dtype=torch.float64),
+        psnr_before=torch.tensor([21.0, 25.0, 28.0], dtype=torch.float64),
+        psnr_after=torch.tensor([23.5, 30.0, 20.0], dtype=torch.float64),
+        ended=torch.tensor([False, True, True]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("step_psnr", [2.5, 5.0, -8.0]),
+        ("final_psnr", [0.0, 10.0, -10.0]),
+        # 20 dB are a mean squared error of 0.01, 30 dB of 0.001.
+        ("final_mse", [0.0, 0.009, -0.009]),
+    ],
+)
+def test_named_reward_by_hand(name, expected, step):
+    np.testing.assert_allclose(pay(as_reward(name), step), expected, rtol=0, atol=1e-12)
+
+
+def test_step_ssim(step):
+    """An image that becomes its reference gains what it lacked; one that is left alone gains nothing."""
+    after = torch.stack([step.reference[0], step.before[1], 1 - step.reference[2]])
+    paid = pay(as_reward("step_ssim"), dataclasses.replace(step, after=after))
+    lacked = 1 - ssim(step.before, step.reference)
+    assert paid[0].item() == pytest.approx(lacked[0].item(), abs=1e-6)
+    assert lacked[0] > 0.5
+    assert paid[1].item() == 0
+    assert paid[2].item() < -0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rewards_are_one_finite_float64_for_each_episode(name, step):
+    paid = pay(as_reward(name), step)
+    assert paid.shape == (3,) and paid.dtype == torch.float64
+
+
+def test_step_rewards_of_an_episode_add_up_to_the_final_reward(step):
+    """The reward of each step telescopes: both ways of paying an episode agree on its sum."""
+    values = torch.tensor([[20.0], [22.0], [21.5], [26.0]], dtype=torch.float64)
+    steps = [
+        dataclasses.replace(
+            step, psnr_initial=values[0], psnr_before=old, psnr_after=new, ended=torch.tensor([number == 2])
+        )
+        for number, (old, new) in enumerate(zip(values[:-1], values[1:], strict=True))
+    ]
+    sums = {name: sum(pay(as_reward(name), step).item() for step in steps) for name in ("step_psnr", "final_psnr")}
+    assert sums == pytest.approx({"step_psnr": 6.0, "final_psnr": 6.0})
+
+
+class TestOwnReward:
+    def test_function_of_the_transition(self, step):
+        reward = as_reward(lambda step: step.psnr_after - 0.5 * step.ended + (step.after - step.before).mean((1, 2, 3)))
+        brightened = dataclasses.replace(step, after=step.before + 0.25)
+        np.testing.assert_allclose(pay(reward, brightened), [23.75, 29.75, 19.75], rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize("value", [[1, 2, 3], np.array([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0])])
+    def test_anything_array_like_is_taken(self, step, value):
+        assert pay(lambda step: value, step).tolist() == [1.0, 2.0, 3.0]
+
+    @pytest.mark.parametrize("value", [1.0, [1.0, 2.0], [[1.0], [2.0], [3.0]]])
+    def test_wrong_shape_is_refused(self, step, value):
+        def mine(step):
+            return value
+
+        with pytest.raises(ValueError, match=r"reward=mine returned the shape .*; \(3,\) is needed"):
+            pay(mine, step)
+
+    @pytest.mark.parametrize("value", [None, "good", object(), [1.0, None, 2.0]])
+    def test_what_is_no_number_is_refused(self, step, value):
+        def mine(step):
+            return value
+
+        with pytest.raises(TypeError, match=f"reward=mine returned {type(value).__name__}; a tensor"):
+            pay(mine, step)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_nan_and_infinity_are_refused(self, step, value):
+        def mine(step):
+            return torch.tensor([0.0, value, 0.0])
+
+        with pytest.raises(ValueError, match="reward=mine returned NaN or infinity"):
+            pay(mine, step)
+
+    def test_callable_object_without_a_name(self, step):
+        class Mine:
+            def __call__(self, step):
+                return [0.0]
+
+            def __repr__(self):
+                return "Mine()"
+
+        with pytest.raises(ValueError, match=r"reward=Mine\(\) returned the shape \(1,\)"):
+            pay(as_reward(Mine()), step)
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(
+        ValueError, match="reward='psnr' is not one of 'step_psnr', 'step_ssim', 'final_psnr', 'final_mse'"
+    ):
+        as_reward("psnr")
+
+
+@pytest.mark.parametrize("reward", [None, 3, ["step_psnr"]])
+def test_what_is_neither_name_nor_function_is_refused(reward):
+    with pytest.raises(TypeError, match="reward=.* is neither one of 'step_psnr'.* nor a function"):
+        as_reward(reward)

@@ -1,0 +1,40 @@
+"""How programs end."""
+
+import signal
+import sys
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+
+from restore_env.errors import ToolError
+from restore_env.training.program import run_program
+from restore_env.training.signals import Stopped
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("photos='x': no such folder"), 1, "train_things: photos='x': no such folder"),
+        (ToolError("tool 'x' failed"), 1, "train_things: tool 'x' failed"),
+        (FileNotFoundError(2, "No such file", "x"), 1, "train_things: [Errno 2] No such file: 'x'"),
+        (BrokenProcessPool(), 1, "train_things: a process died (killed, or out of memory?); run the same"),
+        (Stopped(signal.SIGTERM), 143, "train_things: stopped by SIGTERM; run the same command again to go on"),
+        (KeyboardInterrupt(), 130, "train_things: stopped; run the same command again"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(error, code, line, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["somewhere/train_things.py"])
+
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run_program(main)
+    told = capsys.readouterr().err or str(ended.value)
+    assert told.strip().startswith(line) and "\n" not in told.strip()
+    assert (ended.value.code if isinstance(ended.value.code, int) else 1) == code
+
+
+def test_errors_of_the_program_itself_are_not_hidden():
+    with pytest.raises(KeyError):
+        run_program(lambda: {}["missing"])

@@ -1,0 +1,116 @@
+"""Tasks side by side: all are done, each on one core, and errors come through."""
+
+import os
+import threading
+import time
+
+import pytest
+import torch
+
+from restore_env import Tool, Toolbox, ToolError
+from restore_env.utils.threads import run_in_threads
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_task_is_done_once_in_threads_of_one_core(two_threads):
+    seen = []
+
+    def note(task: int) -> None:
+        time.sleep(1e-3)
+        seen.append((task, threading.current_thread().name, torch.get_num_threads()))
+
+    run_in_threads(note, range(50))
+    assert sorted(task for task, _, _ in seen) == list(range(50))
+    assert {cores for _, _, cores in seen} == {1}
+    assert len({name for _, name, _ in seen}) == 2
+    assert threading.current_thread().name not in {name for _, name, _ in seen}
+    assert torch.get_num_threads() == 2
+    from_later_thread = []
+    later = threading.Thread(target=lambda: from_later_thread.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert from_later_thread == [2]  # what the workers set is no default for others
+
+
+def test_few_tasks_stay_in_this_thread_with_all_cores(two_threads):
+    seen = []
+    run_in_threads(lambda task: seen.append((threading.current_thread(), torch.get_num_threads())), [1])
+    assert seen == [(threading.current_thread(), 2)]
+
+
+def test_with_one_core_there_are_no_threads(one_thread):
+    seen = []
+    run_in_threads(lambda task: seen.append(threading.current_thread()), range(5))
+    assert seen == [threading.current_thread()] * 5
+
+
+def test_an_error_of_a_task_is_raised(two_threads):
+    def fail(task: int) -> None:
+        if task == 3:
+            raise ToolError("task 3")
+
+    with pytest.raises(ToolError, match="task 3"):
+        run_in_threads(fail, range(6))
+
+
+def test_functions_of_users_are_called_by_one_thread_only(two_threads):
+    seen = set()
+
+    def noted(image):
+        seen.add(threading.current_thread())
+        return image
+
+    toolbox = Toolbox([Tool.from_function(name, noted) for name in ("one", "two", "three")])
+    toolbox.apply(torch.rand(12, 3, 12, 12), [0, 1, 2] * 4)
+    assert seen == {threading.current_thread()}
+
+
+def test_modules_of_users_are_called_by_one_thread_only(two_threads):
+    seen = set()
+
+    class Noted(torch.nn.Module):
+        def forward(self, images):
+            seen.add(threading.current_thread())
+            return images
+
+    toolbox = Toolbox([Tool.from_module(name, Noted()) for name in ("one", "two", "three")])
+    toolbox.apply(torch.rand(12, 3, 12, 12), [0, 1, 2] * 4)
+    assert seen == {threading.current_thread()}
+
+
+def test_a_network_that_fails_in_a_thread_names_its_tool(two_threads, network_toolbox):
+    with torch.no_grad():
+        for tool in network_toolbox:
+            tool.module.conv1.bias.fill_(torch.nan)
+    with pytest.raises(ToolError, match="returned NaN or infinity"):
+        network_toolbox.apply(torch.rand(4, 3, 12, 12), [0, 1, 0, 1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(two_threads):
+    run_in_threads(lambda task: None, range(4))
+    child = os.fork()
+    if child == 0:
+        done = []
+        run_in_threads(done.append, range(4))
+        os._exit(0 if sorted(done) == [0, 1, 2, 3] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_even_a_few_images_of_one_tool_are_shared_among_the_threads(two_threads, network_toolbox, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "restore_env.toolbox.toolbox.run_in_threads", lambda run, tasks: seen.extend(len(rows) for _, rows in tasks)
+    )
+    network_toolbox.apply(torch.rand(4, 3, 63, 63), [0, 0, 0, 0])
+    assert seen == [2, 2]
+    network_toolbox.apply(torch.rand(40, 3, 63, 63), [1] * 40)
+    assert seen[2:] == [8] * 5

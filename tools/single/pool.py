@@ -1,0 +1,84 @@
+"""Batches of distorted patches to train a tool on, all drawn ahead: a pool of pairs, reused in random order.
+
+Distorting costs more than a step of training a small network, and JPEG cannot be made on a GPU. So the pool is made
+once, by every core, kept as a pairs file, and lives on the device that trains.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restore_env.data.pairs import Pairs, load_pairs, save_pairs
+from restore_env.data.sources import PairSource
+from restore_env.errors import ImageError
+from restore_env.training.fingerprints import digest_of_text
+from restore_env.training.parallel import draw_in_parallel
+from restore_env.utils.tensors import bytes_to_floats, images_to_tensor
+
+Batch = tuple[Tensor, Tensor]
+
+BLOCK: Final = 1000
+"""Iterations whose rows are drawn at once, so that the device never waits for the host."""
+
+
+class PoolBatches:
+    """Batches from a pool of pairs; the one of an iteration depends on the pool, the seed and its number alone.
+
+    A training that goes on from a checkpoint therefore needs no state of a generator to see the same data.
+
+    Args:
+        pool: pairs of one size.
+        batch_size: pairs in a batch.
+        seed: together with an iteration's number, what is drawn.
+        device: where the pool lives, one byte a value.
+    """
+
+    def __init__(self, pool: Pairs, batch_size: int, seed: int, device: str | torch.device = "cpu") -> None:
+        self.distorted, self.reference = (
+            torch.from_numpy(np.asarray(images)).to(device) for images in (pool.distorted, pool.reference)
+        )
+        self.batch_size, self.seed = batch_size, seed
+        self._block, self._rows = -1, torch.empty(0)
+
+    def batch(self, iteration: int) -> Batch:
+        """Distorted and reference, each float32 (batch, 3, h, w) in [0, 1] on the device, laid out channels last."""
+        block, place = divmod(iteration, BLOCK)
+        if block != self._block:
+            rows = np.random.default_rng([self.seed, block]).integers(
+                len(self.distorted), size=(BLOCK, self.batch_size)
+            )
+            self._block, self._rows = block, torch.from_numpy(rows).to(self.distorted.device)
+        return bytes_to_floats(self.distorted[self._rows[place]]), bytes_to_floats(self.reference[self._rows[place]])
+
+
+def prepare_pool(folder: Path, name: str, source: PairSource, identity: str, n: int, seed: int, jobs: int) -> Pairs:
+    """Draw a pool in several processes, or read it if it was drawn before.
+
+    Args:
+        folder: where pools are kept.
+        name: what to call it.
+        source: where its pairs come from.
+        identity: a text that is the same only if the source is.
+        n: how many pairs.
+        seed: of what is drawn.
+        jobs: processes that work side by side; the pool does not depend on how many.
+    """
+    digest = digest_of_text(f"{identity}, {n} pairs, seed {seed}")
+    path = folder / f"{name}-{digest}.npz"
+    if path.is_file():
+        try:
+            return load_pairs(path)
+        except ImageError as error:
+            raise ImageError(f"{error}; delete it, and it is drawn again") from error
+    pairs = draw_in_parallel(source, n, seed, jobs, f"{name}: training pairs")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_pairs(path, pairs)
+    return pairs
+
+
+def pairs_to_tensors(pairs: Pairs, device: str | torch.device = "cpu") -> Batch:
+    """All pairs as float32 (n, 3, h, w) in [0, 1], distorted and reference."""
+    return images_to_tensor(pairs.distorted, device), images_to_tensor(pairs.reference, device)
