@@ -1,75 +1,91 @@
-"""What agents train and are measured on."""
+"""The data that an agent trains and is measured on."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from restore_env.constants import PATCH_SIZE
-from restore_env.data.distortions import DistortionModel, OneOf, as_distortion
+from restore_env.data.distortions import DistortionModel, OneOf, as_distortion, single_distortions
 from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.training.fingerprints import digest_of_pairs, digest_of_photos
-from restore_env.training.split import kept_aside
-from tools.specs import load_spec
+from restore_env.training.split import split_photos
 
 VALIDATION_SEED: Final = 2**31
 
 
-def sources(photos: str, validation: str, severity: str, singles: float) -> tuple[PairSource, PairSource]:
-    """Where episodes begin, and where the pairs to measure on come from.
+class AgentData(NamedTuple):
+    """The data of an agent's training.
+
+    Attributes:
+        source: where training episodes begin.
+        validation: pairs to measure on.
+        identity: the same text means the same training photos or pairs.
+    """
+
+    source: PairSource
+    validation: Pairs
+    identity: str
+
+
+def open_data(
+    photos: str, validation: str, severity: str, patches: int, single_distortion_fraction: float = 0.0
+) -> AgentData:
+    """Open the data of a training.
 
     Args:
-        photos: a folder of photos, a pairs file, or "embedded".
-        validation: another one; if it is empty, every tenth of the photos is kept aside.
-        severity: of both.
-        singles: share of training patches with a single distortion.
+        photos: a folder of clean photos, a pairs file, or "embedded".
+        validation: other photos or pairs to measure on; "" holds out every tenth of the training photos.
+        severity: distortion of clean photos.
+        patches: number of pairs to measure on.
+        single_distortion_fraction: fraction of the training patches that have a single distortion.
 
     Raises:
-        ValueError: if no photo can be kept aside.
+        ValueError: if no photo can be held out, or pairs cannot be distorted further.
+
+    Example:
+        >>> data = open_data("embedded", "", "moderate", patches=2)
+        >>> len(data.source.photos), len(data.validation)
+        (4, 2)
     """
     plain = as_distortion(severity)
-    source = as_source(photos, mixture(plain, singles), PATCH_SIZE, "photos")
-    if singles and isinstance(source, Pairs):
-        raise ValueError(f"singles={singles}: the pairs in {photos!r} are distorted already; give singles=0")
+    source = as_source(photos, with_singles(plain, single_distortion_fraction), PATCH_SIZE, "photos")
+    if single_distortion_fraction and isinstance(source, Pairs):
+        raise ValueError(
+            f"single_distortion_fraction={single_distortion_fraction}: the pairs in {photos!r} are distorted already; "
+            "give single_distortion_fraction=0"
+        )
     if isinstance(source, PatchSampler):
         source = replace(source, colours=True)
     if validation:
-        return source, as_source(validation, plain, PATCH_SIZE, "validation")
-    if not isinstance(source, PatchSampler):
+        held_out = as_source(validation, plain, PATCH_SIZE, "validation")
+    elif isinstance(source, PatchSampler):
+        training, others = split_photos(source.photos, f"photos={photos!r}")
+        source, held_out = replace(source, photos=training), PatchSampler(others, plain)
+    else:
         raise ValueError(f"photos={photos!r} are fixed pairs; --validation with others is needed")
-    files = source.photos.paths if isinstance(source.photos, FolderPhotos) else None
-    names = [str(number) for number in range(len(source.photos))] if files is None else [file.stem for file in files]
-    rest, aside = kept_aside(names)
-    if not rest:
-        raise ValueError(f"photos={photos!r} has one photo; two are needed, or --validation with others")
-    training = replace(source, photos=_subset(source.photos, rest))
-    return training, PatchSampler(_subset(source.photos, aside), plain)
+    return AgentData(source, draw_validation(held_out, patches), digest_of_source(source) or photos)
+
+
+def draw_validation(source: PairSource, n: int) -> Pairs:
+    """Return the pairs to measure on: the first n if the source holds patches, else n patches that are drawn."""
+    if isinstance(source, Pairs) and all(image.shape[:2] == (PATCH_SIZE, PATCH_SIZE) for image in source.distorted):
+        return source.first(n)
+    return draw_pairs(source, n, VALIDATION_SEED)
 
 
 def digest_of_source(source: PairSource) -> str:
-    """Letters that stand for a source's pairs or photos; "" if it has neither in files."""
+    """Return the digest of a source's pairs or photos; "" if it has neither in files."""
     if isinstance(source, Pairs):
         return digest_of_pairs(source)
     photos = getattr(source, "photos", None)
     return digest_of_photos(photos) if isinstance(photos, FolderPhotos) else ""
 
 
-def draw_validation(source: PairSource, n: int) -> Pairs:
-    """The pairs to measure on: of patches that are there already the first n, else n that are drawn."""
-    if isinstance(source, Pairs) and all(image.shape[:2] == (PATCH_SIZE, PATCH_SIZE) for image in source.distorted):
-        return source.first(n)
-    return draw_pairs(source, n, VALIDATION_SEED)
-
-
-def mixture(distortion: DistortionModel, singles: float) -> DistortionModel:
-    """A distortion, but for a share of the patches one of those that the twelve tools are made for, alone."""
-    if not singles:
+def with_singles(distortion: DistortionModel, fraction: float) -> DistortionModel:
+    """Return a distortion that is replaced, in a fraction of the patches, by one of the single distortions."""
+    if not fraction:
         return distortion
-    alone = OneOf([tool.distortion(robust=False) for tool in load_spec("rl-restore-12").tools])
-    return OneOf([distortion, alone], [1 - singles, singles]) if singles < 1 else alone
-
-
-def _subset(photos: Sequence[Any], numbers: list[int]) -> Sequence[Any]:
-    return photos.subset(numbers) if isinstance(photos, FolderPhotos) else [photos[number] for number in numbers]
+    singles = single_distortions()
+    return OneOf([distortion, singles], [1 - fraction, fraction]) if fraction < 1 else singles

@@ -1,8 +1,8 @@
-"""Write down what a policy does on many images: a toolchain log, which tools are fine-tuned along.
+"""Record what a policy does on many images: a toolchain log, along which tools are fine-tuned.
 
     python -m agents.log_toolchains --images photos/ --output toolchains/ --policy drqn
 
-Stopped at any moment, the same command goes on where the log ends.
+You can stop the program at any moment; the same command continues where the log ends.
 """
 
 from collections.abc import Iterator
@@ -12,119 +12,137 @@ from typing import Final
 
 import numpy as np
 import tyro
-from torch import nn
 
 from agents.data import digest_of_source
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.data.distortions import as_distortion
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
 from restore_env.data.pairs import Pairs
 from restore_env.data.sampling import FINE_SHRINK_FACTORS, PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
-from restore_env.policies import Policy, RandomPolicy, Yardstick, load_policy, play
+from restore_env.policies import Policy, RandomPolicy, load_policy, play
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.fingerprints import digest_of_text
 from restore_env.training.program import run_program
 from restore_env.training.signals import stop_request
-from restore_env.utils.checks import check_device, check_whole
+from restore_env.utils.checks import check_device, check_literals, check_whole
 from restore_env.utils.progress import progress_bar
-from restore_env.utils.tensors import images_to_tensor
 
 BATCH: Final = 64
 """Images that are played side by side."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Args:
-    """Write down what a policy does on many images."""
+    """Record what a policy does on many images.
+
+    Raises:
+        ValueError: if an option is outside its range.
+    """
 
     images: str
     """Folder of clean photos, a pairs file (.npz) whose pairs are taken in order, or "embedded"."""
     output: Path
     """Folder of the log."""
     policy: str = DEFAULT_POLICY
-    """Name or folder of a policy, or a yardstick such as greedy."""
+    """Name or folder of a policy, or a reference policy such as greedy."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
-    severity: str = "moderate"
-    """Of the distortion of clean photos: mild, moderate, severe, any or everyday."""
+    severity: Severity = "moderate"
+    """Distortion of clean photos."""
     augment: bool = True
     """Mirror, transpose, recolour and shrink clean photos at random, for tools that are trained with the log. Pairs are
-    taken as they are."""
+    not changed."""
     n: int = 20_000
-    """Toolchains, for a pairs file its pairs at most."""
+    """Number of toolchains; for a pairs file at most the number of its pairs."""
     max_steps: int = MAX_STEPS
-    """Tools in a toolchain at most."""
+    """Largest number of tools in a toolchain."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device of the policy and the tools: cpu or cuda."""
     seed: int = 0
     """Seed of the distorted patches."""
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for name, least in (("n", 1), ("max_steps", 1), ("seed", 0)):
+            check_whole(name, getattr(self, name), least)
+        check_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A log that is ready to be written.
+
+    Attributes:
+        args: the options.
+        toolbox: the tools.
+        policy: the policy that plays.
+        source: where the images come from.
+        n: number of toolchains.
+        header: header of the log.
+    """
+
+    args: Args
+    toolbox: Toolbox
+    policy: Policy
+    source: PairSource
+    n: int
+    header: LogHeader
+
 
 def main(args: Args) -> int:
-    """Write the log, and return how many toolchains it holds.
+    """Write the log and return the number of its toolchains.
 
     Raises:
-        Stopped: when SIGINT or SIGTERM came; what was played is in the log.
-        ValueError: if an option cannot be.
+        Stopped: if SIGINT or SIGTERM came; the log holds what was played.
+        ValueError: if an option or a file is wrong.
     """
-    for name, least in (("n", 1), ("max_steps", 1), ("seed", 0)):
-        check_whole(name, getattr(args, name), least)
-    check_device(args.device)
+    return run(plan(args))
+
+
+def plan(args: Args) -> Plan:
+    """Open all that a log needs."""
     toolbox = load_toolbox(args.toolbox, args.device)
     policy = load_policy(args.policy, toolbox, args.device)
-    source = source_of(args)
-    n = min(args.n, len(source)) if isinstance(source, Pairs) else args.n
-    where = Path(args.images).name  # not where it lies on this machine
-    drawn = where if isinstance(source, Pairs) else f"{args.severity}, {where}{', augmented' * args.augment}"
-    header = LogHeader(
-        policy.name,
-        toolbox.name,
-        toolbox.action_names,
-        PATCH_SIZE,
-        args.max_steps,
-        drawn,
-        args.seed,
-        digest_of(source, toolbox, policy),
-    )
-    batch = RestorationBatch(toolbox, max_steps=args.max_steps)
+    source = as_source(args.images, args.severity, PATCH_SIZE)
+    if args.augment and isinstance(source, PatchSampler):
+        source = replace(source, augment=True, colours=True, factors=FINE_SHRINK_FACTORS)
+    name, n = Path(args.images).name, args.n  # not the path, which means nothing on another machine
+    if isinstance(source, Pairs):
+        drawn, n = name, min(n, len(source))
+    else:
+        drawn = f"{args.severity}, {name}{', augmented' * args.augment}"
+    names = (policy.name, toolbox.name, toolbox.action_names)
+    digests = [digest_of_toolbox(toolbox), digest_of_source(source)]
+    digests += [] if policy.network is None else [digest_of_weights([policy.network])]
+    header = LogHeader(*names, PATCH_SIZE, args.max_steps, drawn, args.seed, digest_of_text(" ".join(digests)))
+    return Plan(args=args, toolbox=toolbox, policy=policy, source=source, n=n, header=header)
+
+
+def run(plan: Plan) -> int:
+    """Write the log as planned, as `main` does."""
+    args, policy = plan.args, plan.policy
+    batch = RestorationBatch(plan.toolbox, max_steps=args.max_steps)
     with (
         stop_request() as request,
-        ToolchainLogWriter(args.output, header) as log,
+        ToolchainLogWriter(args.output, plan.header) as log,
         progress_bar("toolchains") as report,
     ):
-        for pairs in _batches(source, range(len(log), n), args.seed):
-            batch.start(*(images_to_tensor(images, args.device) for images in (pairs.distorted, pairs.reference)))
-            # A random policy begins anew with each batch, so that a log that was gone on with is as one that was not.
-            player = RandomPolicy(toolbox, 2**32 * args.seed + len(log)) if isinstance(policy, RandomPolicy) else policy
-            play(player, batch)
+        for pairs in _batches(plan.source, range(len(log), plan.n), args.seed):
+            batch.start(*pairs.to_tensors(args.device))
+            if isinstance(policy, RandomPolicy):  # its seed depends on the place in the log, so that a log can continue
+                policy = RandomPolicy(plan.toolbox, 2**32 * args.seed + len(log))
+            play(policy, batch)
             arrays = (np.stack(pairs.distorted), np.stack(pairs.reference), batch.toolchains.cpu().numpy())
             log.add(Toolchains(*arrays))
-            report(len(log) / n)
+            report(len(log) / plan.n)
             request.check()
         return len(log)
 
 
-def source_of(args: Args) -> PairSource:
-    """Where the images come from."""
-    source = as_source(args.images, as_distortion(args.severity), PATCH_SIZE)
-    if not (args.augment and isinstance(source, PatchSampler)):
-        return source
-    return replace(source, augment=True, colours=True, factors=FINE_SHRINK_FACTORS)
-
-
-def digest_of(source: PairSource, toolbox: Toolbox, policy: Policy | Yardstick) -> str:
-    """Letters that stand for what a log is made of."""
-    parts = [digest_of_toolbox(toolbox), digest_of_source(source)]
-    network = getattr(policy, "network", None)
-    parts += [digest_of_weights([network])] if isinstance(network, nn.Module) else []
-    return digest_of_text(" ".join(parts))
-
-
 def _batches(source: PairSource, numbers: range, seed: int) -> Iterator[Pairs]:
-    """Pairs of those numbers, some at a time."""
+    """Yield the pairs of some numbers, a batch at a time."""
     for first in range(numbers.start, numbers.stop, BATCH):
         some = range(first, min(first + BATCH, numbers.stop))
         if isinstance(source, Pairs):

@@ -1,45 +1,64 @@
-"""Make one policy of several recurrent agents: the mean of their Q-values decides.
+"""Make an ensemble of several recurrent agents: the mean of their Q-values decides.
 
     python -m agents.make_ensemble --agents agent-0/ agent-1/ agent-2/ --output my-agents/
 
-Agents trained with different seeds make different mistakes; together they make fewer. A folder that this program wrote
-stands for the agents in it.
+Agents that are trained with different seeds make different mistakes; together they make fewer. A folder that this
+program wrote stands for the agents in it.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import tyro
 
-from restore_env.policies import MeanQPolicy, RecurrentQPolicy, load_policy, save_policy
+from restore_env.policies import EnsembleQPolicy, RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.storage import DESCRIPTION
+from restore_env.training.model_card import RECORD, read_record, table, write_model_card
 from restore_env.training.program import run_program
-from restore_env.utils.files import make_folders, write_text
-from restore_env.utils.serialization import FORMAT_VERSION, read_json, write_json
-
-RECORD: Final = "training.json"
+from restore_env.utils.files import make_folders
+from restore_env.utils.serialization import read_json
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Args:
-    """Make one policy of several recurrent agents: the mean of their Q-values decides."""
+    """Make an ensemble of several recurrent agents: the mean of their Q-values decides."""
 
     agents: tuple[Path, ...]
-    """Policy folders that `agents.train_drqn` wrote, or this program, of one toolbox."""
+    """Policy folders of one toolbox that agents.train_drqn or this program wrote."""
     output: Path
     """Policy folder to write; its name becomes the policy's."""
-    least_gain: float = 0.0
-    """What a tool must promise more than stopping, in units of the reward (dB), for the image not to be left as it is.
-    The more, the fewer tools are applied."""
+    stop_margin: float = 0.0
+    """Stop unless the Q-value of a tool exceeds that of stopping by at least this margin, in units of the reward
+    (dB)."""
 
 
-def main(args: Args) -> MeanQPolicy:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An ensemble that is ready to be written.
+
+    Attributes:
+        args: the options.
+        policy: the ensemble.
+        records: for each agent its `name`, its `toolbox`, and its `training` as far as it is recorded.
+    """
+
+    args: Args
+    policy: EnsembleQPolicy
+    records: list[dict[str, Any]]
+
+
+def main(args: Args) -> EnsembleQPolicy:
     """Write the policy folder with its model card, and return the policy.
 
     Raises:
-        ValueError: if a folder is no recurrent agent, or they do not fit each other.
+        ValueError: if a folder is no recurrent agent, or the agents do not fit each other.
     """
+    return run(plan(args))
+
+
+def plan(args: Args) -> Plan:
+    """Load the agents, and make the folder to write."""
     found = [agent for folder in args.agents for agent in _agents_in(folder)]
     members, records = [member for member, _ in found], [record for _, record in found]
     if len(members) < 2:
@@ -47,56 +66,53 @@ def main(args: Args) -> MeanQPolicy:
     toolboxes = {str(record["toolbox"]) for record in records}
     if len(toolboxes) > 1:
         raise ValueError(f"agents were trained on different toolboxes: {', '.join(sorted(toolboxes))}")
-    policy = MeanQPolicy(members, args.output.resolve().name, args.least_gain)
+    policy = EnsembleQPolicy(members, args.output.resolve().name, args.stop_margin)
     make_folders(args.output)
-    save_policy(policy, args.output, toolboxes.pop())
-    write_json(args.output / RECORD, {"format": FORMAT_VERSION, "agents": records})
-    write_text(args.output / "README.md", card(policy, records))
-    return policy
+    return Plan(args=args, policy=policy, records=records)
 
 
-def card(policy: MeanQPolicy, records: list[dict[str, Any]]) -> str:
-    """The model card."""
-    parameters = sum(parameter.numel() for parameter in policy.network.parameters())
-    promise = f"It stops unless a tool promises {policy.least_gain:g} dB more than stopping."
-    stopping = [promise, ""] if policy.least_gain else []
+def run(plan: Plan) -> EnsembleQPolicy:
+    """Write the policy folder as planned, as `main` does."""
+    policy, toolbox = plan.policy, plan.records[0]["toolbox"]
+    save_policy(policy, plan.args.output, toolbox)
+    parameters = sum(weight.numel() for member in policy.members for weight in member.network.parameters())
+    margin = f"It stops unless a tool promises {policy.stop_margin:g} dB more than stopping."
     lines = [
         f"# {policy.name}",
         "",
         f"{len(policy.members)} recurrent Q-networks for `restore_env`, {parameters:,} parameters together, for the "
-        f"toolbox `{records[0]['toolbox']}`. Each was trained with `python -m agents.train_drqn`; the mean of their "
-        "Q-values decides (`python -m agents.make_ensemble`).",
+        f"toolbox `{toolbox}`. Each was trained with `python -m agents.train_drqn`; the mean of their Q-values decides "
+        "(`python -m agents.make_ensemble`).",
         "",
-        *stopping,
-        f"How each was trained, and what it gains alone on patches that need not be the others', is in `{RECORD}`. In "
-        "short:",
+        *([margin, ""] if policy.stop_margin else []),
+        f"`{RECORD}` says how each agent was trained, and what it gains alone. The patches on which this was measured "
+        "need not be the same for all agents. In short:",
         "",
-        "| agent | seed | severity | photos | minutes | gain alone, dB |",
-        "| --- | --- | --- | --- | --- | --- |",
+        *table(["agent", "seed", "severity", "photos", "minutes", "gain alone, dB"], map(_row, plan.records)),
     ]
-    for record in records:
-        made = record["training"]
-        settings = made.get("settings", {})
-        words = [settings.get(key, "not known") for key in ("seed", "severity", "photos")]
-        words += [made.get(key, "not known") for key in ("minutes", "gain")]
-        lines.append(f"| {' | '.join([record['name'], *map(str, words)])} |")
-    return "\n".join(lines)
+    write_model_card(plan.args.output, {"agents": plan.records}, lines)
+    return policy
+
+
+def _row(record: dict[str, Any]) -> list[object]:
+    """Return an agent's row in the card's table."""
+    training = record["training"]
+    known = training | training.get("settings", {})
+    return [record["name"], *(known.get(key, "not known") for key in ("seed", "severity", "photos", "minutes", "gain"))]
 
 
 def _agents_in(folder: Path) -> list[tuple[RecurrentQPolicy, dict[str, Any]]]:
-    """The agents in a policy folder, each with its name, its toolbox, and how it was trained as far as that is told."""
+    """Return the agents in a policy folder, each with its record."""
     policy = load_policy(folder) if (folder / DESCRIPTION).is_file() else None
-    if not isinstance(policy, RecurrentQPolicy | MeanQPolicy):
+    if not isinstance(policy, RecurrentQPolicy | EnsembleQPolicy):
         raise ValueError(
             f"agents: {str(folder)!r} is not the folder of a recurrent Q-network, such as agents.train_drqn writes"
         )
-    description = read_json(folder / DESCRIPTION)
-    training = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    description, training = read_json(folder / DESCRIPTION), read_record(folder)
     own = {"name": description["name"], "toolbox": description["toolbox"], "training": training}
     if isinstance(policy, RecurrentQPolicy):
         return [(policy, own)]
-    records = training.get("agents", [own] * len(policy.members))
-    return list(zip(policy.members, records, strict=True))
+    return list(zip(policy.members, training.get("agents", [own] * len(policy.members)), strict=True))
 
 
 if __name__ == "__main__":

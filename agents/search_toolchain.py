@@ -2,7 +2,7 @@
 
     python -m agents.search_toolchain --photos photos/ --output my-toolchain/
 
-It is the yardstick an agent has to beat: the best that can be done without looking at the image.
+The policy does not look at the image, so an agent has to beat it.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tyro
 
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, Severity
 from restore_env.data.distortions import as_distortion
 from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
@@ -19,16 +19,20 @@ from restore_env.data.sources import draw_pairs
 from restore_env.policies import FixedToolchain, save_policy
 from restore_env.restoration.search import best_fixed_toolchain
 from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env.training.model_card import settings_list, write_model_card
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_whole
-from restore_env.utils.files import make_folders, write_text
+from restore_env.utils.checks import check_literals, check_whole
+from restore_env.utils.files import make_folders
 from restore_env.utils.progress import progress_bar
-from restore_env.utils.tensors import images_to_tensor
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Args:
-    """Find the toolchain that is best on average over many distorted patches, and save it as a policy."""
+    """Find the toolchain that is best on average over many distorted patches, and save it as a policy.
+
+    Raises:
+        ValueError: if an option is outside its range.
+    """
 
     photos: Path
     """Folder of clean photos."""
@@ -36,56 +40,98 @@ class Args:
     """Policy folder to write; its name becomes the policy's."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
-    severity: str = "moderate"
-    """mild, moderate, severe, any or everyday."""
+    severity: Severity = "moderate"
+    """Distortion of the photos."""
     patches: int = 128
-    """Patches that the mean is taken over."""
+    """Patches over which the gain is averaged."""
     max_steps: int = MAX_STEPS
-    """Tools in the toolchain at most; 1 finds the best single tool."""
+    """Largest number of tools in the toolchain; 1 finds the best single tool."""
     beam: int = 12
-    """How many toolchains of one length are made longer; 0 tries every toolchain."""
+    """Width of the beam search: toolchains of each length that are extended. 0 tries every toolchain."""
     seed: int = 0
     """Seed of the patches."""
     licence: str = "not stated"
-    """The photos' source and licence, for the folder's README."""
+    """Source and licence of the photos, for the model card."""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for name, least in (("patches", 1), ("max_steps", 1), ("beam", 0), ("seed", 0)):
+            check_whole(name, getattr(self, name), least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A search that is ready to run.
+
+    Attributes:
+        args: the options.
+        toolbox: the tools.
+        pairs: the patches.
+    """
+
+    args: Args
+    toolbox: Toolbox
+    pairs: Pairs
 
 
 def main(args: Args) -> FixedToolchain:
-    """Search, write the policy folder, and return the policy."""
-    for name, least in (("patches", 1), ("max_steps", 1), ("beam", 0), ("seed", 0)):
-        check_whole(name, getattr(args, name), least)
+    """Search, write the policy folder with its model card, and return the policy.
+
+    Raises:
+        ValueError: if an option or a file is wrong.
+    """
+    return run(plan(args))
+
+
+def plan(args: Args) -> Plan:
+    """Open and draw all that a search needs, and make its folder."""
     make_folders(args.output)
-    toolbox = load_toolbox(args.toolbox)
-    pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity)), args.patches, args.seed)
-    policy = search(toolbox, pairs, args.max_steps, args.beam, args.output.name)
-    save_policy(policy, args.output, toolbox.name)
-    write_card(policy, args)
-    print(f"{args.output}: {', '.join(policy.tools) or 'stop at once'}")
-    return policy
+    source = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity))
+    pairs = draw_pairs(source, args.patches, args.seed)
+    return Plan(args=args, toolbox=load_toolbox(args.toolbox), pairs=pairs)
 
 
-def write_card(policy: FixedToolchain, args: Args) -> None:
-    """Write the policy folder's README.md."""
-    limit = f"at most {args.max_steps} tools" if args.max_steps > 1 else "one tool"
+def run(plan: Plan) -> FixedToolchain:
+    """Search as planned, as `main` does."""
+    args = plan.args
+    policy = search(plan.toolbox, plan.pairs, args.max_steps, args.beam, args.output.name)
+    save_policy(policy, args.output, plan.toolbox.name)
+    tools = ", ".join(policy.tools) or "stop at once"
+    settings = {
+        "photos": args.licence,
+        "severity": args.severity,
+        "patches": args.patches,
+        "toolbox": Path(args.toolbox).name,
+        "max_steps": args.max_steps,
+        "beam": args.beam or "none",
+        "seed": args.seed,
+    }
     lines = [
         f"# {policy.name}",
         "",
-        f"A fixed toolchain for `restore_env`: {', '.join(policy.tools) or 'stop at once'}.",
+        f"A fixed toolchain for `restore_env`: {tools}.",
         "",
-        f"Found by `python -m agents.search_toolchain` as the best of {limit}, on average over {args.patches} patches",
-        f"of {args.severity} distortion (seed {args.seed}, beam {args.beam or 'none'}), with the toolbox "
-        f"`{Path(args.toolbox).name}`.",
+        "`python -m agents.search_toolchain` found that it has the highest mean gain:",
         "",
-        f"- Photos: {args.licence}",
+        *settings_list(settings),
     ]
-    write_text(args.output / "README.md", "\n".join(lines))
+    write_model_card(args.output, {"settings": settings}, lines)
+    print(f"{args.output}: {tools}")
+    return policy
 
 
 def search(toolbox: Toolbox, pairs: Pairs, max_steps: int, beam: int, name: str) -> FixedToolchain:
-    """The best fixed toolchain over pairs of one size, as a policy called `name`; a bar shows the progress."""
-    distorted, reference = (images_to_tensor(images) for images in (pairs.distorted, pairs.reference))
+    """Return the best fixed toolchain over pairs of one size, as a policy called `name`; show a progress bar.
+
+    Args:
+        toolbox: the tools.
+        pairs: the pairs over which the gain is averaged.
+        max_steps: largest number of tools.
+        beam: width of the beam search; 0 tries every toolchain.
+        name: name of the policy.
+    """
     with progress_bar("trying toolchains") as progress:
-        chain = best_fixed_toolchain(toolbox, distorted, reference, max_steps, beam or None, progress)
+        chain = best_fixed_toolchain(toolbox, *pairs.to_tensors(), max_steps, beam or None, progress)
     return FixedToolchain([toolbox[action].name for action in chain], toolbox.action_names, name)
 
 

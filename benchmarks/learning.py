@@ -1,13 +1,13 @@
-"""How fast recurrent agents learn: PSNR against minutes of training, for the presets and for one change at a time.
+"""Measure how fast recurrent agents learn: PSNR against minutes of training, for presets and for single changes.
 
-    python -m benchmarks.learning --photos train/ --output learning.json --variants fast no-double
+    python -m benchmarks.learning --photos train/ --output learning.json --variants fast no-double-q
 
-Run it while nothing else runs: what fits into a minute is what is compared. Stopped at any moment, the same command
-goes on from the checkpoints.
+Run it while nothing else runs: a minute of training is what is compared. You can stop the program at any moment; the
+same command resumes from the checkpoints.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -17,104 +17,118 @@ import tyro
 from matplotlib.axes import Axes
 
 from agents import train_drqn
-from agents.data import draw_validation, sources
-from agents.drqn.config import PRESETS, Options
+from agents.data import open_data
+from agents.drqn.config import PRESETS, DRQNConfig
 from benchmarks.common.plots import curves, save_figure
-from benchmarks.common.report import check_output, results_of, write_results
-from benchmarks.policies import contender
-from restore_env.constants import DEFAULT_TOOLBOX
-from restore_env.evaluation import evaluate
-from restore_env.toolbox import load_toolbox
-from restore_env.training.logging import history_in
+from benchmarks.common.report import Blocks, Results, check_output, table_of, write_results
+from benchmarks.common.systems import System, load_system
+from restore_env.constants import DEFAULT_TOOLBOX, Severity
+from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env.training.logging import read_history
 from restore_env.training.program import run_program
 from restore_env.utils.checks import check_choice
 from restore_env.utils.files import make_folders
 
 FAST: Final = PRESETS["fast"]
 
-VARIANTS: Final[dict[str, Options]] = {
+VARIANTS: Final[dict[str, DRQNConfig]] = {
     **{name: PRESETS[name] for name in ("fast", "paper", "released-code")},
-    "plain": replace(FAST, targets="taken", tries=0, decision=0.0, perception=0.0, statistics=False, dropout=0.0),
-    "targets-taken": replace(FAST, targets="taken", tries=0, decision=0.0),
-    "try-all": replace(FAST, tries=0),
-    "try-evenly": replace(FAST, try_temperature=0.0),
-    "no-decision": replace(FAST, decision=0.0),
+    "plain": replace(FAST, n_counterfactual=0, regret_coef=0.0, aux_coef=0.0, degradation_features=False, dropout=0.0),
+    "taken-actions": replace(FAST, n_counterfactual=0, regret_coef=0.0),
+    "try-all": replace(FAST, n_counterfactual=100),
+    "try-uniformly": replace(FAST, counterfactual_temperature=0.0),
+    "no-regret-loss": replace(FAST, regret_coef=0.0),
+    "no-auxiliary-loss": replace(FAST, aux_coef=0.0),
+    "no-degradation-features": replace(FAST, degradation_features=False),
+    "no-dropout": replace(FAST, dropout=0.0),
+    "no-double-q": replace(FAST, double_q=False),
     "squared": replace(FAST, loss="squared"),
     "unscaled": replace(FAST, scaled=False),
-    "no-statistics": replace(FAST, statistics=False),
-    "no-dropout": replace(FAST, dropout=0.0),
     "adam": replace(FAST, optimizer="adam"),
     "adam-1e-3": replace(FAST, optimizer="adam", learning_rate=1e-3),
-    "no-average": replace(FAST, average=0.0),
-    "no-augment": replace(FAST, augment=False, shift=0),
-    "no-shift": replace(FAST, shift=0),
-    "no-perception": replace(FAST, perception=0.0),
-    "no-double": replace(FAST, double=False),
-    "dueling": replace(FAST, dueling=True),
-    "3-step": replace(FAST, n_step=3),
-    "priority": replace(FAST, priority=0.6),
-    "singles": replace(FAST, singles=0.5),
+    "no-ema": replace(FAST, ema_decay=0.0),
+    "no-augment": replace(FAST, augment=False, random_shift_pad=0),
+    "no-shift": replace(FAST, random_shift_pad=0),
+    "single-distortions": replace(FAST, single_distortion_fraction=0.5),
 }
-"""What can be compared: the presets, and `fast` with one thing changed."""
+"""What can be compared: the presets, `fast` without all that is not plain, and `fast` with one thing changed."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Args:
-    """How fast recurrent agents learn."""
+    """Measure how fast recurrent agents learn."""
 
     photos: str
     """Folder of clean photos to train on."""
     output: Path
-    """Results to write, ending in .json; a table and a plot are written beside it."""
+    """Results file to write, ending in .json. The report (.md) and a plot (.png) are written beside it."""
     validation: str = ""
-    """Folder of other clean photos, or a pairs file, to measure on; by default every tenth of the training photos is
-    kept aside. What is chosen by this table is not to be measured on the same photos afterwards."""
+    """Folder of other clean photos, or a pairs file, to measure on. By default every tenth training photo is held out.
+    What is chosen by this benchmark must be reported on other photos."""
     variants: tuple[str, ...] = tuple(VARIANTS)
-    """Which of the variants; NAME:SEED has a seed of its own, so that one can be trained with more than the others."""
+    """The variants to train. NAME:SEED is trained with that seed only, NAME with each of the seeds."""
     minutes: float = 10.0
-    """Minutes of training each."""
+    """Minutes of each training."""
     cpu_time: bool = False
-    """Count the minutes that the processor works for a training, so that several can share a busy machine."""
+    """Count minutes of the processor, so that several trainings can share a busy machine."""
     rival: str = ""
-    """A policy to draw as a line, [LABEL=]POLICY[@TOOLBOX]."""
+    """A policy that is drawn as a line, [LABEL=]POLICY[@TOOLBOX]."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
-    severity: str = "moderate"
-    """mild, moderate, severe, any or everyday."""
+    severity: Severity = "moderate"
+    """Distortion of the photos."""
     patches: int = 512
     """Patches to measure on."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds of weights and data; each variant without its own is trained with each."""
+    """Seeds of weights and data."""
     checkpoints: Path = Path("runs/learning")
-    """Where unfinished trainings are kept."""
+    """Folder of the unfinished trainings."""
     data: str = "not stated"
-    """What the photos are, for the record."""
+    """What the photos are, for the report."""
 
 
-def main(args: Args) -> dict[str, Any]:
-    """Train every variant, write the results with a plot, and return them."""
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: trainings by their variant and seed, and a rival."""
+
+    args: Args
+    toolbox: Toolbox
+    trainings: Mapping[tuple[str, int], train_drqn.Args]
+    rival: System | None
+
+
+def plan(args: Args) -> Plan:
+    """Check the options and open what they name.
+
+    Raises:
+        ValueError: if an option is wrong.
+    """
     wanted = [run for text in args.variants for run in runs_of(text, args.seeds)]
+    trainings = {(name, seed): training_of(name, seed, args) for name, seed in wanted}
     check_output(args.output)
     make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
-    rival = contender(args.rival, toolbox) if args.rival else None
-    rows = [train(name, seed, args) for name, seed in wanted]
-    line = None
-    if rival is not None:
-        _, source = sources(args.photos, args.validation, args.severity, 0)
-        found = evaluate(draw_validation(source, args.patches), rival.policy, rival.toolbox)
-        line = {"label": rival.label, "psnr": found.psnr_out, "gain": found.gain}
-        for row in rows:
-            passed = (m for m, psnr in zip(row["minutes"], row["psnr"], strict=True) if psnr >= found.psnr_out)
-            row["minutes_to_rival"] = next(passed, None)
-    results = results_of(args, toolbox=toolbox.name, rows=rows, rival=line)
-    write_results(results, args.output, "learning", text(results))
-    save_figure(args.output.with_suffix(".png"), lambda axes: draw(axes, results), (8, 4.5))
+    return Plan(args, toolbox, trainings, load_system(args.rival, toolbox) if args.rival else None)
+
+
+def run(plan: Plan) -> Results:
+    """Train every variant, write the results with a plot, and return them."""
+    rows = [train(variant, seed, plan) for variant, seed in plan.trainings]
+    rival = measure_rival(plan.rival, plan.args) if plan.rival else None
+    if rival:
+        rows = [row | {"minutes_to_rival": minutes_to(rival["psnr"], row)} for row in rows]
+    results = write_results("learning", plan.args, describe, toolbox=plan.toolbox.name, rows=rows, rival=rival)
+    save_figure(plan.args.output.with_suffix(".png"), (8, 4.5), lambda axes: draw(axes, results))
     return results
 
 
+def main(args: Args) -> Results:
+    """Train the variants, write the results, and return them."""
+    return run(plan(args))
+
+
 def runs_of(text: str, seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """The variant that NAME or NAME:SEED names, with that seed or with each of `seeds`.
+    """Return the variant that NAME or NAME:SEED names, with that seed or with each of `seeds`.
 
     Raises:
         ValueError: if there is no such variant, or the seed is no whole number.
@@ -126,31 +140,35 @@ def runs_of(text: str, seeds: Sequence[int]) -> list[tuple[str, int]]:
     return [(name, int(seed))] if colon else [(name, each) for each in seeds]
 
 
-def train(name: str, seed: int, args: Args) -> dict[str, Any]:
-    """Train one variant with one seed; its PSNR over time."""
-    folder = args.checkpoints / f"{args.minutes:g}-minutes" / f"{name}-{seed}"  # schedules run over the budget
-    train_drqn.main(
-        train_drqn.Args(
-            args.photos,
-            folder / f"{name}-{seed}",
-            args.validation,
-            args.toolbox,
-            args.severity,
-            preset=name if name in PRESETS else "fast",
-            minutes=args.minutes,
-            options=VARIANTS[name],
-            patches=args.patches,
-            keep_last=True,
-            seed=seed,
-            checkpoints=folder,
-            licence=args.data,
-        ),
-        time.process_time if args.cpu_time else time.monotonic,
+def training_of(variant: str, seed: int, args: Args) -> train_drqn.Args:
+    """Return the options of one training."""
+    # The schedules run over the budget, so each number of minutes has a folder of its own.
+    folder = args.checkpoints / f"{args.minutes:g}-minutes" / f"{variant}-{seed}"
+    return train_drqn.Args(
+        photos=args.photos,
+        output=folder / f"{variant}-{seed}",
+        validation=args.validation,
+        toolbox=args.toolbox,
+        severity=args.severity,
+        minutes=args.minutes,
+        config=VARIANTS[variant],
+        patches=args.patches,
+        keep_last=True,
+        seed=seed,
+        checkpoints=folder,
+        licence=args.data,
     )
-    history = history_in(folder)
+
+
+def train(variant: str, seed: int, plan: Plan) -> dict[str, Any]:
+    """Train one variant with one seed and return its PSNR over time."""
+    training = plan.trainings[variant, seed]
+    train_drqn.main(training, time.process_time if plan.args.cpu_time else time.monotonic)
+    assert training.checkpoints is not None
+    history = read_history(training.checkpoints)
     last = history[-1]
     return {
-        "variant": name,
+        "variant": variant,
         "seed": seed,
         "minutes": [item["training/minutes"] for item in history],
         "psnr": [item["validation/psnr"] for item in history],
@@ -161,40 +179,55 @@ def train(name: str, seed: int, args: Args) -> dict[str, Any]:
     }
 
 
-def text(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    options, rival = results["options"], results["rival"]
-    clock = " (processor time)" if options["cpu_time"] else ""
-    gains = [row["gain"] for row in results["rows"] if row["variant"] == "fast"]
-    head = ["variant", "seed", "gain at the end", *(["over fast"] if gains else []), "tools", "updates", "steps"]
-    head += [f"minutes to {rival['label']}"] if rival else []
-    lines = [
+def measure_rival(rival: System, args: Args) -> dict[str, Any]:
+    """Return the rival's PSNR and gain in dB on the patches that the trainings are measured on."""
+    found = rival.evaluate(open_data(args.photos, args.validation, args.severity, args.patches).validation)
+    return {"label": rival.label, "psnr": found.psnr_out, "gain": found.gain}
+
+
+def describe(results: Results) -> Blocks:
+    """Return the paragraphs and the table of the report."""
+    options, rows, rival = results["options"], results["rows"], results["rival"]
+    clock = " (processor time)" if options.get("cpu_time") else ""
+    fast = [row["gain"] for row in rows if row["variant"] == "fast"]
+    return [
         f"# How fast agents learn on the toolbox {results['toolbox']}",
-        "",
         f"{options['minutes']:g} minutes of training each{clock}, measuring not counted; gain in dB on "
         f"{options['patches']} patches of {options['severity']} distortion, of photos not trained on. All but the "
-        "presets change one thing of `fast`, and what only goes with it. `paper` and `released-code` were made for "
-        "500,000 updates.",
-        "",
-        f"| {' | '.join(head)} |",
-        f"| {' | '.join(['---'] * len(head))} |",
+        "presets and `plain` change one thing of `fast`, and what only goes with it. `paper` and `released-code` were "
+        "made for 500,000 updates.",
+        table_of([cells(row, fmean(fast) if fast else None, rival) for row in rows]),
+        *([f"On the same patches {rival['label']} gains {rival['gain']:+.3f} dB."] if rival else []),
+        f"![PSNR over time]({Path(options['output']).stem}.png)",
     ]
-    for row in results["rows"]:
-        cells = [row["variant"], str(row["seed"]), f"{row['gain']:+.3f}"]
-        if gains:
-            cells.append("" if row["variant"] == "fast" else f"{row['gain'] - fmean(gains):+.3f}")
-        cells += [f"{row['tools']:.2f}", f"{row['updates']:,.0f}", f"{row['steps']:,.0f}"]
-        if rival:
-            reached = row["minutes_to_rival"]
-            cells.append("not reached" if reached is None else f"{reached:.0f}")
-        lines.append(f"| {' | '.join(cells)} |")
+
+
+def cells(row: Mapping[str, Any], fast: float | None, rival: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the cells of one row of the table by the heads of their columns.
+
+    Args:
+        row: one training.
+        fast: mean gain of the variant `fast` in dB, if it was trained.
+        rival: what the rival reaches, if there is one.
+    """
+    made = {"variant": row["variant"], "seed": str(row["seed"]), "gain at the end": f"{row['gain']:+.3f}"}
+    if fast is not None:
+        made["over fast"] = "" if row["variant"] == "fast" else f"{row['gain'] - fast:+.3f}"
+    made |= {"tools": f"{row['tools']:.2f}", "updates": f"{row['updates']:,.0f}", "steps": f"{row['steps']:,.0f}"}
     if rival:
-        lines += ["", f"On the same patches {rival['label']} gains {rival['gain']:+.3f} dB."]
-    return "\n".join([*lines, "", f"![PSNR over time]({Path(options['output']).stem}.png)"])
+        reached = row["minutes_to_rival"]
+        made[f"minutes to {rival['label']}"] = "not reached" if reached is None else f"{reached:.0f}"
+    return made
 
 
-def draw(axes: Axes, results: dict[str, Any]) -> None:
-    """PSNR over time, and the rival's as a line."""
+def minutes_to(psnr: float, row: Mapping[str, Any]) -> float | None:
+    """Return after how many minutes a training reached a PSNR in dB; None if it did not."""
+    measured = zip(row["minutes"], row["psnr"], strict=True)
+    return next((minutes for minutes, reached in measured if reached >= psnr), None)
+
+
+def draw(axes: Axes, results: Results) -> None:
+    """Draw PSNR over time, and the rival's as a line."""
     rival = results["rival"]
     if rival:
         axes.axhline(rival["psnr"], color="black", linestyle="--", label=rival["label"])

@@ -1,299 +1,263 @@
-"""What policies reach on the three severities, beside every honest yardstick.
+"""Measure what policies reach on the three severities, beside baselines that are as strong as can be.
 
     python -m benchmarks.policies --photos valid/ --train-photos train/ --output policies.json --policies drqn
 
-On each severity the input, random toolchains, the best single tool and the best fixed toolchain (both searched on
-patches of the training photos), every policy named, greedy with the reference, and the oracle.
+On each severity these are measured: the input, random toolchains, the best single tool and the best fixed toolchain
+(both searched on patches of the training photos), every policy named, the greedy choice with the reference, and the
+oracle.
 """
 
-from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from math import nan
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import tyro
 from matplotlib.axes import Axes
 
 from agents.search_toolchain import search
-from benchmarks.common.multiplications import of_evaluation
-from benchmarks.common.plots import bars, save_panels
-from benchmarks.common.report import check_output, half_interval, mean_rise, results_of, write_results
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.data.distortions import as_distortion
-from restore_env.data.pairs import Pairs
+from benchmarks.common.intervals import gains_of, half_interval, mean_difference, share_interval
+from benchmarks.common.multiplications import evaluation_multiplications
+from benchmarks.common.patches import PAPER_SEVERITIES, PatchArgs, PatchSet, open_patches
+from benchmarks.common.plots import bars, save_figure
+from benchmarks.common.report import Blocks, Results, check_output, table_of, write_results
+from benchmarks.common.systems import System, load_system
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.data.photos import FolderPhotos
-from restore_env.data.sampling import PatchSampler
-from restore_env.data.sources import draw_pairs
-from restore_env.evaluation import Evaluation, evaluate, share_of_best
-from restore_env.policies import Policy, Yardstick, load_policy
-from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env.evaluation import Evaluation, share_of_best
+from restore_env.policies import Oracle, load_policy
+from restore_env.toolbox import STOP, Toolbox, load_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.training.oracle_cache import oracle_of
 from restore_env.training.program import run_program
 from restore_env.utils.checks import check_choice, check_whole
 from restore_env.utils.files import make_folders
 
-SEVERITIES: Final = ("mild", "moderate", "severe")
-YARDSTICKS: Final = ("input", "random", "best single tool", "best fixed toolchain", "greedy", "oracle")
+BASELINES: Final = ("input", "random", "best single tool", "best fixed toolchain", "greedy", "oracle")
+"""What every severity has a row of, besides the policies named."""
 
 
-@dataclass
-class Args:
-    """What policies reach on the three severities, beside every honest yardstick."""
+@dataclass(kw_only=True)
+class Args(PatchArgs):
+    """Measure what policies reach on the three severities, beside baselines that are as strong as can be."""
 
-    photos: Path
-    """Folder of clean photos to measure on."""
     train_photos: Path
     """Folder of other clean photos, on which the fixed toolchains are searched."""
-    output: Path
-    """Results to write, ending in .json; a table (.md) and a plot (.png) are written beside it."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
     policies: tuple[str, ...] = ()
-    """Policies to measure: names, folders or SB3's .zip files (which can run code: name only files you trust), each
-    with @TOOLBOX after it if it acts on another toolbox, and LABEL= before it if it shall be called so. Policies of one
-    LABEL= are one with several seeds: their mean is shown. A path with = or @ in it needs both."""
+    """Policies to measure, [LABEL=]POLICY[@TOOLBOX] each: names, folders or .zip files of SB3. Loading a .zip can run
+    code: name only files you trust. Policies of one LABEL= are several seeds of one policy, and their mean is shown. A
+    path with = or @ in it needs both LABEL= and @TOOLBOX."""
     plot: str = ""
     """Label of the policy whose actions are plotted, by default the first."""
     rivals: tuple[str, ...] = ()
-    """Labels of policies, or yardsticks, that the others' differences are taken to."""
-    n: int = 512
-    """Patches a severity."""
+    """Labels of policies or baselines. The table shows by how much the others exceed them."""
     n_oracle: int = 96
-    """Patches a severity, the first of them, on which the best toolchain of each toolbox is found."""
+    """How many of the patches of a severity are used to find the best toolchain of each toolbox."""
     n_search: int = 256
-    """Patches a severity of the training photos on which the fixed toolchains are searched."""
+    """Patches of a severity, of the training photos, on which the fixed toolchains are searched."""
     beam: int = 12
     """How many toolchains of one length the search makes longer."""
-    seed: int = 0
-    """Seed of the patches."""
     checkpoints: Path = Path("runs/policies")
-    """Where the oracle's results are kept, so that they are found once."""
-    data: str = "not stated"
-    """What the photos are, for the record."""
+    """Folder where the oracle's results are kept, so that they are found once."""
 
 
-class Contender(NamedTuple):
-    """A policy and the toolbox it acts on."""
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: policies on patches, and patches of the training photos for the search."""
 
-    label: str
-    policy: Policy | Yardstick
+    args: Args
     toolbox: Toolbox
+    systems: Sequence[System]
+    patches: PatchSet
+    train_patches: PatchSet
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the policies, each once."""
+        return list(dict.fromkeys(system.label for system in self.systems))
 
 
-def main(args: Args) -> dict[str, Any]:
-    """Measure, write results, table and plots, and return the results."""
-    for name, least in (("n", 1), ("n_oracle", 1), ("n_search", 1), ("beam", 1)):
-        check_whole(name, getattr(args, name), least)
+def plan(args: Args) -> Plan:
+    """Check the options and open what they name.
+
+    Raises:
+        ValueError: if an option is wrong.
+    """
+    for name in ("n_oracle", "n_search", "beam"):
+        check_whole(name, getattr(args, name), 1)
     check_output(args.output)
     make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
-    named = [contender(text, toolbox) for text in args.policies]
-    check_contenders(named, args.policies)
-    labels = list(dict.fromkeys(item.label for item in named))
-    check_choice("plot", args.plot, ("", *labels))
+    systems = [load_system(text, toolbox) for text in args.policies]
+    check_labels(systems, args.policies)
+    search_patches = PatchSet(FolderPhotos(args.train_photos), args.n_search, args.seed)
+    made = Plan(args, toolbox, systems, open_patches(args), search_patches)
+    check_choice("plot", args.plot, ("", *made.labels))
     for rival in args.rivals:
-        check_choice("rivals", rival, (*labels, *(name for name in YARDSTICKS if name != "oracle")))
-    rows = [row for severity in SEVERITIES for row in measure(severity, toolbox, named, args)]
-    results = results_of(args, toolbox=toolbox.name, rows=rows)
-    write_results(results, args.output, "policies", table(results))
-    if labels:
-        plotted = [partial(draw_ratios, item=item) for item in rows if item["policy"] == (args.plot or labels[0])]
-        save_panels(args.output.with_suffix(".png"), plotted, (9, 9))
+        check_choice("rivals", rival, (*made.labels, *(name for name in BASELINES if name != "oracle")))
+    return made
+
+
+def run(plan: Plan) -> Results:
+    """Measure, write the results with a plot, and return them."""
+    rows = [row for severity in PAPER_SEVERITIES for row in measure(severity, plan)]
+    results = write_results("policies", plan.args, describe, toolbox=plan.toolbox.name, rows=rows)
+    if plan.labels:
+        plotted = plan.args.plot or plan.labels[0]
+        panels = [partial(draw_ratios, row=row) for row in rows if row["policy"] == plotted]
+        save_figure(plan.args.output.with_suffix(".png"), (9, 9), *panels)
     return results
 
 
-def contender(text: str, toolbox: Toolbox) -> Contender:
-    """What [LABEL=]POLICY[@TOOLBOX] names.
-
-    Raises:
-        ValueError: if there is no such policy or toolbox.
-    """
-    label, given, rest = text.partition("=")
-    name, at, other = (rest if given else text).rpartition("@")
-    if not at:
-        name, other = other, ""
-    tools = load_toolbox(other) if other else toolbox
-    policy = load_policy(name, tools)
-    return Contender(label if given else policy.name, policy, tools)
+def main(args: Args) -> Results:
+    """Measure the policies, write the results, and return them."""
+    return run(plan(args))
 
 
-def check_contenders(named: Sequence[Contender], texts: Sequence[str]) -> None:
+def check_labels(systems: Sequence[System], texts: Sequence[str]) -> None:
     """Raise a `ValueError` if rows could not be told apart."""
-    toolboxes: dict[str, Toolbox] = {}
-    for text, (label, _, toolbox) in zip(texts, named, strict=True):
-        if label in YARDSTICKS:
-            raise ValueError(f"policies: {text!r} would be called as the yardstick {label!r} is; give it a LABEL=")
+    toolboxes: dict[str, tuple[Sequence[str], str]] = {}
+    for text, (label, _, toolbox) in zip(texts, systems, strict=True):
+        if label in BASELINES:
+            raise ValueError(f"policies: {text!r} has the name of the baseline {label!r}; give it a LABEL=")
         if label in toolboxes and "=" not in text:
             raise ValueError(f"policies: two are called {label!r}; give them a LABEL=, one label if they are two seeds")
-        if _tools(toolboxes.setdefault(label, toolbox)) != _tools(toolbox):
+        tools = (toolbox.names, digest_of_toolbox(toolbox))
+        if toolboxes.setdefault(label, tools) != tools:
             raise ValueError(f"policies: {label!r} acts on two toolboxes; give each its own LABEL=")
 
 
-def _tools(toolbox: Toolbox) -> tuple[Sequence[str], str]:
-    return toolbox.names, digest_of_toolbox(toolbox)
+def measure(severity: str, plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one severity, one for each label."""
+    pairs = plan.patches.draw(severity)
+    first = pairs.first(plan.args.n_oracle)
+    oracle = cache(lambda toolbox: oracle_of(first, toolbox, plan.args.checkpoints))
+    groups: dict[str, list[System]] = {}
+    for system in systems_of(severity, plan):
+        groups.setdefault(system.label, []).append(system)
+    found = {label: [system.evaluate(pairs) for system in group] for label, group in groups.items()}
+    found["oracle"], groups["oracle"] = [oracle(plan.toolbox)], [System("oracle", Oracle(), plan.toolbox)]
+    gains = {label: mean_gains(evaluations) for label, evaluations in found.items()}
+    for label, group in groups.items():
+        row = row_of(group, found[label], oracle(group[0].toolbox), pairs.photos)
+        over = {rival: difference(gains[rival], gains[label], pairs.photos) for rival in plan.args.rivals}
+        yield {"severity": severity, "policy": label, **row, "over": over}
 
 
-def measure(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[dict[str, Any]]:
-    """The rows of one severity."""
-    distortion = as_distortion(severity)
-    pairs = draw_pairs(PatchSampler(FolderPhotos(args.photos), distortion), args.n, args.seed)
-    oracles: dict[int, Evaluation] = {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    greedy = Contender("greedy", load_policy("greedy", toolbox), toolbox)
-    for item in (*yardsticks(severity, toolbox, named, args), greedy):
-        tools = item.toolbox
-        if id(tools) not in oracles:
-            oracles[id(tools)] = oracle_of(pairs.first(args.n_oracle), tools, args.checkpoints)
-        result = evaluate(pairs, item.policy, tools)
-        found.setdefault(item.label, []).append(row(severity, item, pairs, result, oracles[id(tools)]))
-    own = oracles[id(toolbox)]
-    rows = [merged(several) for several in found.values()]
-    rows.append(row(severity, Contender("oracle", load_policy("oracle", toolbox), toolbox), pairs, own, own))
-    gains = {each["policy"]: each["gains"] for each in rows}
-    for each in rows:
-        each["share_95"] = share_interval(each["gains"], each["best_gains"], each["photos"])
-        whole = len(each["gains"]) == args.n  # the oracle was found on the first patches only
-        each["over"] = {
-            rival: mean_rise(gains[rival], each["gains"], each["photos"]) if whole else None for rival in args.rivals
-        }
-    for each in rows:
-        yield {key: value for key, value in each.items() if key not in ("gains", "best_gains", "photos")}
+def systems_of(severity: str, plan: Plan) -> Iterator[System]:
+    """Yield all that is measured on one severity; the fixed toolchains are searched now."""
+    toolbox, known = plan.toolbox, plan.train_patches.draw(severity)
+    yield System("input", load_policy(STOP, toolbox), toolbox)
+    yield System("random", load_policy("random", toolbox), toolbox)
+    yield System("best single tool", search(toolbox, known, 1, 0, "best single tool"), toolbox)
+    yield System("best fixed toolchain", search(toolbox, known, MAX_STEPS, plan.args.beam, "best fixed"), toolbox)
+    yield from plan.systems
+    yield System("greedy", load_policy("greedy", toolbox), toolbox)
 
 
-def yardsticks(severity: str, toolbox: Toolbox, named: Sequence[Contender], args: Args) -> Iterator[Contender]:
-    """What is measured on all patches; the fixed toolchains are searched now."""
-    photos = PatchSampler(FolderPhotos(args.train_photos), as_distortion(severity))
-    known = draw_pairs(photos, args.n_search, args.seed)
-    yield Contender("input", load_policy("stop", toolbox), toolbox)
-    yield Contender("random", load_policy("random", toolbox), toolbox)
-    yield Contender("best single tool", search(toolbox, known, 1, 0, "best single tool"), toolbox)
-    yield Contender("best fixed toolchain", search(toolbox, known, MAX_STEPS, args.beam, "best fixed"), toolbox)
-    yield from named
+def row_of(
+    group: Sequence[System], found: Sequence[Evaluation], oracle: Evaluation, photos: Sequence[int | None]
+) -> dict[str, Any]:
+    """Return what the results say of one label: means over its patches and seeds.
 
-
-def row(severity: str, item: Contender, pairs: Pairs, result: Evaluation, oracle: Evaluation) -> dict[str, Any]:
-    """One row of the table: means over the patches, of which a result may have the first only."""
-    label, policy, toolbox = item
-    gains, photos = gains_of(result), pairs.photos[: result.n]
-    chains = Counter(image.toolchain for image in result.images)
-    return {
-        "severity": severity,
-        "policy": label,
-        "toolbox": toolbox.name,
-        "n": result.n,
-        "seeds": 1,
-        "toolchain": next(iter(chains)) if len(chains) == 1 else None,
-        "psnr_in": result.psnr_in,
-        "psnr_out": result.psnr_out,
-        "ssim_out": result.ssim_out,
-        "ssim_95": half_interval([image.ssim_out for image in result.images], photos),
-        "gain": result.gain,
-        "gain_95": half_interval(gains, photos),
-        "gains": gains,
-        "best_gains": gains_of(oracle),
-        "photos": photos,
-        "share_of_oracle": share_of_best(result, oracle),
-        "steps": result.steps,
-        "multiplications": of_evaluation(result, policy, toolbox, PATCH_SIZE),
-        "tool_ratio": result.tool_ratio,
-        "seconds": result.seconds,
-    }
-
-
-def gains_of(result: Evaluation) -> list[float]:
-    """By how much each patch's PSNR rose, in dB."""
-    return [image.psnr_out - image.psnr_in for image in result.images]
-
-
-def share_interval(gains: Sequence[float], best: Sequence[float], photos: Sequence[Hashable]) -> float:
-    """Half the width of the 95% interval of the share of the best gain, a ratio of two means, by the delta method.
-
-    NaN if the best gain is none.
+    Args:
+        group: the policies of the label, one for each seed.
+        found: the evaluation of each.
+        oracle: what the best toolchains of their toolbox reach on the first patches.
+        photos: the photo of each patch.
     """
-    if not fmean(best):
-        return nan
-    own = gains[: len(best)]
-    share = fmean(own) / fmean(best)
-    apart = [gain - share * most for gain, most in zip(own, best, strict=True)]
-    return half_interval(apart, photos[: len(best)]) / fmean(best)
-
-
-def merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The rows of one label as one: the mean over its seeds, each patch's gain first."""
-    if len(rows) == 1:
-        return rows[0]
-    gains = [fmean(values) for values in zip(*(item["gains"] for item in rows), strict=True)]
-    numbers = ("psnr_out", "ssim_out", "ssim_95", "gain", "share_of_oracle", "steps", "multiplications", "seconds")
+    gains, photos = mean_gains(found), photos[: found[0].n]
+    shares = [share_of_best(each, oracle) for each in found]
+    chains = {image.toolchain for each in found for image in each.images}
+    ssims = [half_interval([image.ssim_out for image in each.images], photos) for each in found]
+    costs = map(evaluation_multiplications, found, group)
+    numbers = ("psnr_out", "ssim_out", "gain", "steps", "seconds")
     return {
-        **rows[0],
-        **{key: fmean(item[key] for item in rows) for key in numbers},
-        "seeds": len(rows),
-        "gain_of_seeds": [item["gain"] for item in rows],
-        "share_of_seeds": [item["share_of_oracle"] for item in rows],
-        "gains": gains,
-        "gain_95": half_interval(gains, rows[0]["photos"]),
-        "toolchain": rows[0]["toolchain"] if len({item["toolchain"] for item in rows}) == 1 else None,
-        "tool_ratio": [
-            {name: fmean(ratios[name] for ratios in steps) for name in steps[0]}
-            for steps in zip(*(item["tool_ratio"] for item in rows), strict=True)
-        ],
+        "toolbox": group[0].toolbox.name,
+        "n": found[0].n,
+        "seeds": len(found),
+        "toolchain": chains.pop() if len(chains) == 1 else None,
+        "psnr_in": found[0].psnr_in,
+        **{name: fmean(getattr(each, name) for each in found) for name in numbers},
+        "ssim_95": fmean(ssims),
+        "gain_95": half_interval(gains, photos),
+        "gain_of_seeds": [each.gain for each in found],
+        "share_of_oracle": fmean(shares),
+        "share_95": share_interval(gains, gains_of(oracle), photos),
+        "share_of_seeds": shares,
+        "multiplications": None if group[0].policy.needs_reference else fmean(costs),
+        "tool_ratio": mean_ratios([each.tool_ratio for each in found]),
     }
 
 
-def table(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+def mean_gains(found: Sequence[Evaluation]) -> list[float]:
+    """Return the gain of each patch in dB, mean over the seeds."""
+    return [fmean(values) for values in zip(*map(gains_of, found), strict=True)]
+
+
+def mean_ratios(ratios: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
+    """Return the share of each action at each step, mean over the seeds."""
+    return [{name: fmean(each[name] for each in steps) for name in steps[0]} for steps in zip(*ratios, strict=True)]
+
+
+def difference(rival: list[float], gains: list[float], photos: Sequence[int | None]) -> tuple[float, float] | None:
+    """Return by how many dB gains exceed a rival's; None for the oracle, which has the first patches only."""
+    return mean_difference(rival, gains, photos) if len(gains) == len(rival) else None
+
+
+def describe(results: Results) -> Blocks:
+    """Return the paragraphs and the table of the report."""
     options = results["options"]
-    head = ["severity", "policy", "PSNR", "gain", "SSIM", "share of the oracle's gain", "tools", "multiplications"]
-    head += [f"over {rival}" for rival in options["rivals"]]
-    lines = [
+    plot = [f"![Actions at each step]({Path(options['output']).stem}.png)"] if options["policies"] else []
+    return [
         f"# Policies on the toolbox {results['toolbox']}",
-        "",
         f"{options['n']} patches of 63x63 a severity ({options['n_oracle']} for the oracle, and for every policy's "
         f"share of its own toolbox's), seed {options['seed']}. PSNR in dB; tools and multiplications an image. ± half "
         "the width of the 95% interval over patches, clustered by photo; where there are several seeds, of their mean, "
         "and in brackets their range. Greedy and oracle know the reference. The best single tool and the best fixed "
         f"toolchain were found on {options['n_search']} patches a severity of the training photos, by a search that "
         f"makes the best {options['beam']} of each length longer.",
-        "",
-        f"| {' | '.join(head)} |",
-        f"| {' | '.join(['---'] * len(head))} |",
-        *(f"| {' | '.join(_cells(item))} |" for item in results["rows"]),
+        table_of([cells(row) for row in results["rows"]]),
+        *plot,
     ]
-    if options["policies"]:
-        lines += ["", f"![Actions at each step]({Path(options['output']).stem}.png)"]
-    return "\n".join(lines)
 
 
-def _cells(item: dict[str, Any]) -> list[str]:
-    name = item["policy"]
-    name += f" ({', '.join(item['toolchain'])})" if item["toolchain"] else ""
-    gain = f"{item['gain']:+.2f} ± {item['gain_95']:.2f}"
-    share = f"{item['share_of_oracle']:.1%} ± {item['share_95']:.1%}"
-    if item["seeds"] > 1:
-        name += f", mean of {item['seeds']} seeds"
-        gain += f" ({_range(item['gain_of_seeds'], '+.2f')})"
-        share += f" ({_range(item['share_of_seeds'], '.1%')})"
-    cost = "-" if item["multiplications"] is None else f"{item['multiplications'] / 1e9:.3f}e9"
-    ssim = f"{item['ssim_out']:.3f} ± {item['ssim_95']:.3f}"
-    over = ["" if by is None else f"{by[0]:+.2f} ± {by[1]:.2f}" for by in item["over"].values()]
-    return [item["severity"], name, f"{item['psnr_out']:.2f}", gain, ssim, share, f"{item['steps']:.2f}", cost, *over]
+def cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the cells of one row of the table by the heads of their columns."""
+    name = row["policy"] + (f" ({', '.join(row['toolchain'])})" if row["toolchain"] else "")
+    gain = f"{row['gain']:+.2f} ± {row['gain_95']:.2f}"
+    share = f"{row['share_of_oracle']:.1%} ± {row['share_95']:.1%}"
+    if row["seeds"] > 1:
+        name += f", mean of {row['seeds']} seeds"
+        gain += f" ({_range(row['gain_of_seeds'], '+.2f')})"
+        share += f" ({_range(row['share_of_seeds'], '.1%')})"
+    over = {rival: "" if by is None else f"{by[0]:+.2f} ± {by[1]:.2f}" for rival, by in row["over"].items()}
+    return {
+        "severity": row["severity"],
+        "policy": name,
+        "PSNR": f"{row['psnr_out']:.2f}",
+        "gain": gain,
+        "SSIM": f"{row['ssim_out']:.3f} ± {row['ssim_95']:.3f}",
+        "share of the oracle's gain": share,
+        "tools": f"{row['steps']:.2f}",
+        "multiplications": "-" if row["multiplications"] is None else f"{row['multiplications'] / 1e9:.3f}e9",
+        **{f"over {rival}": text for rival, text in over.items()},
+    }
 
 
 def _range(values: Sequence[float], form: str) -> str:
     return f"{min(values):{form}} to {max(values):{form}}"
 
 
-def draw_ratios(axes: Axes, item: dict[str, Any]) -> None:
-    """How often each action was taken at each step on one severity (paper, Figure 6)."""
-    labels = list(item["tool_ratio"][0])
-    steps = {f"step {number}": list(ratios.values()) for number, ratios in enumerate(item["tool_ratio"], start=1)}
-    bars(axes, labels, steps, "share of the images")
-    axes.set_title(f"{item['policy']}, {item['severity']}")
+def draw_ratios(axes: Axes, row: Mapping[str, Any]) -> None:
+    """Plot how often each action was taken at each step on one severity (paper, Figure 6)."""
+    steps = {f"step {number}": list(ratios.values()) for number, ratios in enumerate(row["tool_ratio"], start=1)}
+    bars(axes, list(row["tool_ratio"][0]), steps, "share of the images")
+    axes.set_title(f"{row['policy']}, {row['severity']}")
 
 
 if __name__ == "__main__":

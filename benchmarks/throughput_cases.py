@@ -1,13 +1,11 @@
-"""What the throughput benchmark times: each contender takes random actions in its own way, steps counted alike.
+"""What the throughput benchmark times: each case takes random actions in its own way, and steps are counted alike.
 
-A contender is a function that takes one round of steps and returns how many there were. Random actions are drawn evenly
-from all tools and stop; only the tools alone begin no episodes.
+Actions are drawn evenly from all tools and stop. Every case but `one_by_one` begins a new episode where one ends.
 """
 
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import gymnasium as gym
@@ -16,19 +14,19 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import nn
 
-from restore_env.data.pairs import Pairs, save_pairs
-from restore_env.data.sources import as_source, draw_pairs
+from restore_env.data.pairs import Pairs
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
 
-Contender = Callable[[], int]
+Case = Callable[[], int]
+"""Takes some steps and returns how many there were."""
 
 ENV: Final = "restore_env:ImageRestore-v0"
 
 
 def plain_network(module: nn.Module) -> nn.Module:
-    """A copy of a tool's network with PyTorch's own convolutions only, laid out as PyTorch does by default."""
+    """Return a copy of a tool's network with PyTorch's own convolutions only, laid out as PyTorch does by default."""
     plain = deepcopy(module)
     for name, child in list(plain.named_children()):
         if isinstance(child, ConvFromImage | ConvToImage):
@@ -41,28 +39,34 @@ def plain_network(module: nn.Module) -> nn.Module:
     return plain
 
 
-def one_by_one(toolbox: Toolbox, pairs: Pairs, *, plain: bool, seed: int) -> Contender:
-    """Tools alone on one image after another: no environment, no reset, no metric."""
-    networks = [tool.module for tool in toolbox]
+def one_by_one(toolbox: Toolbox, pairs: Pairs, *, plain: bool, seed: int) -> Case:
+    """Apply tools alone to one image after another: no environment, no reset, no metric.
+
+    Args:
+        toolbox: the tools.
+        pairs: their distorted images are used.
+        plain: use PyTorch's own convolutions and memory layout.
+        seed: of the actions.
+    """
+    networks = [*(tool.module for tool in toolbox), None]  # the last action is stop
     images, _ = pairs.to_tensors()
     images = images.contiguous() if plain else images
-    tools = [plain_network(network) if plain and network is not None else network for network in networks]
+    networks = [plain_network(network) if plain and network is not None else network for network in networks]
     rng = np.random.default_rng(seed)
 
     def play() -> int:
         with torch.inference_mode():
-            for action in rng.integers(0, len(tools) + 1, 8):
-                tool = tools[action] if action < len(tools) else None
-                row = rng.integers(len(images))
-                if tool is not None:
-                    tool(images[row : row + 1])
+            for action in rng.integers(0, len(networks), 8):
+                network, row = networks[action], rng.integers(len(images))
+                if network is not None:
+                    network(images[row : row + 1])
         return 8
 
     return play
 
 
-def single(seed: int, **options: Any) -> Contender:
-    """The single environment."""
+def single(seed: int, **options: Any) -> Case:
+    """Step the single environment."""
     env = gym.make(ENV, **options)
     env.reset(seed=seed)
     env.action_space.seed(seed)
@@ -76,8 +80,8 @@ def single(seed: int, **options: Any) -> Contender:
     return play
 
 
-def vector(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> Contender:
-    """Any of Gymnasium's vector environments that begins episodes anew in the step in which they end."""
+def vector(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> Case:
+    """Step a vector environment whose episodes begin anew in the step in which they end."""
     envs.reset(seed=seed)
     envs.action_space.seed(seed)
 
@@ -88,19 +92,19 @@ def vector(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> Contender:
     return play
 
 
-def batched(n: int, seed: int, **options: Any) -> Contender:
-    """The batched environment."""
+def batched(n: int, seed: int, **options: Any) -> Case:
+    """Step the batched environment."""
     return vector(gym.make_vec(ENV, num_envs=n, autoreset_mode="SameStep", **options), seed)
 
 
-def synchronous(n: int, seed: int, **options: Any) -> Contender:
-    """Gymnasium's `SyncVectorEnv` over single environments."""
+def synchronous(n: int, seed: int, **options: Any) -> Case:
+    """Step Gymnasium's `SyncVectorEnv` over single environments."""
     make = partial(gym.make, ENV, **options)
     return vector(SyncVectorEnv([make] * n, autoreset_mode=AutoresetMode.SAME_STEP), seed)
 
 
-def asynchronous(n: int, seed: int, **options: Any) -> Contender:
-    """Gymnasium's `AsyncVectorEnv`: as many processes, each of which computes with one thread."""
+def asynchronous(n: int, seed: int, **options: Any) -> Case:
+    """Step Gymnasium's `AsyncVectorEnv`: n processes, each of which computes with one thread."""
     threads = torch.get_num_threads()
     make = partial(_one_threaded, **options)
     envs = AsyncVectorEnv([make] * n, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
@@ -113,8 +117,8 @@ def _one_threaded(**options: Any) -> gym.Env[Any, Any]:
     return gym.make(ENV, **options)
 
 
-def on_device(n: int, pairs: Pairs, device: str, dtype: str, toolbox: str, seed: int) -> Contender:
-    """The transition alone, on tensors that stay on their device."""
+def on_device(pairs: Pairs, device: str, n: int, dtype: str, toolbox: str, seed: int) -> Case:
+    """Step the transition alone, on tensors that stay on their device."""
     batch = RestorationBatch(load_toolbox(toolbox, device, dtype))
     distorted, reference = pairs.to_tensors(device)
     generator = torch.Generator(device).manual_seed(seed)
@@ -138,8 +142,8 @@ def on_device(n: int, pairs: Pairs, device: str, dtype: str, toolbox: str, seed:
     return play
 
 
-def sb3_rollout(n: int, steps: int, *, adapter: bool, seed: int, **options: Any) -> Contender:
-    """SB3's PPO collecting `steps` steps of `n` environments, over the adapter or over `DummyVecEnv`."""
+def sb3_rollout(n: int, steps: int, *, adapter: bool, seed: int, **options: Any) -> Case:
+    """Let SB3's PPO collect `steps` steps of `n` environments, over `SB3VecEnv` or over `DummyVecEnv`."""
     from stable_baselines3 import PPO  # noqa: PLC0415  -- importing it takes seconds
     from stable_baselines3.common.callbacks import CallbackList  # noqa: PLC0415
     from stable_baselines3.common.vec_env import DummyVecEnv  # noqa: PLC0415
@@ -157,10 +161,3 @@ def sb3_rollout(n: int, steps: int, *, adapter: bool, seed: int, **options: Any)
         return n * steps
 
     return play
-
-
-def embedded_pairs(n: int, seed: int, folder: Path) -> tuple[Pairs, Path]:
-    """Pairs of the shipped photos, and the file that holds them."""
-    pairs = draw_pairs(as_source("embedded", "moderate", 63), n, seed)
-    save_pairs(folder / "pairs.npz", pairs)
-    return pairs, folder / "pairs.npz"

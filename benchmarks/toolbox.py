@@ -1,294 +1,210 @@
-"""Each tool on its own task, beside another toolbox's tool of the same name, and every tool on every task.
+"""Measure each tool on its own task, beside another toolbox's tool of the same name, and all tools on all tasks.
 
     python -m benchmarks.toolbox --photos valid/ --output toolbox.json --beside imported/toolbox
 
-PSNR is measured on what tools compute, neither clipped nor rounded, as the environment does between them.
+PSNR is that of what the tools compute, neither clipped nor rounded, as in the environment.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any, Final
 
+import numpy as np
 import torch
 import tyro
-from torch import Tensor
+from matplotlib.axes import Axes
 
+from benchmarks.common.patches import PatchArgs, PatchSet, open_patches
 from benchmarks.common.plots import bars, heat_map, save_figure
-from benchmarks.common.report import check_output, mean_rise, results_of, write_results
+from benchmarks.common.report import Blocks, Results, check_output, table_of, track, write_results
+from benchmarks.common.tool_tasks import compare_tools, first_two_differ, means, own_distortions, psnr_along, psnr_cells
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.data.distortions import Distortion, MixedDistortion
 from restore_env.data.pairs import Pairs
-from restore_env.data.photos import FolderPhotos
-from restore_env.data.sampling import PatchSampler
-from restore_env.data.sources import draw_pairs
-from restore_env.restoration.metrics import psnr
-from restore_env.toolbox import Tool, Toolbox, load_toolbox
+from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.training.program import run_program
 from restore_env.utils.checks import check_whole
-from restore_env.utils.progress import progress_bar
-from tools.single.pool import pairs_to_tensors
-from tools.specs import DISTORTIONS, SLIGHT, distortion_of
+from tools.specs import DISTORTIONS, SLIGHT
 
-ORDER: Final = tuple(DISTORTIONS)
-"""In which order distortions befall a photo."""
+ORDER: Final = tuple(DISTORTIONS.values())
+"""The order in which distortions happen to a photo."""
+
+TASKS: Final = {
+    "task": (
+        "Own task",
+        "Distorted by what the tool is made for, then by slight noise (standard deviation 0 to 5) and slight JPEG "
+        "(quality 80 to 100).",
+    ),
+    "alone": ("Own distortion alone", "Distorted by what the tool is made for and nothing else."),
+}
+"""Title and description of what each tool is measured on, by the key in the results."""
+
+MIDDLE: Final = (
+    "Distorted by what the tool is made for and by what a tool for another distortion is made for; that other tool was "
+    "applied first (all of them equally often, each toolbox's own), then the tool."
+)
 
 
-@dataclass
-class Args:
-    """Each tool on its own task, and every tool on every task."""
+@dataclass(kw_only=True)
+class Args(PatchArgs):
+    """Measure each tool on its own task, and every tool on every task."""
 
-    photos: Path
-    """Folder of clean photos that no tool was trained on."""
-    output: Path
-    """Results to write, ending in .json; a table and two plots are written beside it."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
     beside: str = ""
     """Name or folder of another toolbox with tools of the same names, such as the authors'."""
-    n: int = 512
-    """Patches a task."""
     n_map: int = 128
-    """Patches a task for the map of every tool on every task, the first of them."""
-    seed: int = 0
-    """Seed of the patches."""
-    data: str = "not stated"
-    """What the photos are, for the record."""
+    """How many of the patches of each task are used for the map of every tool on every task."""
 
 
-def main(args: Args) -> dict[str, Any]:
-    """Measure, write the results with their plots, and return them."""
-    for name in ("n", "n_map"):
-        check_whole(name, getattr(args, name), 1)
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: toolboxes, patches, and the distortion that each tool is made for."""
+
+    args: Args
+    toolboxes: Sequence[Toolbox]
+    own: Mapping[str, Distortion]
+    patches: PatchSet
+
+
+def plan(args: Args) -> Plan:
+    """Check the options and open what they name.
+
+    Raises:
+        ValueError: if an option is wrong, or the toolboxes do not fit each other.
+    """
+    check_whole("n_map", args.n_map, 1)
     check_output(args.output)
     toolboxes = [load_toolbox(name) for name in (args.toolbox, args.beside) if name]
-    tools = measurable(toolboxes)
-    photos = FolderPhotos(args.photos)
-    with progress_bar("tools") as report:
-        rows = []
-        for number, name in enumerate(tools):
-            rows.append(measure(name, tools, toolboxes, photos, args))
-            report((number + 1) / len(tools))
-    results = results_of(args, toolboxes=[toolbox.name for toolbox in toolboxes], rows=rows)
-    write_results(results, args.output, "toolbox", text(results))
-    save_figure(args.output.with_suffix(".png"), lambda axes: plot_gains(axes, results), (8, 4))
-    save_figure(args.output.with_name(f"{args.output.stem}-map.png"), lambda axes: plot_map(axes, results), (7, 6))
+    return Plan(args, toolboxes, own_distortions(toolboxes), open_patches(args))
+
+
+def run(plan: Plan) -> Results:
+    """Measure, write the results with their plots, and return them."""
+    rows = [measure(name, plan) for name in track("tools", list(plan.own))]
+    names, output = [toolbox.name for toolbox in plan.toolboxes], plan.args.output
+    results = write_results("toolbox", plan.args, describe, toolboxes=names, rows=rows)
+    gains, labels = {row["tool"]: row["map"] for row in rows}, ("tool applied", "task", "gain (dB)")
+    save_figure(output.with_suffix(".png"), (8, 4), lambda axes: plot_gains(axes, results))
+    save_figure(output.with_name(f"{output.stem}-map.png"), (7, 6), lambda axes: heat_map(axes, gains, labels))
     return results
 
 
-def measurable(toolboxes: Sequence[Toolbox]) -> list[str]:
-    """Names of the tools that are made for a known distortion.
-
-    Raises:
-        ValueError: if there is none, or another toolbox lacks one of them.
-    """
-    names = [tool.name for tool in toolboxes[0] if tool.removes in DISTORTIONS and tool.interval]
-    if not names:
-        raise ValueError(f"toolbox={toolboxes[0].name!r} says of no tool which {', '.join(DISTORTIONS)} it removes")
-    for toolbox in toolboxes[1:]:
-        missing = [name for name in names if name not in toolbox.names]
-        if missing:
-            raise ValueError(f"the toolbox {toolbox.name!r} has no tool {missing[0]!r}")
-    return names
+def main(args: Args) -> Results:
+    """Measure the tools, write the results, and return them."""
+    return run(plan(args))
 
 
-def measure(
-    name: str, tools: Sequence[str], toolboxes: Sequence[Toolbox], photos: FolderPhotos, args: Args
-) -> dict[str, Any]:
-    """All that is measured of one tool, and of that of the same name in each toolbox."""
-    own = own_distortion(toolboxes[0][toolboxes[0].names.index(name)])
-
-    def draw(*chain: Distortion, numbers: range = range(args.n)) -> Pairs:
-        return draw_pairs(PatchSampler(photos, MixedDistortion(chain)), numbers, args.seed)
-
-    task = draw(own, *SLIGHT)
-    first = pairs_to_tensors(task.first(args.n_map))
+def measure(name: str, plan: Plan) -> dict[str, Any]:
+    """Return all that is measured of one tool, and of the tool of the same name in the other toolbox."""
+    own = plan.own[name]
+    task = plan.patches.draw(MixedDistortion([own, *SLIGHT]))
     return {
         "tool": name,
-        "task": compared(toolboxes, task, lambda toolbox, images: applied(toolbox, name, images)),
-        "alone": compared(toolboxes, draw(own), lambda toolbox, images: applied(toolbox, name, images)),
-        "middle": middle_states(name, tools, toolboxes, draw, args.n),
-        "map": {
-            tool: float((psnr(applied(toolboxes[0], tool, first[0]), first[1]) - psnr(*first)).mean()) for tool in tools
-        },
+        "task": compare_tools(name, plan.toolboxes, task),
+        "alone": compare_tools(name, plan.toolboxes, plan.patches.draw(own)),
+        "middle": middle_states(name, plan),
+        "map": gains_on(task.first(plan.args.n_map), plan),
     }
 
 
-def middle_states(
-    name: str, tools: Sequence[str], toolboxes: Sequence[Toolbox], draw: Callable[..., Pairs], n: int
-) -> dict[str, Any]:
-    """One tool on what the tools for other distortions leave behind.
+def gains_on(pairs: Pairs, plan: Plan) -> dict[str, float]:
+    """Return the mean gain in dB of each tool of the first toolbox on some patches."""
+    values = {tool: psnr_along(plan.toolboxes[:1], [tool], pairs)[0] for tool in plan.own}
+    return {tool: float((after - before).mean()) for tool, (before, after) in values.items()}
 
-    Patches are distorted by what the tool is made for and by what another is made for; then the other is applied, each
-    toolbox's own, and then the tool. All tools for other kinds of distortion take equal parts in it.
+
+def middle_states(name: str, plan: Plan) -> dict[str, Any]:
+    """Return what one tool reaches on what the tools for other distortions leave behind.
+
+    Patches are distorted by what the tool is made for and by what another tool is made for. Then the other tool is
+    applied, each toolbox's own, and then the tool. All tools for other kinds of distortion take equal parts in it.
+
+    Returns:
+        Mean PSNR in dB of the patches, and for each toolbox after the other tool and after both.
     """
-    own = own_distortion(toolboxes[0][toolboxes[0].names.index(name)])
-    others = [tool for tool in toolboxes[0] if tool.name in tools and kind(own_distortion(tool)) != kind(own)]
+    own, n = plan.own[name], plan.patches.n
+    others = [other for other, distortion in plan.own.items() if type(distortion) is not type(own)][:n]
     if not others:
         return {}
-    parts, cut_from = [], list[Hashable]()
+    parts, photos = [], list[int | None]()
     for number, other in enumerate(others):
-        chain = sorted((own, own_distortion(other)), key=lambda item: ORDER.index(kind(item)))
-        pairs = draw(*chain, numbers=range(number, n, len(others)))
-        cut_from += pairs.photos
-        images, reference = pairs_to_tensors(pairs)
-        states = [applied(toolbox, other.name, images) for toolbox in toolboxes]
-        parts.append(
-            [
-                (psnr(images, reference), psnr(state, reference), psnr(applied(toolbox, name, state), reference))
-                for toolbox, state in zip(toolboxes, states, strict=True)
-            ]
-        )
-    columns = [[torch.cat(column) for column in zip(*rows, strict=True)] for rows in zip(*parts, strict=True)]
-    gains = [after - between for _, between, after in columns]
+        distortions = sorted((own, plan.own[other]), key=lambda item: ORDER.index(type(item)))
+        pairs = plan.patches.draw(MixedDistortion(distortions), range(number, n, len(others)))
+        photos += pairs.photos
+        parts.append(psnr_along(plan.toolboxes, [other, name], pairs))
+    before, between, after = torch.cat(parts, dim=2).unbind(1)  # (toolboxes, 3, n) -> three (toolboxes, n)
     return {
-        "psnr_in": float(columns[0][0].mean()),
-        "psnr_between": [float(column[1].mean()) for column in columns],
-        "psnr_out": [float(column[2].mean()) for column in columns],
-        "gain": [float(gain.mean()) for gain in gains],
-        **difference([column[2] for column in columns], cut_from),
+        "psnr_in": float(before[0].mean()),
+        "psnr_between": means(between),
+        "psnr_out": means(after),
+        "gain": means(after - between),
+        **first_two_differ(after, photos),
     }
 
 
-def compared(
-    toolboxes: Sequence[Toolbox], task: Pairs, restored: Callable[[Toolbox, Tensor], Tensor]
-) -> dict[str, Any]:
-    """PSNR in dB of a task's patches, and after each toolbox; the difference of the first two, with its interval."""
-    images, reference = pairs_to_tensors(task)
-    after = [psnr(restored(toolbox, images), reference) for toolbox in toolboxes]
-    means = [float(item.mean()) for item in after]
-    return {"psnr_in": float(psnr(images, reference).mean()), "psnr_out": means, **difference(after, task.photos)}
-
-
-def difference(after: Sequence[Tensor], photos: Sequence[Hashable]) -> dict[str, float]:
-    """Mean of the first minus the second in dB, and half its 95% interval; paired, as the patches are the same."""
-    if len(after) < 2:
-        return {}
-    by, half = mean_rise(after[1].tolist(), after[0].tolist(), photos)
-    return {"difference": by, "difference_95": half}
-
-
-def applied(toolbox: Toolbox, tool: str, images: Tensor) -> Tensor:
-    """The images after a tool."""
-    return toolbox.apply(images, torch.full((len(images),), toolbox.names.index(tool)))
-
-
-def own_distortion(tool: Tool) -> Distortion:
-    """What a tool is made for."""
-    assert tool.interval is not None  # `measurable` leaves the others out
-    return distortion_of(tool.name, tool.removes, tool.interval)
-
-
-def kind(distortion: Distortion) -> str:
-    """The name of a distortion."""
-    return next(name for name, kind in DISTORTIONS.items() if type(distortion) is kind)
-
-
-def text(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+def describe(results: Results) -> Blocks:
+    """Return the paragraphs and tables of the report."""
     options, rows, names = results["options"], results["rows"], results["toolboxes"]
-    tables = (
-        (
-            "Own task",
-            "task",
-            "Distorted by what the tool is made for, then by slight noise (standard deviation 0 to 5) and slight JPEG "
-            "(quality 80 to 100).",
-        ),
-        ("Own distortion alone", "alone", "Distorted by what the tool is made for and nothing else."),
-    )
-    lines = [
+    stem = Path(options["output"]).stem
+    blocks: Blocks = [
         f"# The tools of {names[0]}" + (f" beside those of {names[1]}" if len(names) > 1 else ""),
-        "",
         f"PSNR in dB, mean over {options['n']} patches of 63x63 a task, seed {options['seed']}; ± half the 95% "
         "interval of the mean difference, clustered by photo.",
     ]
-    for title, key, what in tables:
-        lines += ["", f"## {title}", "", what, "", *_table(rows, key, names)]
+    for key, (title, what) in TASKS.items():
+        blocks += [f"## {title}", what, tool_table(rows, key, names, psnr_cells)]
     if all(row["middle"] for row in rows):
-        lines += [
-            "",
-            "## Middle states",
-            "",
-            "Distorted by what the tool is made for and by what a tool for another distortion is made for; that other "
-            "tool was applied first (all of them equally often, each toolbox's own), then the tool.",
-            "",
-            *_middle_table(rows, names),
-        ]
-    lines += [
-        "",
+        blocks += ["## Middle states", MIDDLE, tool_table(rows, "middle", names, middle_cells)]
+    return [
+        *blocks,
         "## Every tool on every task",
-        "",
-        f"![Map of gains]({Path(options['output']).stem}-map.png)",
-        "",
+        f"![Map of gains]({stem}-map.png)",
         f"Gain in dB on the first {options['n_map']} patches of each tool's own task; the JSON file has the numbers.",
-        "",
-        f"![Gains]({Path(options['output']).stem}.png)",
-        "",
+        f"![Gains]({stem}.png)",
     ]
-    return "\n".join(lines)
 
 
-def _table(rows: Sequence[dict[str, Any]], key: str, names: Sequence[str]) -> Iterator[str]:
-    """One row a tool, and their mean."""
-    both = len(names) > 1
-    yield "| tool | input | " + " | ".join(names) + " |" + (" difference |" if both else "")
-    yield "| --- " * (len(names) + 2 + both) + "|"
-    for row in rows:
-        item = row[key]
-        cells = [item["psnr_in"], *item["psnr_out"]]
-        yield f"| {row['tool']} | {_cells(cells)} |" + (_difference(item) if both else "")
-    means = [mean(row[key]["psnr_in"] for row in rows)]
-    means += [mean(row[key]["psnr_out"][place] for row in rows) for place in range(len(names))]
-    by = f" **{mean(row[key]['difference'] for row in rows):+.3f}** |" if both else ""
-    yield f"| **mean** | {_cells(means)} |{by}"
+def tool_table(
+    rows: Sequence[Mapping[str, Any]], key: str, names: Sequence[str], cells: Callable[..., dict[str, str]]
+) -> list[str]:
+    """Return a table with one row for each tool, and their mean.
+
+    Args:
+        rows: of the results.
+        key: what of each row is shown.
+        names: of the toolboxes.
+        cells: returns the cells between the tool's name and the difference, by the heads of their columns.
+    """
+    items = {row["tool"]: row[key] for row in rows}
+    mean = {name: np.mean([item[name] for item in items.values()], axis=0) for name in next(iter(items.values()))}
+    lines = {tool: cells(item, names) for tool, item in items.items()} | {"**mean**": cells(mean, names)}
+    if "difference" in mean:
+        for tool, item in items.items():
+            lines[tool]["difference"] = f"{item['difference']:+.3f} ± {item['difference_95']:.3f}"
+        lines["**mean**"]["difference"] = f"**{mean['difference']:+.3f}**"
+    return table_of([{"tool": tool, **line} for tool, line in lines.items()])
 
 
-def _middle_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterator[str]:
-    both = len(names) > 1
-    heads = [f"{name}: {what}" for name in names for what in ("after the first", "after both", "gain")]
-    yield "| tool | input | " + " | ".join(heads) + " |" + (" difference after both |" if both else "")
-    yield "| --- " * (len(heads) + 2 + both) + "|"
-    for row in rows:
-        item = row["middle"]
-        cells = [
-            f"{between:.2f} | {after:.2f} | {gain:+.2f}"
-            for between, after, gain in zip(item["psnr_between"], item["psnr_out"], item["gain"], strict=True)
-        ]
-        yield f"| {row['tool']} | {item['psnr_in']:.2f} | {' | '.join(cells)} |" + (_difference(item) if both else "")
-    means = [
-        f"{mean(row['middle']['psnr_between'][place] for row in rows):.2f} | "
-        f"{mean(row['middle']['psnr_out'][place] for row in rows):.2f} | "
-        f"{mean(row['middle']['gain'][place] for row in rows):+.2f}"
-        for place in range(len(names))
-    ]
-    by = f" **{mean(row['middle']['difference'] for row in rows):+.3f}** |" if both else ""
-    yield f"| **mean** | {mean(row['middle']['psnr_in'] for row in rows):.2f} | {' | '.join(means)} |{by}"
+def middle_cells(item: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """Return the PSNR of the patches, and for each toolbox after the first tool, after both, and the gain."""
+    cells = {"input": f"{item['psnr_in']:.2f}"}
+    for name, between, after, gain in zip(names, item["psnr_between"], item["psnr_out"], item["gain"], strict=True):
+        cells[f"{name}: after the first"] = f"{between:.2f}"
+        cells[f"{name}: after both"] = f"{after:.2f}"
+        cells[f"{name}: gain"] = f"{gain:+.2f}"
+    return cells
 
 
-def _cells(values: Sequence[float]) -> str:
-    return " | ".join(f"{value:.2f}" for value in values)
-
-
-def _difference(item: dict[str, float]) -> str:
-    return f" {item['difference']:+.3f} ± {item['difference_95']:.3f} |"
-
-
-def plot_gains(axes: Any, results: dict[str, Any]) -> None:
-    """Each toolbox's gain on each task."""
-    rows = results["rows"]
+def plot_gains(axes: Axes, results: Results) -> None:
+    """Plot each toolbox's gain on each task."""
+    tasks = {row["tool"]: row["task"] for row in results["rows"]}
     gains = {
-        name: [row["task"]["psnr_out"][place] - row["task"]["psnr_in"] for row in rows]
+        name: [task["psnr_out"][place] - task["psnr_in"] for task in tasks.values()]
         for place, name in enumerate(results["toolboxes"])
     }
-    bars(axes, [row["tool"] for row in rows], gains, "gain on the own task (dB)")
-
-
-def plot_map(axes: Any, results: dict[str, Any]) -> None:
-    """The gain of every tool on every task."""
-    tools = [row["tool"] for row in results["rows"]]
-    gains = [[row["map"][tool] for tool in tools] for row in results["rows"]]
-    heat_map(axes, gains, tools, tools, "tool applied", "task", "gain (dB)")
+    bars(axes, list(tasks), gains, "gain on the own task (dB)")
 
 
 if __name__ == "__main__":

@@ -46,9 +46,10 @@ if os.environ.get("DOCS_ONLINE") == "1":
         "stable_baselines3": ("https://stable-baselines3.readthedocs.io/en/master", None),
     }
 
-# Names of other libraries, which have no page here and no link unless DOCS_ONLINE=1.
+# Names without a page here: those of other libraries (links with DOCS_ONLINE=1), and "float32 (n, 3, h, w)" as a type.
 _LIBRARIES: Final = "collections|os|pathlib|typing|abc|gymnasium|gym|numpy|np|torch|nn|stable_baselines3|sb3_contrib"
-nitpick_ignore_regex = [("py:.*", rf"({_LIBRARIES})\..*")]
+_ARRAYS: Final = r"u?int\d*|float\d*|bool|[a-z]|\d+"
+nitpick_ignore_regex = [("py:.*", rf"({_LIBRARIES})\..*"), ("py:class", _ARRAYS)]
 
 
 def markdown_to_rst(lines: list[str]) -> list[str]:

@@ -1,7 +1,13 @@
-"""Image restoration as a sequence of decisions.
+"""Image restoration as a sequence of decisions: a Gymnasium environment around a toolbox of small tools.
 
-Importing the package registers the environment `ImageRestore-v0` and loads neither torch nor OpenCV; the public names
-below are loaded when they are first used.
+Importing the package registers the environment `ImageRestore-v0`. It does not import torch or OpenCV: each public name
+is imported when it is first used.
+
+Example:
+    >>> import gymnasium as gym
+    >>> import restore_env
+    >>> gym.make("ImageRestore-v0").action_space
+    Discrete(13)
 """
 
 from importlib import import_module
@@ -13,7 +19,9 @@ from restore_env.constants import ENV_ID
 
 if TYPE_CHECKING:
     from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion, OneOf
+    from restore_env.data.image_io import read_image, write_image
     from restore_env.data.pairs import Pairs, load_pairs, save_pairs
+    from restore_env.data.sources import as_source, draw_pairs
     from restore_env.data.toolchain_log import load_toolchain_log
     from restore_env.envs.env import ImageRestoreEnv
     from restore_env.envs.vector_env import ImageRestoreVectorEnv
@@ -22,9 +30,10 @@ if TYPE_CHECKING:
     from restore_env.evaluation import Evaluation, evaluate
     from restore_env.inference import Restored, restore
     from restore_env.policies import Policy, load_policy, save_policy
+    from restore_env.restoration.rewards import Transition
     from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES: Final = {
     "data.distortions": ("GaussianBlur", "GaussianNoise", "JPEGCompression", "MixedDistortion", "OneOf"),

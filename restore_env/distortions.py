@@ -1,4 +1,4 @@
-"""Old name of `restore_env.data.distortions`, `restore_env.utils.tensors`; it goes with version 0.3."""
+"""The deprecated name of `restore_env.data.distortions` and `restore_env.utils.tensors`."""
 
 from warnings import warn
 
@@ -6,7 +6,7 @@ from restore_env.data.distortions import *  # noqa: F403
 from restore_env.utils.tensors import *  # noqa: F403
 
 warn(
-    "restore_env.distortions goes with version 0.3; the distortions come from restore_env",
+    "restore_env.distortions is deprecated and goes with version 0.3; import the distortions from restore_env",
     DeprecationWarning,
     stacklevel=2,
 )

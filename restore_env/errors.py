@@ -1,13 +1,35 @@
-"""The errors that the package raises besides plain `TypeError` and `ValueError`."""
+"""Errors that the package raises besides `TypeError` and `ValueError`."""
 
 
 class ImageError(ValueError):
-    """An image, a folder of images or a pairs file cannot be used; the message names it and says why."""
+    """An image, a folder of images or a pairs file cannot be used; the message names it and says why.
+
+    Example:
+        >>> from restore_env import read_image
+        >>> read_image("nowhere.png")
+        Traceback (most recent call last):
+        restore_env.errors.ImageError: nowhere.png: no such file
+    """
 
 
 class FormatError(ValueError):
-    """A toolbox, policy or log on disk does not fit its format; the message names it and says why."""
+    """A toolbox, policy or log on the disk is damaged or has another format; the message names it and says why.
+
+    Example:
+        >>> from restore_env import load_toolchain_log
+        >>> load_toolchain_log("nowhere")
+        Traceback (most recent call last):
+        restore_env.errors.FormatError: nowhere: no toolchain log; a folder with toolchains.json is needed
+    """
 
 
 class ToolError(RuntimeError):
-    """A tool failed: it raised, changed the image's shape, or returned NaN or infinity."""
+    """A tool failed: it raised an error, changed the image's shape, or returned NaN or infinity.
+
+    Example:
+        >>> import torch
+        >>> from restore_env import Tool
+        >>> Tool("bad", lambda images: images / 0)(torch.zeros(1, 3, 8, 8))
+        Traceback (most recent call last):
+        restore_env.errors.ToolError: tool 'bad' returned NaN or infinity
+    """

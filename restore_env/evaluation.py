@@ -1,4 +1,4 @@
-"""How good a policy is on a set of pairs."""
+"""Measuring a policy on pairs of distorted and reference images."""
 
 import time
 from collections.abc import Iterator
@@ -7,25 +7,30 @@ from math import nan
 from statistics import fmean
 from typing import Any, Final
 
-from torch import Tensor
-
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.data.pairs import Pairs
-from restore_env.policies import Policy, Yardstick, load_policy, play
-from restore_env.policies.base import check_actions_fit
+from restore_env.data.pairs import Pairs, pairs_to_tensors
+from restore_env.policies import Policy, load_policy, play
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.metrics import SMALLEST_SIDE, ssim
 from restore_env.toolbox import STOP, Toolbox, load_toolbox
 from restore_env.utils.progress import Progress
-from restore_env.utils.tensors import images_to_tensor
 
 BATCH_PIXELS: Final = 64 * PATCH_SIZE**2
-"""Pixels of the images that are played side by side."""
+"""Number of pixels that are restored in one batch."""
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What became of one pair: PSNR in dB and SSIM before and after, and the tools applied."""
+    """The result for one pair.
+
+    Attributes:
+        name: name of the pair.
+        psnr_in: PSNR of the distorted image in dB.
+        psnr_out: PSNR of the restored image in dB.
+        ssim_in: SSIM of the distorted image.
+        ssim_out: SSIM of the restored image.
+        toolchain: names of the tools applied.
+    """
 
     name: str
     psnr_in: float
@@ -37,24 +42,30 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over a set of pairs.
+    """The results of a policy on a set of pairs.
 
-    PSNR and SSIM are those of the transition: of the images as the tools leave them, neither clipped nor rounded.
+    PSNR and SSIM are measured on the images as the tools return them, neither clipped nor rounded.
 
     Attributes:
-        n: how many pairs.
-        policy: the policy's name.
-        toolbox: the toolbox's name.
-        psnr_in: mean PSNR in dB of the distorted images.
-        psnr_out: mean PSNR in dB of the restored ones.
+        n: number of pairs.
+        policy: name of the policy.
+        toolbox: name of the toolbox.
+        psnr_in: mean PSNR of the distorted images in dB.
+        psnr_out: mean PSNR of the restored images in dB.
         ssim_in: mean SSIM of the distorted images.
-        ssim_out: mean SSIM of the restored ones.
+        ssim_out: mean SSIM of the restored images.
         gain: `psnr_out - psnr_in`.
-        steps: mean number of tools applied.
-        tool_ratio: for each step, the share of the images for which each action was taken; an image that has stopped
-            goes on counting as stop (paper, Figure 6).
-        seconds: of wall-clock time.
-        images: the single results.
+        steps: mean number of tools applied to an image.
+        tool_ratio: for each step, the share of the images for each action. An image that has stopped counts as "stop"
+            in the later steps (Figure 6 of the paper).
+        seconds: wall-clock time of the evaluation.
+        images: results of the single pairs.
+
+    Example:
+        >>> from restore_env import as_source, draw_pairs
+        >>> result = evaluate(draw_pairs(as_source("embedded", "moderate", 63), 2, seed=0), "stop", "classical")
+        >>> result.n, result.policy, result.gain, result.tool_ratio[0]["stop"]
+        (2, 'stop', 0.0, 1.0)
     """
 
     n: int
@@ -71,54 +82,74 @@ class Evaluation:
     images: list[ImageResult]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain JSON values."""
+        """Return all results as plain JSON values."""
         return asdict(self)
 
 
 def evaluate(
     pairs: Pairs,
-    policy: str | Policy | Yardstick = DEFAULT_POLICY,
+    policy: str | Policy = DEFAULT_POLICY,
     toolbox: Any = DEFAULT_TOOLBOX,
     *,
     max_steps: int = MAX_STEPS,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Let a policy restore pairs and measure what comes out.
+    """Restore pairs with a policy and measure the results.
 
-    Images larger than what the policy looks at are restored by the vote of their patches; smaller ones are refused.
+    An image that is larger than the policy's patches is restored by the vote of its patches; see `play`.
 
     Args:
-        pairs: distorted and reference images, of one size or of many.
+        pairs: distorted and reference images, of one or several sizes.
         policy: a name, a folder, or a policy.
         toolbox: a name, a folder, or a toolbox.
-        max_steps: tools applied to an image at most.
-        device: where to compute, "cpu" or "cuda".
-        progress: called with the share that is done.
+        max_steps: largest number of tools applied to an image.
+        device: device of tools and policy, "cpu" or "cuda".
+        progress: called with the share of the work that is done.
+
+    Returns:
+        The results.
 
     Raises:
-        ValueError: for an unknown policy or toolbox, or if they do not fit each other or the images.
+        ValueError: if policy or toolbox is unknown, they do not fit each other, or an image is too small.
         ToolError: if a tool fails.
+
+    Example:
+        >>> from restore_env import as_source, draw_pairs
+        >>> pairs = draw_pairs(as_source("embedded", "moderate", 63), 2, seed=0)
+        >>> evaluate(pairs, "fixed:median-3,unsharp-mild", "classical").steps
+        2.0
     """
     tools = load_toolbox(toolbox, device)
     player = load_policy(policy, tools, device)
-    check_actions_fit(player, tools)
     _check_sizes(pairs)
     started = time.perf_counter()
     results: dict[int, ImageResult] = {}
     for rows in _batches(pairs):
         batch = RestorationBatch(tools, max_steps=max_steps)
-        batch.start(*_tensors(pairs, rows, device))
-        part = _part_of(progress, len(results) / len(pairs), len(rows) / len(pairs))
-        results |= zip(rows, _play(player, batch, [pairs.names[row] for row in rows], part), strict=True)
-        part(1.0)
-    return _summary([results[row] for row in range(len(pairs))], player.name, tools, max_steps, started)
+        batch.start(*pairs_to_tensors((pairs[row] for row in rows), device))
+        report = _progress_of_part(progress, len(results) / len(pairs), len(rows) / len(pairs))
+        results |= zip(rows, _play(player, batch, [pairs.names[row] for row in rows], report), strict=True)
+        report(1.0)
+    return _summarise([results[row] for row in range(len(pairs))], player.name, tools, max_steps, started)
 
 
 def share_of_best(evaluation: Evaluation, oracle: Evaluation) -> float:
-    """The share of the oracle's gain that a policy reached on the same pairs, the oracle's first n of them.
+    """Return the share of the oracle's gain that a policy reached on the same pairs.
 
-    NaN if the oracle gains nothing.
+    Args:
+        evaluation: results of the policy.
+        oracle: results of the oracle, which may have only the first of the pairs.
+
+    Returns:
+        The share, at most 1; NaN if the oracle gains nothing.
+
+    Example:
+        >>> from restore_env import as_source, draw_pairs
+        >>> pairs = draw_pairs(as_source("embedded", "moderate", 63), 2, seed=0)
+        >>> best, stop = (evaluate(pairs, name, "classical", max_steps=1) for name in ("oracle", "stop"))
+        >>> share_of_best(stop, best)
+        0.0
     """
     if not oracle.gain:
         return nan
@@ -126,6 +157,7 @@ def share_of_best(evaluation: Evaluation, oracle: Evaluation) -> float:
 
 
 def _check_sizes(pairs: Pairs) -> None:
+    """Raise a `ValueError` if an image is too small for SSIM."""
     for name, image in zip(pairs.names, pairs.distorted, strict=True):
         height, width = image.shape[:2]
         if min(height, width) < SMALLEST_SIDE:
@@ -133,31 +165,23 @@ def _check_sizes(pairs: Pairs) -> None:
             raise ValueError(f"pair {name} of {width}x{height} pixels; SSIM needs at least {needed}")
 
 
-def _tensors(pairs: Pairs, rows: list[int], device: str) -> tuple[Tensor, Tensor]:
-    distorted = images_to_tensor([pairs.distorted[row] for row in rows], device)
-    return distorted, images_to_tensor([pairs.reference[row] for row in rows], device)
-
-
-def _part_of(progress: Progress | None, done: float, share: float) -> Progress:
-    """The progress of a part of the work, of which `done` is done and the part is `share`."""
+def _progress_of_part(progress: Progress | None, done: float, share: float) -> Progress:
+    """Return the progress of a part that is `share` of the work and begins when `done` of the work is done."""
     return lambda part: progress(done + share * part) if progress is not None else None
 
 
-def _play(
-    policy: Policy | Yardstick, batch: RestorationBatch, names: list[str], progress: Progress
-) -> list[ImageResult]:
-    """Play a started batch to its end."""
+def _play(policy: Policy, batch: RestorationBatch, names: list[str], progress: Progress) -> list[ImageResult]:
+    """Play a started batch to its end and return the results."""
     assert batch.reference is not None
     ssim_in = ssim(batch.images, batch.reference)
     play(policy, batch, progress=progress)
     ssim_out = ssim(batch.images, batch.reference)
     columns = (column.tolist() for column in (batch.psnr_initial, batch.psnr, ssim_in, ssim_out))
-    chains = (batch.toolchain(row) for row in range(len(batch)))
-    return [ImageResult(*values) for values in zip(names, *columns, chains, strict=True)]
+    return [ImageResult(*values) for values in zip(names, *columns, batch.named_toolchains(slice(None)), strict=True)]
 
 
 def _batches(pairs: Pairs) -> Iterator[list[int]]:
-    """Numbers of pairs of one size, as many as are played side by side."""
+    """Yield numbers of pairs of one size, as many as are restored in one batch."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for row, image in enumerate(pairs.distorted):
         by_shape.setdefault(image.shape, []).append(row)
@@ -166,17 +190,16 @@ def _batches(pairs: Pairs) -> Iterator[list[int]]:
         yield from (rows[start : start + length] for start in range(0, len(rows), length))
 
 
-def _summary(images: list[ImageResult], policy: str, toolbox: Toolbox, max_steps: int, started: float) -> Evaluation:
-    psnr_in, psnr_out = fmean(image.psnr_in for image in images), fmean(image.psnr_out for image in images)
+def _summarise(images: list[ImageResult], policy: str, toolbox: Toolbox, max_steps: int, started: float) -> Evaluation:
+    """Return the means over all images."""
+    columns = ("psnr_in", "psnr_out", "ssim_in", "ssim_out")
+    means = {column: fmean(getattr(image, column) for image in images) for column in columns}
     return Evaluation(
+        **means,
         n=len(images),
         policy=policy,
         toolbox=toolbox.name,
-        psnr_in=psnr_in,
-        psnr_out=psnr_out,
-        ssim_in=fmean(image.ssim_in for image in images),
-        ssim_out=fmean(image.ssim_out for image in images),
-        gain=psnr_out - psnr_in,
+        gain=means["psnr_out"] - means["psnr_in"],
         steps=fmean(len(image.toolchain) for image in images),
         tool_ratio=[_ratios(images, step, toolbox.action_names) for step in range(max_steps)],
         seconds=time.perf_counter() - started,
@@ -185,5 +208,6 @@ def _summary(images: list[ImageResult], policy: str, toolbox: Toolbox, max_steps
 
 
 def _ratios(images: list[ImageResult], step: int, actions: tuple[str, ...]) -> dict[str, float]:
+    """Return the share of the images for each action in one step."""
     taken = [image.toolchain[step] if step < len(image.toolchain) else STOP for image in images]
     return {action: taken.count(action) / len(taken) for action in actions}

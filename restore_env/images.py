@@ -1,4 +1,4 @@
-"""Old name of `restore_env.data.image_io`, `restore_env.data.photos`; it goes with version 0.3."""
+"""The deprecated name of `restore_env.data.image_io` and `restore_env.data.photos`."""
 
 from warnings import warn
 
@@ -6,7 +6,7 @@ from restore_env.data.image_io import *  # noqa: F403
 from restore_env.data.photos import *  # noqa: F403
 
 warn(
-    "restore_env.images goes with version 0.3; read_image and write_image come from restore_env",
+    "restore_env.images is deprecated and goes with version 0.3; import read_image and write_image from restore_env",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -1,4 +1,4 @@
-"""Old name of `restore_env.data.pairs`, `restore_env.data.sampling`, `restore_env.data.sources`; it goes with version 0.3."""
+"""The deprecated name of `restore_env.data.pairs`, `.sampling` and `.sources`."""
 
 from warnings import warn
 
@@ -7,7 +7,7 @@ from restore_env.data.sampling import *  # noqa: F403
 from restore_env.data.sources import *  # noqa: F403
 
 warn(
-    "restore_env.pairs goes with version 0.3; Pairs, draw_pairs and as_source come from restore_env",
+    "restore_env.pairs is deprecated and goes with version 0.3; import Pairs, as_source, ... from restore_env",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -37,9 +37,9 @@ def small_network(seed: int = 0, kind: type = RecurrentQNetwork, width: int = 4,
 class Memoryless(RecurrentQNetwork):
     """The control: it knows neither what it did nor what it saw before."""
 
-    def remember(self, features: Tensor, previous_action: Tensor, state: LSTMState) -> LSTMState:
+    def lstm_step(self, features: Tensor, previous_action: Tensor, state: LSTMState) -> LSTMState:
         nothing = torch.full_like(previous_action, self.n_tools)
-        return super().remember(features, nothing, self.initial_state(len(features)))
+        return super().lstm_step(features, nothing, self.initial_state(len(features)))
 
 
 def hidden_toolbox() -> Toolbox:

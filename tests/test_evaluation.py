@@ -131,7 +131,7 @@ def test_progress_rises_to_one(pairs, function_toolbox):
     assert len(shares) == 3  # the sizes
 
 
-def test_yardsticks_are_played_on_images_of_any_size(photos, function_toolbox):
+def test_reference_policies_are_played_on_images_of_any_size(photos, function_toolbox):
     small = [photo[:20, :15] for photo in photos]
     pairs = Pairs([noisy(photo) for photo in small], small)
     oracle, greedy = (evaluate(pairs, name, function_toolbox, max_steps=2) for name in ("oracle", "greedy"))

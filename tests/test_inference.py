@@ -132,10 +132,10 @@ def test_max_steps_bounds_the_toolchain(raising):
     assert len(restored.steps) == 2
 
 
-@pytest.mark.parametrize("yardstick", ["greedy", "oracle", GreedyWithReference(), Oracle()])
-def test_policies_that_need_a_reference_are_refused(yardstick, raising):
+@pytest.mark.parametrize("policy", ["greedy", "oracle", GreedyWithReference(), Oracle()])
+def test_policies_that_need_a_reference_are_refused(policy, raising):
     with pytest.raises(ValueError, match="needs a reference; a photo that is to be restored has none"):
-        restore(photo((64, 64, 3), np.uint8), yardstick, raising)
+        restore(photo((64, 64, 3), np.uint8), policy, raising)
 
 
 @pytest.mark.parametrize(

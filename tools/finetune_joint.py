@@ -2,15 +2,14 @@
 
     python -m tools.finetune_joint --logs toolchains/ --output my-toolbox/
 
-Stopped at any moment, the same command goes on from its checkpoint.
+Stopped at any moment, the same command resumes from its checkpoint.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 import tyro
 
@@ -23,135 +22,166 @@ from restore_env.toolbox import Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.toolbox.storage import toolbox_folder
 from restore_env.training.fingerprints import digest_of_photos
-from restore_env.training.logging import TrainingLog
-from restore_env.training.model_card import joint_records, write_joint_card
-from restore_env.training.program import run_program
+from restore_env.training.logging import RunLogger
+from restore_env.training.model_card import read_record, write_model_card
+from restore_env.training.optimizers import Optimizer
+from restore_env.training.program import run_folder, run_program
 from restore_env.training.signals import stop_request
 from restore_env.training.trainer import Budget
-from restore_env.utils.checks import check_choice, check_device, check_whole
+from restore_env.utils.checks import check_device, check_literals, check_whole
 from restore_env.utils.files import make_folders
-from restore_env.utils.tensors import bytes_to_floats
+from restore_env.utils.tensors import images_to_tensor
 from tools.joint.batches import ChainBatch, ChainBatches
+from tools.joint.model_card import joint_card, joint_record
 from tools.joint.trainer import JointTraining
-from tools.recipes import JOINT_RECIPES, Recipe
-from tools.single.pool import prepare_pool
+from tools.recipes import JOINT_RECIPES, Loss, Recipe, RecipeName, recipe_of
+from tools.single.pool import draw_pool, load_pool
 from tools.specs import distortion_of, robust_distortion
 
 VALIDATION_CHAINS: Final = 256
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Args:
-    """Fine-tune the tools of a toolbox along the toolchains that a policy chose."""
+    """Fine-tune the tools of a toolbox along the toolchains that a policy chose.
+
+    Raises:
+        ValueError: if an option is outside its range.
+    """
 
     logs: tuple[Path, ...]
-    """Toolchain logs to train on, such as agents.log_toolchains writes."""
+    """Toolchain logs to train on; agents.log_toolchains writes them."""
     output: Path
     """Toolbox folder to write."""
     validation: Path | None = None
-    """Toolchain log whose last 256 toolchains to measure on; by default as many of each log are kept aside, and the
-    first log's are measured on."""
+    """Toolchain log whose last 256 toolchains to measure on. By default as many are held out of each log, and those of
+    the first log are measured."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of the toolbox to start from."""
     minutes: float = 60.0
     """Minutes of training."""
     iterations: int | None = None
     """Iterations, instead of minutes."""
-    recipe: str = "fast"
+    recipe: RecipeName = "fast"
     """fast (SOAP, cosine, average of the weights) or paper (plain SGD, batches of 64 whole patches)."""
-    optimizer: str | None = None
+    optimizer: Optimizer | None = None
     """soap, adam, sgd or plain-sgd, instead of the recipe's."""
-    loss: str | None = None
+    loss: Loss | None = None
     """psnr, mse or sum, of the final images, instead of the recipe's."""
     batch_size: int | None = None
     """Toolchains in a batch, instead of the recipe's."""
     crop: int | None = None
-    """Height and width of what is cut from a patch in pixels, instead of the recipe's."""
+    """Height and width of a training patch in pixels, instead of the recipe's."""
     learning_rate: float | None = None
     """Peak of the learning rate, instead of the recipe's."""
     own_task: float = 0.0
-    """Share of each batch that are single distortions, each with the tool made for it, so that tools don't forget."""
+    """Share of single distortions in each batch, each with the tool made for it, so that tools do not forget."""
     photos: Path | None = None
-    """Folder of clean photos that those are made of."""
+    """Folder of clean photos for the single distortions."""
     pool: int = 5_000
-    """How many of those are drawn ahead for each tool and reused."""
+    """Single distortions that are drawn before the training for each tool and reused."""
     device: str = "cpu"
     """cpu or cuda."""
     seed: int = 0
     """Seed of all that is drawn."""
     checkpoints: Path | None = None
-    """Where the checkpoint, pools and TensorBoard files are kept, by default runs/ and the output's name."""
+    """Folder of pools, checkpoint and TensorBoard files; by default runs/ and the output's name."""
     name: str = ""
     """Name of the toolbox, by default that of its folder."""
     licence: str = "not stated"
-    """The photos' source and licence, for the model card."""
+    """Source and licence of the photos, for the model card."""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for name, least in (("pool", 1), ("seed", 0)):
+            check_whole(name, getattr(self, name), least)
+        Budget(self.iterations, self.minutes)  # checks them
+        check_device(self.device)
+        if not self.logs:
+            raise ValueError("logs: none are given; agents.log_toolchains writes them")
+        if not 0 <= self.own_task < 1:
+            raise ValueError(f"own_task={self.own_task} is not in [0, 1)")
+        if self.own_task and self.photos is None:
+            raise ValueError(f"own_task={self.own_task} needs --photos, of which single distortions are made")
 
 
-def main(args: Args) -> Toolbox:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A training that is ready to run.
+
+    Attributes:
+        args: the options.
+        folder: the folder of pools, checkpoint and TensorBoard files.
+        training: the training, resumed from its checkpoint.
+        records: the records of earlier joint trainings of the tools, the first one first.
+        settings: what the model card says of the training, besides its results.
+    """
+
+    args: Args
+    folder: Path
+    training: JointTraining
+    records: Sequence[dict[str, Any]]
+    settings: dict[str, Any]
+
+
+def plan(args: Args) -> Plan:
+    """Open logs, tools and photos, and draw the training data.
+
+    Raises:
+        ValueError: if an option names what does not exist or does not fit, such as a log of other actions.
+    """
+    recipe, folder = recipe_of(args, JOINT_RECIPES), run_folder(args.output, args.checkpoints)
+    make_folders(args.output, folder)
+    toolbox = load_toolbox(args.toolbox, args.device)
+    logs = [open_log(path, toolbox) for path in args.logs]
+    measured = logs[0] if args.validation is None else open_log(args.validation, toolbox)
+    held_out = min(VALIDATION_CHAINS, len(logs[0]) // 2) if args.validation is None else 0
+    photos = FolderPhotos(args.photos) if args.own_task and args.photos is not None else None
+    pools = {} if photos is None else draw_pools(toolbox, photos, recipe.crop, folder / "pools", args)
+    batches = ChainBatches(logs, recipe.batch_size, recipe.crop, args.seed, pools, args.own_task, args.device, held_out)
+    training = JointTraining(
+        toolbox=toolbox,
+        batch=batches.batch,
+        data=describe_data(logs, photos, args),
+        validation=last_chains(measured, held_out or VALIDATION_CHAINS, args.device),
+        budget=Budget(args.iterations, args.minutes),
+        checkpoint=folder / "joint.pt",
+        recipe=recipe,
+        start=digest_of_toolbox(toolbox),
+    )
+    records = read_record(toolbox_folder(args.toolbox)).get("joint", [])
+    settings = card_settings(logs, measured, recipe, args)
+    return Plan(args=args, folder=folder, training=training, records=records, settings=settings)
+
+
+def run(plan: Plan) -> Toolbox:
     """Fine-tune, write the toolbox folder with its model card, and return the toolbox.
 
     Raises:
-        Stopped: when SIGINT or SIGTERM came; what was trained is in the checkpoint.
-        ValueError: if an option cannot be.
+        Stopped: if SIGINT or SIGTERM came; the work so far is in the checkpoint.
     """
-    check(args)
-    toolbox = load_toolbox(args.toolbox, args.device)
-    run = new_training(args, toolbox)
-    with stop_request() as request, TrainingLog(folder_of(args) / "tensorboard", run.iteration) as log:
-        if not run.run(log.report, request):
+    args, training = plan.args, plan.training
+    with stop_request() as request, RunLogger(plan.folder, training.iteration) as log:
+        if not training.run(log.report, request):
             request.check()
-    trained = Toolbox(run.toolbox, args.name or args.output.resolve().name)
-    save_toolbox(trained, args.output)
-    write_joint_card(args.output, trained, record_of(args, run), joint_records(toolbox_folder(args.toolbox)))
-    return trained
+    toolbox = Toolbox(training.toolbox, args.name or args.output.resolve().name)
+    records = [*plan.records, joint_record(training, Path(args.toolbox).name, plan.settings)]
+    save_toolbox(toolbox, args.output)
+    content = {"tools": read_record(args.output).get("tools", {}), "joint": records}
+    write_model_card(args.output, content, joint_card(toolbox, records))
+    return toolbox
 
 
-def check(args: Args) -> None:
-    """Raise a `ValueError` if an option cannot be, before any work."""
-    check_whole("seed", args.seed, 0)
-    check_whole("pool", args.pool, 1)
-    if args.iterations is not None:
-        check_whole("iterations", args.iterations, 1)
-    if not args.logs:
-        raise ValueError("logs: none are given; agents.log_toolchains writes them")
-    if not args.minutes > 0:
-        raise ValueError(f"minutes={args.minutes} is not more than 0")
-    if not 0 <= args.own_task < 1:
-        raise ValueError(f"own_task={args.own_task} is not in [0, 1)")
-    if args.own_task and args.photos is None:
-        raise ValueError(f"own_task={args.own_task} needs --photos, of which single distortions are made")
-    check_device(args.device)
-    recipe_of(args)
-    make_folders(args.output, folder_of(args))
+def main(args: Args) -> Toolbox:
+    """Plan and run; return the toolbox."""
+    return run(plan(args))
 
 
-def new_training(args: Args, toolbox: Toolbox) -> JointTraining:
-    """The training that the options describe, gone on from its checkpoint."""
-    logs = [checked_log(path, toolbox) for path in args.logs]
-    recipe, pools = recipe_of(args), pools_of(args, toolbox)
-    kept = min(VALIDATION_CHAINS, len(logs[0]) // 2) if args.validation is None else 0
-    measured = logs[0] if args.validation is None else checked_log(args.validation, toolbox)
-    rows = np.arange(len(measured))[-(kept or VALIDATION_CHAINS) :]
-    batches = ChainBatches(
-        logs, recipe.batch_size, recipe.crop, args.seed, pools, args.own_task, args.device, kept_aside=kept
-    )
-    return JointTraining(
-        toolbox,
-        batches,
-        data_of(args, logs),
-        validation_of(measured, rows, args.device),
-        Budget(args.iterations, args.minutes),
-        folder_of(args) / "joint.pt",
-        recipe,
-        digest_of_toolbox(toolbox),
-    )
-
-
-def checked_log(path: Path, toolbox: Toolbox) -> ToolchainLog:
-    """A log of toolchains of these tools.
+def open_log(path: Path, toolbox: Toolbox) -> ToolchainLog:
+    """Open a toolchain log.
 
     Raises:
-        ValueError: if it is empty, or of others.
+        ValueError: if it is empty, or its actions are not those of the toolbox.
     """
     log = load_toolchain_log(path)
     if log.header.actions != toolbox.action_names:
@@ -164,83 +194,56 @@ def checked_log(path: Path, toolbox: Toolbox) -> ToolchainLog:
     return log
 
 
-def validation_of(log: ToolchainLog, rows: Sequence[int] | np.ndarray[Any, Any], device: str) -> ChainBatch:
-    """Some toolchains of a log, whole patches as they are."""
-    found = log[rows]
-    distorted, reference = (
-        bytes_to_floats(torch.from_numpy(array).to(device)) for array in (found.distorted, found.reference)
-    )
+def last_chains(log: ToolchainLog, n: int, device: str) -> ChainBatch:
+    """Return the last toolchains of a log, with whole patches."""
+    found = log[-n:]
+    distorted, reference = (images_to_tensor(array, device) for array in (found.distorted, found.reference))
     return ChainBatch(distorted, reference, torch.from_numpy(found.chain))
 
 
-def pools_of(args: Args, toolbox: Toolbox) -> dict[int, Pairs]:
-    """For each tool that says what it removes, pairs of its own task, drawn where they do not lie on the disk yet."""
-    if not args.own_task or args.photos is None:
-        return {}
-    photos, crop, pools = FolderPhotos(args.photos), recipe_of(args).crop, {}
+def draw_pools(toolbox: Toolbox, photos: FolderPhotos, crop: int, folder: Path, args: Args) -> dict[int, Pairs]:
+    """Draw pairs of its own task for each tool that says what it removes, unless they are in the folder."""
+    pools = {}
     for number, tool in enumerate(toolbox):
         if tool.interval is None:
             continue
         distortion = robust_distortion(distortion_of(tool.name, tool.removes, tool.interval))
         source = PatchSampler(photos, distortion, crop, colours=True, factors=FINE_SHRINK_FACTORS)
         identity = f"{digest_of_photos(photos)} {source!r}"
-        pools[number] = prepare_pool(
-            folder_of(args) / "pools", tool.name, source, identity, args.pool, args.seed, torch.get_num_threads()
-        )
+        jobs = torch.get_num_threads()
+        pools[number] = load_pool(draw_pool(folder, tool.name, source, identity, args.pool, args.seed, jobs))
     return pools
 
 
-def data_of(args: Args, logs: Sequence[ToolchainLog]) -> str:
-    """What a training is done on; the same text means the same data."""
+def describe_data(logs: Sequence[ToolchainLog], photos: FolderPhotos | None, args: Args) -> str:
+    """Return a description of the training data; the same text means the same data."""
     texts = [f"{len(log)} toolchains of {asdict(log.header)}" for log in logs]
-    photos = digest_of_photos(FolderPhotos(args.photos)) if args.own_task and args.photos else ""
-    own = f"{args.own_task:g} own task, {args.pool} each of {photos}" if args.own_task else "toolchains alone"
-    aside = "none" if args.validation else "the last"
-    return f"{'; '.join(texts)}; {own}, {aside} kept aside, seed {args.seed}"
+    own = "toolchains alone"
+    if photos is not None:
+        own = f"{args.own_task:g} own task, {args.pool} each of {digest_of_photos(photos)}"
+    held_out = "none" if args.validation else "the last"
+    return f"{'; '.join(texts)}; {own}, {held_out} held out, seed {args.seed}"
 
 
-def record_of(args: Args, run: JointTraining) -> dict[str, Any]:
-    """What the model card says of a training."""
-    status = run.status()
-    recipe = recipe_of(args)
+def card_settings(logs: Sequence[ToolchainLog], measured: ToolchainLog, recipe: Recipe, args: Args) -> dict[str, Any]:
+    """Return what the model card says of the training, besides its results."""
     return {
-        "start": Path(args.toolbox).name,
-        "toolchains": len(run.validation.chain),
-        "psnr_before": round(status.before, 3),
-        "psnr_after": round(status.after, 3),
-        "iterations": run.iteration,
-        "minutes": round(run.seconds / 60, 1),
-        "uses": dict(zip(run.toolbox.names, run.uses.tolist(), strict=True)),
-        "settings": {
-            "photos": args.licence,
-            "logs": "; ".join(log_text(load_toolchain_log(path)) for path in args.logs),
-            "measured on": log_text(load_toolchain_log(args.validation)) if args.validation else "the last of each log",
-            "own task": f"{args.own_task:g} of each batch",
-            "recipe": {"name": args.recipe, **asdict(recipe)},
-            "seed": args.seed,
-            "device": args.device,
-            "threads": torch.get_num_threads(),
-        },
+        "photos": args.licence,
+        "logs": "; ".join(map(log_text, logs)),
+        "measured on": log_text(measured) if args.validation else "the last of each log",
+        "own task": f"{args.own_task:g} of each batch",
+        "recipe": {"name": args.recipe, **asdict(recipe)},
+        "seed": args.seed,
+        "device": args.device,
+        "threads": torch.get_num_threads(),
     }
 
 
 def log_text(log: ToolchainLog) -> str:
-    """A log in words."""
+    """Return a log in words."""
     header = log.header
     seed = "" if header.seed is None else f", seed {header.seed}"
     return f"{len(log):,} toolchains of {header.policy} on {header.toolbox} ({header.source}{seed})"
-
-
-def recipe_of(args: Args) -> Recipe:
-    """The recipe, with what the options change of it."""
-    check_choice("recipe", args.recipe, JOINT_RECIPES)
-    changes = {name: getattr(args, name) for name in ("optimizer", "loss", "batch_size", "crop", "learning_rate")}
-    return replace(JOINT_RECIPES[args.recipe], **{name: value for name, value in changes.items() if value is not None})
-
-
-def folder_of(args: Args) -> Path:
-    """Where all that belongs to an unfinished training is kept."""
-    return args.checkpoints or Path("runs") / args.output.resolve().name
 
 
 if __name__ == "__main__":

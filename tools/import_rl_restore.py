@@ -4,11 +4,12 @@
 
 writes the toolbox folder `imported/toolbox` and the policy folder `imported/policy`.
 
-The released networks were trained on patches with height and width swapped. Here the swap is absorbed once: every
-kernel has its two spatial axes exchanged, and the rows of the agent's first dense layer are reordered. The imported
-networks work on upright images.
+The released networks were trained on patches with height and width swapped. The import undoes the swap: it exchanges
+the two spatial axes of every kernel and reorders the rows of the agent's first dense layer. So the imported networks
+work on upright images.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy, save_policy
 from restore_env.toolbox import Tool, Toolbox, save_toolbox
@@ -30,28 +31,13 @@ Shapes = dict[str, tuple[int, ...]]
 SPEC: Final = load_spec("rl-restore-12")
 """The authors' tools, in their order."""
 
-THREE_LAYERS: Final[Shapes] = {"conv1": (9, 9, 3, 32), "conv2": (5, 5, 32, 16), "conv3": (5, 5, 16, 3)}
-EIGHT_LAYERS: Final[Shapes] = {
-    "conv1": (5, 5, 3, 64),
-    "conv1_2": (1, 1, 64, 32),
-    "conv2": (3, 3, 32, 32),
-    "conv2_2": (1, 1, 32, 64),
-    "conv2a": (3, 3, 32, 32),
-    "conv2c": (3, 3, 32, 32),
-    "conv2d": (3, 3, 32, 32),
-    "conv3": (5, 5, 64, 3),
-}
-AGENT_CONVOLUTIONS: Final[Shapes] = {
-    "l1": (9, 9, 3, 32),
-    "l2": (5, 5, 32, 24),
-    "l3": (5, 5, 24, 24),
-    "l4": (5, 5, 24, 24),
-}
-SIDE, CHANNELS, FEATURES, HIDDEN, ACTIONS = 4, 24, 32, 50, 13
+SIDE, CHANNELS = 4, 24
+"""Height and width of the agent's last feature map in pixels, and its channels."""
+
 AGENT_NAME: Final = "rl-restore-official"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Args:
     """Import the tools and the agent that the authors of RL-Restore released."""
 
@@ -63,17 +49,43 @@ class Args:
     """Folder in which `toolbox` and `policy` are written."""
 
 
-def main(args: Args) -> tuple[Toolbox, RecurrentQPolicy]:
-    """Import, write both folders, and return what they hold."""
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The imported tools and agent, and the folder in which they are written."""
+
+    toolbox: Toolbox
+    policy: RecurrentQPolicy
+    output: Path
+
+
+def plan(args: Args) -> Plan:
+    """Read the released files.
+
+    Raises:
+        ValueError: if a file is missing, or is not one of the released ones.
+    """
     toolbox = import_toolbox(args.toolbox)
-    policy = import_agent(args.agent, toolbox)
-    save_toolbox(toolbox, args.output / "toolbox")
-    save_policy(policy, args.output / "policy", toolbox.name)
-    return toolbox, policy
+    return Plan(toolbox=toolbox, policy=import_agent(args.agent, toolbox), output=args.output)
+
+
+def run(plan: Plan) -> tuple[Toolbox, RecurrentQPolicy]:
+    """Write both folders, and return the tools and the agent."""
+    save_toolbox(plan.toolbox, plan.output / "toolbox")
+    save_policy(plan.policy, plan.output / "policy", plan.toolbox.name)
+    return plan.toolbox, plan.policy
+
+
+def main(args: Args) -> tuple[Toolbox, RecurrentQPolicy]:
+    """Import, write both folders, and return the tools and the agent."""
+    return run(plan(args))
 
 
 def import_toolbox(folder: Path) -> Toolbox:
-    """Read the twelve tools of a folder of released checkpoints."""
+    """Read the twelve tools from a folder of released checkpoints.
+
+    Raises:
+        ValueError: if a file is missing or of another size.
+    """
     tools = [
         import_tool(folder / f"tool{number:02d}.data-00000-of-00001", number)
         for number in range(1, len(SPEC.tools) + 1)
@@ -82,35 +94,51 @@ def import_toolbox(folder: Path) -> Toolbox:
 
 
 def import_tool(path: Path, number: int) -> Tool:
-    """Read one tool; `number` counts from 1 as the authors do."""
+    """Read one tool from its checkpoint.
+
+    Args:
+        path: the checkpoint's data file.
+        number: number of the tool, which counts from 1 as the authors do.
+    """
     spec = SPEC.tools[number - 1]
-    shapes = THREE_LAYERS if spec.architecture == "three-layer" else EIGHT_LAYERS
-    tensors = read_tensors(path, _with_biases(shapes))
     network = spec.network(seed=0)
-    network.load_state_dict(_convolutions(tensors, {name: name for name in shapes}))
+    layers = dict(network.named_children())
+    _load_convolutions(layers, read_tensors(path, _shapes(layers)))
     return spec.tool(network)
 
 
 def import_agent(folder: Path, toolbox: Toolbox) -> RecurrentQPolicy:
-    """Read the agent of a folder of released checkpoints."""
-    shapes = {f"a/{name}": shape for name, shape in _with_biases(AGENT_CONVOLUTIONS).items()}
-    # The names are shortened; what counts is that they sort as the released ones do.
-    shapes |= {"b/Matrix": (SIDE * SIDE * CHANNELS, FEATURES), "b/bias": (FEATURES,)}
-    shapes |= {"c/bias": (4 * HIDDEN,), "c/kernel": (FEATURES + ACTIONS - 1 + HIDDEN, 4 * HIDDEN)}
-    shapes |= {"d/Matrix": (HIDDEN, ACTIONS), "d/bias": (ACTIONS,), "e/step": ()}
-    tensors = read_tensors(folder / "model.data-00000-of-00001", shapes)
-    names = {f"a/l{number}": f"convolutions.{number - 1}" for number in range(1, 5)}
-    state = _convolutions(tensors, names)
-    state |= {"describe.weight": _upright_rows(tensors["b/Matrix"]).T.contiguous(), "describe.bias": tensors["b/bias"]}
-    state |= {"gates.weight": tensors["c/kernel"].T.contiguous(), "gates.bias": _with_forget_bias(tensors["c/bias"])}
-    state |= {"values.weight": tensors["d/Matrix"].T.contiguous(), "values.bias": tensors["d/bias"]}
-    network = RecurrentQNetwork(ACTIONS - 1)
-    network.load_state_dict(state)
+    """Read the agent from a folder of released checkpoints.
+
+    Args:
+        folder: has the agent's checkpoint.
+        toolbox: the agent's tools.
+
+    Raises:
+        ValueError: if the file is missing or of another size.
+    """
+    network = RecurrentQNetwork(len(SPEC.tools))
+    encoder = network.encoder
+    # The names are shortened, but they sort as the released ones do: the file holds the tensors in that order.
+    layers = {f"a/l{number}": layer for number, layer in enumerate(encoder.convolutions, start=1)}
+    dense = {"b/Matrix": encoder.projection, "c/kernel": network.gates, "d/Matrix": network.values}
+    biases = {f"{name[0]}/bias": layer.bias.shape for name, layer in dense.items()}
+    shapes = {name: layer.weight.T.shape for name, layer in dense.items()} | biases | {"e/step": ()}
+    tensors = read_tensors(folder / "model.data-00000-of-00001", _shapes(layers) | shapes)
+    tensors["b/Matrix"] = _upright_rows(tensors["b/Matrix"])
+    tensors["c/bias"] = _with_forget_bias(tensors["c/bias"])
+    _load_convolutions(layers, tensors)
+    for name, layer in dense.items():
+        layer.load_state_dict({"weight": tensors[name].T, "bias": tensors[f"{name[0]}/bias"]})
     return RecurrentQPolicy(network, toolbox.action_names, AGENT_NAME)
 
 
 def read_tensors(path: Path, shapes: Shapes) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint's data file: little-endian float32, in the order of their sorted names.
+
+    Args:
+        path: the file.
+        shapes: shapes of the tensors by their names.
 
     Raises:
         ValueError: if the file is missing or of another size than the shapes need.
@@ -118,39 +146,38 @@ def read_tensors(path: Path, shapes: Shapes) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     numbers: NDArray[np.float32] = np.fromfile(path, dtype="<f4").astype(np.float32)
-    needed = sum(prod(shape) for shape in shapes.values())
-    if len(numbers) != needed:
-        raise ValueError(f"{path}: {len(numbers)} numbers; the released network has {needed}")
-    tensors, start = {}, 0
-    for name in sorted(shapes):
-        size = prod(shapes[name])
-        tensors[name] = torch.from_numpy(numbers[start : start + size].reshape(shapes[name]).copy())
-        start += size
-    return tensors
+    sizes = [prod(shapes[name]) for name in sorted(shapes)]
+    if len(numbers) != sum(sizes):
+        raise ValueError(f"{path}: {len(numbers)} numbers; the released network has {sum(sizes)}")
+    parts = torch.from_numpy(numbers).split(sizes)
+    return {name: part.view(shapes[name]) for name, part in zip(sorted(shapes), parts, strict=True)}
 
 
-def _with_biases(shapes: Shapes) -> Shapes:
-    weights = {f"{name}/weights": shape for name, shape in shapes.items()}
-    return weights | {f"{name}/biases": shape[-1:] for name, shape in shapes.items()}
+def _shapes(layers: Mapping[str, nn.Module]) -> Shapes:
+    """Return the shapes of the released weights and biases of convolutions."""
+    shapes: Shapes = {}
+    for name, layer in layers.items():
+        out_channels, in_channels, height, width = layer.get_parameter("weight").shape
+        shapes |= {f"{name}/weights": (width, height, in_channels, out_channels), f"{name}/biases": (out_channels,)}
+    return shapes
 
 
-def _convolutions(tensors: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
-    """Kernels (h, w, in, out) of swapped images to PyTorch's (out, in, h, w) of upright ones; names from old to new."""
-    state = {}
-    for old, new in names.items():
-        state[f"{new}.weight"] = tensors[f"{old}/weights"].permute(3, 2, 1, 0).contiguous()
-        state[f"{new}.bias"] = tensors[f"{old}/biases"]
-    return state
+def _load_convolutions(layers: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Load released weights of swapped images into convolutions of upright ones."""
+    for name, layer in layers.items():
+        weight = tensors[f"{name}/weights"].permute(3, 2, 1, 0)  # (w, h, in, out) -> (out, in, h, w)
+        layer.load_state_dict({"weight": weight, "bias": tensors[f"{name}/biases"]})
 
 
 def _upright_rows(matrix: Tensor) -> Tensor:
-    """Reorder rows that count (w, h, channel) of an upright map so that they count (h, w, channel)."""
-    return matrix.view(SIDE, SIDE, CHANNELS, FEATURES).transpose(0, 1).reshape(-1, FEATURES)
+    """Reorder the rows of a dense layer's matrix for an upright feature map."""
+    # (w * h * channel, feature) -> (w, h, channel, feature) -> (h * w * channel, feature)
+    return matrix.view(SIDE, SIDE, CHANNELS, -1).transpose(0, 1).reshape(matrix.shape)
 
 
 def _with_forget_bias(bias: Tensor) -> Tensor:
-    """TensorFlow adds 1 to the forget gate when it computes; here it is part of the bias. Gates: i, j, f, o."""
-    return bias + torch.tensor([0.0, 0.0, 1.0, 0.0]).repeat_interleave(HIDDEN)
+    """Add the 1 that TensorFlow adds to the forget gate at each step; the gates are i, j, f, o."""
+    return bias + torch.tensor([0.0, 0.0, 1.0, 0.0]).repeat_interleave(len(bias) // 4)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Distort patches of clean photos once and for all: a pairs file to evaluate on, or as an environment's fast source.
+"""Distort patches of clean photos once: a pairs file to evaluate on, or to use as an environment's fast source.
 
 python -m tools.make_pairs --photos photos/ --output pairs.npz --n 512 --severity moderate
 """
@@ -8,28 +8,32 @@ from pathlib import Path
 
 import tyro
 
-from restore_env.constants import PATCH_SIZE
+from restore_env.constants import PATCH_SIZE, Severity
 from restore_env.data.distortions import as_distortion
 from restore_env.data.pairs import Pairs, save_pairs
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.training.parallel import draw_in_parallel
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_whole
+from restore_env.utils.checks import check_literals, check_whole
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Args:
-    """Distort patches of clean photos once and for all."""
+    """Distort patches of clean photos once.
+
+    Raises:
+        ValueError: if an option is outside its range.
+    """
 
     photos: Path
     """Folder of clean photos."""
     output: Path
     """Pairs file to write, ending in .npz."""
     n: int = 512
-    """How many pairs."""
-    severity: str = "moderate"
-    """mild, moderate, severe, any or everyday."""
+    """Number of pairs."""
+    severity: Severity = "moderate"
+    """How strongly the patches are distorted."""
     patch_size: int = PATCH_SIZE
     """Height and width of a patch in pixels."""
     seed: int = 0
@@ -37,15 +41,42 @@ class Args:
     jobs: int = 1
     """Processes that work side by side; the file does not depend on how many."""
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for name, least in (("n", 1), ("patch_size", 1), ("seed", 0), ("jobs", 1)):
+            check_whole(name, getattr(self, name), least)
+        if self.output.suffix != ".npz":
+            raise ValueError(f"output={str(self.output)!r} does not end in .npz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is drawn, and where it is written."""
+
+    args: Args
+    sampler: PatchSampler
+
+
+def plan(args: Args) -> Plan:
+    """Open the photos.
+
+    Raises:
+        ValueError: if no file in the folder is a photo.
+    """
+    sampler = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity), args.patch_size)
+    return Plan(args=args, sampler=sampler)
+
+
+def run(plan: Plan) -> Pairs:
+    """Draw the pairs, write the file, and return them."""
+    pairs = draw_in_parallel(plan.sampler, plan.args.n, plan.args.seed, plan.args.jobs, "pairs")
+    save_pairs(plan.args.output, pairs)
+    return pairs
+
 
 def main(args: Args) -> Pairs:
     """Draw the pairs, write the file, and return them."""
-    check_whole("n", args.n, 1)
-    check_whole("jobs", args.jobs, 1)
-    sampler = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity), args.patch_size)
-    pairs = draw_in_parallel(sampler, args.n, args.seed, args.jobs, "pairs")
-    save_pairs(args.output, pairs)
-    return pairs
+    return run(plan(args))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""What the tools of a toolbox are: paper, Table 1, and descriptions of your own."""
+"""Descriptions of tools to train: those of the paper's Table 1, and your own."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from restore_env.data.distortions import (
     Distortion,
@@ -18,31 +19,40 @@ from restore_env.data.distortions import (
     MixedDistortion,
     OneOf,
 )
-from restore_env.errors import FormatError
-from restore_env.toolbox.storage import build_network
+from restore_env.toolbox.networks import ToolNetwork
+from restore_env.toolbox.storage import build_network, parse_interval
 from restore_env.toolbox.tool import Tool
-from restore_env.toolbox.toolbox import STOP
-from restore_env.utils.serialization import FORMAT_VERSION, read_json, write_json
+from restore_env.toolbox.toolbox import Toolbox
+from restore_env.utils.serialization import as_format_error, read_json
 
 SHIPPED: Final = Path(__file__).parent / "toolboxes"
-"""Where the shipped descriptions are."""
+"""Folder of the shipped descriptions."""
 
 DISTORTIONS: Final[dict[str, type[Distortion]]] = {
     "blur": GaussianBlur,
     "noise": GaussianNoise,
     "jpeg": JPEGCompression,
 }
-"""What tools can be made for, by name."""
+"""The distortions that tools can remove, by name."""
 
 SLIGHT: Final[tuple[Distortion, ...]] = (GaussianNoise(0, 5), JPEGCompression(80, 100))
 """The mildest level of noise and of JPEG."""
 
 
 def distortion_of(name: str, removes: str, interval: tuple[float, float]) -> Distortion:
-    """What the tool `name` is made for.
+    """Return the distortion that a tool removes.
+
+    Args:
+        name: name of the tool, for errors.
+        removes: "blur", "noise", "jpeg", or "package.module:Class" for a `Distortion` of your own.
+        interval: the parameter's interval; either end may come first.
 
     Raises:
-        ValueError: if it is no distortion, or the interval is not one of it.
+        ValueError: if there is no such distortion, or its parameter cannot lie in the interval.
+
+    Example:
+        >>> distortion_of("jpeg-2", "jpeg", (60, 35))
+        JPEGCompression(low=35, high=60)
     """
     kind = DISTORTIONS.get(removes) or _import_distortion(str(removes), name)
     try:
@@ -52,14 +62,15 @@ def distortion_of(name: str, removes: str, interval: tuple[float, float]) -> Dis
 
 
 def robust_distortion(own: Distortion) -> OneOf:
-    """What makes a tool robust to the middle states of a toolchain.
+    """Return the training distortion that makes a tool robust to the middle states of a toolchain.
 
     The paper adds "slight Gaussian noise and JPEG" to every tool's training data (section 3.3) and gives no numbers.
-    With the mildest level of each alone, a tool for noise fails on noise that was never compressed,
-    and a tool for blur raises whatever noise another tool left; so some images come without it, and some with more.
+    If only the mildest level of each is added, a tool for noise fails on noise that was never compressed. A tool for
+    blur then raises the noise that another tool left. So some images come without additions, and some with stronger
+    ones.
 
     Args:
-        own: what the tool is made for.
+        own: the distortion that the tool removes.
     """
     slight = [own, *SLIGHT]
     more = [own, GaussianNoise(0, 30), JPEGCompression(20, 100)]
@@ -79,7 +90,12 @@ class ToolSpec:
         arguments: sizes of the network where they differ from the paper's.
 
     Raises:
-        ValueError: if the distortion or the network cannot be made, or there is no name.
+        ValueError: if the distortion or the network cannot be made, or the name is empty or no file can have it.
+
+    Example:
+        >>> spec = ToolSpec("noise-2", "noise", (12.5, 25), "three-layer")
+        >>> spec.task(robust=False)
+        MixedDistortion(distortions=(GaussianNoise(low=12.5, high=25),))
     """
 
     name: str
@@ -91,30 +107,30 @@ class ToolSpec:
     def __post_init__(self) -> None:
         _ = self.own_distortion
         tool = self.tool(self.network(0))
-        if Path(tool.name).name != tool.name:  # checkpoints are called by it
+        if Path(tool.name).name != tool.name:  # checkpoints have its name
             raise ValueError(f"tool {tool.name!r}: the name cannot be that of a file")
 
     @property
     def own_distortion(self) -> Distortion:
-        """What the tool is made for, alone."""
+        """The distortion that the tool removes, alone."""
         return distortion_of(self.name, self.removes, self.interval)
 
     def task(self, robust: bool = True) -> MixedDistortion:
-        """What the tool is measured on: its own distortion, then slight noise and JPEG if `robust`."""
+        """Return the distortion that the tool is measured on: its own, then slight noise and JPEG if `robust`."""
         return MixedDistortion([self.own_distortion, *(SLIGHT if robust else ())])
 
     def distortion(self, robust: bool = True) -> DistortionModel:
-        """What the tool is trained on."""
+        """Return the distortion that the tool is trained on."""
         return robust_distortion(self.own_distortion) if robust else self.task(False)
 
-    def network(self, seed: int) -> torch.nn.Module:
-        """A new network with weights drawn from `seed`; PyTorch's global generator is left as it was."""
+    def network(self, seed: int) -> ToolNetwork:
+        """Return a new network with weights drawn from `seed`; PyTorch's global generator stays as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return build_network(self.architecture, self.arguments, f"tool {self.name!r}")
 
-    def tool(self, network: torch.nn.Module) -> Tool:
-        """The trained network as a tool."""
+    def tool(self, network: nn.Module) -> Tool:
+        """Return the tool that a trained network makes."""
         return Tool.from_module(self.name, network, removes=self.removes, interval=self.interval)
 
 
@@ -127,25 +143,20 @@ class ToolboxSpec:
         tools: its tools.
 
     Raises:
-        ValueError: if there are none, two have one name, or one is called "stop".
+        ValueError: if there are none, two have the same name, or one is called "stop".
     """
 
     name: str
     tools: tuple[ToolSpec, ...]
 
     def __post_init__(self) -> None:
-        names = [tool.name for tool in self.tools]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice or not names:
-            raise ValueError(f"{twice[0]!r} comes twice" if twice else "there are no tools")
-        if STOP in names:
-            raise ValueError(f"the name {STOP!r} is reserved")
+        Toolbox([tool.tool(tool.network(0)) for tool in self.tools])  # checks the names
 
     def chosen(self, names: Sequence[str]) -> list[ToolSpec]:
-        """The tools named, or all.
+        """Return the tools of some names in the order of the names, or all tools if there are no names.
 
         Raises:
-            ValueError: if a name is none of theirs.
+            ValueError: if no tool has one of the names.
         """
         known = {tool.name: tool for tool in self.tools}
         unknown = [name for name in names if name not in known]
@@ -155,7 +166,12 @@ class ToolboxSpec:
 
 
 def available_specs() -> list[str]:
-    """The names that `load_spec` knows."""
+    """Return the names that `load_spec` knows.
+
+    Example:
+        >>> available_specs()
+        ['rl-restore-6', 'rl-restore-12', 'rl-restore-18']
+    """
     return sorted((path.stem for path in SHIPPED.glob("*.json")), key=lambda name: int(name.rsplit("-", 1)[1]))
 
 
@@ -169,47 +185,49 @@ def load_spec(name: str | PathLike[str]) -> ToolboxSpec:
 
     Raises:
         ValueError: if there is no such description, or it is wrong; the message says where.
+
+    Example:
+        >>> load_spec("rl-restore-12").tools[0]
+        ToolSpec(name='blur-1', removes='blur', interval=(0.0, 1.25), architecture='three-layer', arguments={})
     """
     path = SHIPPED / f"{name}.json" if name in available_specs() else Path(name)
     if not path.is_file():
         known = ", ".join(map(repr, available_specs()))
         raise ValueError(f"toolbox={str(name)!r} is neither one of {known} nor a file")
     content = read_json(path)
-    try:
+    with as_format_error(path):
         return ToolboxSpec(str(content["name"]), tuple(_tool_spec(entry) for entry in content["tools"]))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise FormatError(f"{path}: {reason}") from error
 
 
-def save_spec(spec: ToolboxSpec, path: str | PathLike[str]) -> None:
-    """Write a description that `load_spec` reads."""
-    tools = [asdict(tool) for tool in spec.tools]
-    write_json(Path(path), {"format": FORMAT_VERSION, "name": spec.name, "tools": tools})
+def describe_tool(tool: Tool) -> tuple[str, str, str]:
+    """Return the first cells of a tool's row in a model card: its name, what it is made for, and its size.
+
+    Example:
+        >>> spec = ToolSpec("noise-2", "noise", (12.5, 25), "three-layer")
+        >>> describe_tool(spec.tool(spec.network(seed=0)))
+        ('noise-2', 'noise 12.5 to 25', '21,827 parameters')
+    """
+    made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
+    if tool.module is None:
+        return tool.name, made_for, "unknown"
+    return tool.name, made_for, f"{sum(parameter.numel() for parameter in tool.module.parameters()):,} parameters"
 
 
 def _tool_spec(entry: Any) -> ToolSpec:
+    """Return the tool of an entry in a description, or raise a `ValueError` that says what is wrong."""
     if not isinstance(entry, dict):
         raise ValueError(f"{entry!r} is not the description of a tool")
-    where = f"tool {entry.get('name')!r}"
-    unknown = entry.keys() - ToolSpec.__dataclass_fields__.keys()
-    if unknown:
-        raise ValueError(f"{where}: {min(unknown)!r} means nothing here")
-    missing = [key for key in ("name", "removes", "interval", "architecture") if key not in entry]
-    if missing:
-        raise ValueError(f"{where}: {missing[0]!r} is missing")
-    arguments = entry.get("arguments", {})
-    if not isinstance(arguments, dict):
-        raise ValueError(f"{where}: arguments={arguments!r} are not names and numbers")
-    try:
-        low, high = map(float, entry["interval"])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: interval={entry['interval']!r} is not two numbers") from error
-    return ToolSpec(entry["name"], entry["removes"], (low, high), entry["architecture"], arguments)
+    where, entry = f"tool {entry.get('name')!r}", {"arguments": {}, **entry}
+    keys = ToolSpec.__dataclass_fields__.keys()
+    for key in sorted(entry.keys() ^ keys):
+        raise ValueError(f"{where}: {key!r} {'is missing' if key in keys else 'means nothing here'}")
+    if not isinstance(entry["arguments"], dict):
+        raise ValueError(f"{where}: arguments={entry['arguments']!r} are not names and numbers")
+    return ToolSpec(**entry | {"interval": parse_interval(entry["interval"], where)})
 
 
 def _import_distortion(reference: str, tool: str) -> type[Distortion]:
-    """The distortion class that "package.module:Class" names."""
+    """Return the distortion class that "package.module:Class" names."""
     module, _, name = reference.partition(":")
     known = ", ".join(map(repr, DISTORTIONS))
     if not name:
@@ -219,7 +237,6 @@ def _import_distortion(reference: str, tool: str) -> type[Distortion]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"tool {tool!r}: removes={reference!r} cannot be imported ({error})") from error
     if not (isinstance(kind, type) and issubclass(kind, Distortion)):
-        raise ValueError(
-            f"tool {tool!r}: removes={reference!r} is not a class of restore_env.data.distortions.Distortion"
-        )
+        wanted = "a class of restore_env.data.distortions.Distortion"
+        raise ValueError(f"tool {tool!r}: removes={reference!r} is not {wanted}")
     return kind

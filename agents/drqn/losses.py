@@ -1,112 +1,114 @@
-"""What Q-values should be, given episodes, and how far they are from it."""
-
-from dataclasses import replace
+"""The unrolled network, the targets of its Q-values, and the losses."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from agents.drqn.config import Options
 from agents.drqn.replay_buffer import NO_STEP, Episodes
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.utils.tensors import bytes_to_floats
 
 
-def unrolled(network: RecurrentQNetwork, episodes: Episodes) -> Tensor:
-    """Q-values along episodes, float32 (n, t, actions); rows after an episode's end mean nothing."""
+def unroll(network: RecurrentQNetwork, episodes: Episodes) -> Tensor:
+    """Return the Q-values along episodes, float32 (n, t, actions); rows after an episode's end have no meaning."""
     n, steps = episodes.action.shape
-    features = network.features(bytes_to_floats(episodes.image.flatten(0, 1))).view(n, steps, -1)
-    memory, values = network.initial_state(n), []
-    previous = torch.full_like(episodes.action[:, 0], network.n_tools)
+    images = bytes_to_floats(episodes.image.flatten(0, 1))  # (n, t, h, w, 3) -> (n * t, 3, h, w)
+    features = network.embed(images).view(n, steps, -1)  # (n * t, features) -> (n, t, features)
+    state, values = network.initial_state(n), []
+    previous_action = torch.full_like(episodes.action[:, 0], network.n_tools)
     for step in range(steps):
-        memory = network.remember(features[:, step], previous, memory)
-        values.append(network.q_values(memory))
-        previous = episodes.action[:, step].clamp(min=0)
-    return torch.stack(values, dim=1)
+        state = network.lstm_step(features[:, step], previous_action, state)
+        values.append(network.q_values(state))
+        previous_action = episodes.action[:, step].clamp(min=0)
+    return torch.stack(values, dim=1)  # t times (n, actions) -> (n, t, actions)
 
 
-@torch.no_grad()
-def targets(episodes: Episodes, values: Tensor, later: Tensor, options: Options) -> Tensor:
-    """What the Q-values should be.
+def q_targets(episodes: Episodes, q_values: Tensor, target_q_values: Tensor, gamma: float, double_q: bool) -> Tensor:
+    """Return the targets of the Q-values: the reward of an action plus the discounted value of the next state.
 
     Args:
-        episodes: n of at most t steps.
-        values: float32 (n, t, actions), the network's Q-values.
-        later: the same of the target network.
-        options: discount, n-step returns, double Q-learning.
+        episodes: n episodes of at most t steps.
+        q_values: float32 (n, t, actions), Q-values of the network.
+        target_q_values: float32 (n, t, actions), Q-values of the target network.
+        gamma: discount factor.
+        double_q: whether the network chooses the next action, instead of the target network.
 
     Returns:
-        float32 (n, t, actions): rewards and what follows; for actions not taken what follows is what was thought when
-        the episode was played.
+        float32 (n, t, actions). Actions that were tried but not taken have the value that was computed at that time.
     """
-    wanted = episodes.reward + options.gamma * episodes.value
-    best = later.gather(2, values.argmax(2, keepdim=True)).squeeze(2) if options.double else later.amax(2)
-    steps = episodes.action.shape[1]
-    taken = episodes.action.clamp(min=0)
-    rewards = episodes.reward.gather(2, taken.unsqueeze(2)).squeeze(2)
-    lives = episodes.action != NO_STEP  # (n, t)
-    for first in range(steps):
-        total, discount = torch.zeros_like(best[:, 0]), 1.0
-        for step in range(first, min(first + options.n_step, steps)):
-            total = total + discount * torch.where(lives[:, step], rewards[:, step], 0.0)
-            discount *= options.gamma
-        after = first + options.n_step
-        if after < steps:
-            total = total + discount * torch.where(lives[:, after], best[:, after], 0.0)
-        wanted[:, first].scatter_(1, taken[:, first : first + 1], total.unsqueeze(1))
-    return wanted
-
-
-def losses(values: Tensor, wanted: Tensor, episodes: Episodes, options: Options) -> tuple[Tensor, Tensor]:
-    """How far Q-values are from their targets.
-
-    Returns:
-        float32 (n,), the mean loss of each episode, and its largest absolute error.
-    """
-    errors = torch.where(episodes.known, values - wanted, 0.0)
-    if options.loss == "huber":
-        single = smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none")
+    if double_q:
+        values = target_q_values.gather(2, q_values.argmax(2, keepdim=True)).squeeze(2)  # (n, t)
     else:
-        single = errors.square()
-    count = episodes.known.flatten(1).sum(1).clamp(min=1)
-    loss = single.flatten(1).sum(1) / count
-    if options.decision:
-        loss = loss + options.decision * _regret(values, wanted, episodes, options.temperature)
-    return loss, errors.detach().abs().flatten(1).amax(1)
+        values = target_q_values.amax(2)  # (n, t)
+    alive = episodes.action != NO_STEP  # (n, t)
+    next_values = torch.zeros_like(values)  # nothing follows the last step
+    next_values[:, :-1] = torch.where(alive[:, 1:], values[:, 1:], 0.0)
+    taken = episodes.action.clamp(min=0).unsqueeze(2)  # (n, t) -> (n, t, 1)
+    of_taken = episodes.reward.gather(2, taken) + gamma * next_values.unsqueeze(2)  # (n, t, 1)
+    return (episodes.reward + gamma * episodes.value).scatter(2, taken, of_taken)
 
 
-def _regret(values: Tensor, wanted: Tensor, episodes: Episodes, temperature: float) -> Tensor:
-    """Expected loss of value, float32 (n,), when actions whose value is known are drawn by the softmax of Q-values."""
-    lives = episodes.action != NO_STEP
-    known = episodes.known | ~lives.unsqueeze(2)  # a softmax over nothing would be NaN
-    shares = (values / temperature).masked_fill(~known, -torch.inf).softmax(2)
-    best = wanted.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
-    regret = (shares * (best - wanted)).sum(2)  # (n, t)
-    mean: Tensor = torch.where(lives, regret, 0.0).sum(1) / lives.sum(1).clamp(min=1)
+def td_loss(q_values: Tensor, targets: Tensor, known: Tensor, loss: str) -> Tensor:
+    """Return each episode's mean loss over the actions whose targets are known.
+
+    Args:
+        q_values: float32 (n, t, actions).
+        targets: float32 (n, t, actions).
+        known: bool (n, t, actions).
+        loss: "huber" or "squared".
+
+    Returns:
+        float32 (n,).
+
+    Example:
+        >>> q_values, targets = torch.tensor([[[3.0, 7.0]]]), torch.tensor([[[1.0, 0.0]]])
+        >>> td_loss(q_values, targets, torch.tensor([[[True, False]]]), "squared")
+        tensor([4.])
+    """
+    errors = torch.where(known, q_values - targets, 0.0)
+    single = smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none") if loss == "huber" else errors.square()
+    return single.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)  # (n, t, actions) -> (n,)
+
+
+def regret(q_values: Tensor, targets: Tensor, episodes: Episodes, temperature: float) -> Tensor:
+    """Return the expected loss of value of an agent that draws actions by the softmax of its Q-values.
+
+    Args:
+        q_values: float32 (n, t, actions).
+        targets: float32 (n, t, actions).
+        episodes: the episodes; only actions whose targets are known are drawn.
+        temperature: temperature of the softmax, in units of the reward.
+
+    Returns:
+        float32 (n,), the mean over the steps of each episode.
+    """
+    alive = episodes.action != NO_STEP  # (n, t)
+    known = episodes.known | ~alive.unsqueeze(2)  # a softmax over no action would be NaN
+    shares = (q_values / temperature).masked_fill(~known, -torch.inf).softmax(2)
+    best = targets.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
+    lost = (shares * (best - targets)).sum(2)  # (n, t, actions) -> (n, t)
+    mean: Tensor = torch.where(alive, lost, 0.0).sum(1) / alive.sum(1).clamp(min=1)
     return mean
 
 
-def turned(episodes: Episodes, symmetry: int) -> Episodes:
-    """The episodes with their images mirrored and transposed: one of the eight symmetries of a square, 0 to 7."""
-    image = episodes.image
-    if symmetry & 1:
-        image = image.flip(2)
-    if symmetry & 2:
-        image = image.flip(3)
-    if symmetry & 4:
-        image = image.transpose(2, 3)
-    return replace(episodes, image=image)
+def random_shift(images: Tensor, moves: Tensor) -> Tensor:
+    """Return images that are moved down and right, each episode by its own numbers of pixels.
 
+    The border is repeated where nothing moves in (random shifts: Kostrikov et al., 2021, arXiv 2004.13649).
 
-def shifted(episodes: Episodes, moves: Tensor) -> Episodes:
-    """The episodes with their images moved down and right, each by its own numbers of pixels, int64 (n, 2).
+    Args:
+        images: uint8 (n, t, h, w, 3).
+        moves: int64 (n, 2), pixels down and right; negative numbers move up and left.
 
-    What comes in from outside repeats the border (random shifts: Kostrikov et al., 2021, arXiv 2004.13649).
+    Example:
+        >>> images = torch.tensor([1, 2, 3]).view(1, 1, 1, 3, 1)
+        >>> random_shift(images, torch.tensor([[0, 1]])).flatten().tolist()
+        [1, 1, 2]
     """
-    n, steps, height, width, _ = episodes.image.shape
+    n, steps, height, width, _ = images.shape
     rows, columns = (
-        (torch.arange(side, device=moves.device) - moves[:, axis, None]).clamp(0, side - 1)
+        (torch.arange(side, device=moves.device) - moves[:, axis, None]).clamp(0, side - 1)  # (n, side)
         for axis, side in enumerate((height, width))
     )
-    places = torch.arange(n).view(n, 1, 1, 1), torch.arange(steps).view(1, steps, 1, 1)
-    return replace(episodes, image=episodes.image[(*places, rows[:, None, :, None], columns[:, None, None, :])])
+    episode, step = torch.arange(n).view(n, 1, 1, 1), torch.arange(steps).view(1, steps, 1, 1)
+    return images[episode, step, rows[:, None, :, None], columns[:, None, None, :]]  # all (n, t, h, w)

@@ -1,4 +1,4 @@
-"""What an agent remembers: whole episodes, images as bytes, in files, so that a training goes on exactly."""
+"""Replay buffer of whole episodes, with images as bytes, in files from which a training resumes exactly."""
 
 import json
 import shutil
@@ -15,23 +15,23 @@ from torch import Tensor
 
 from restore_env.utils.files import write_text
 
-Kinds = dict[str, tuple[tuple[int, ...], type[np.generic]]]
-"""Shapes and dtypes of arrays by name."""
+Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
+"""Shapes and dtypes of arrays, by name."""
 
 NO_STEP: Final = -1
-"""In `action`: the episode had ended before."""
+"""In `Episodes.action`: the episode had ended before."""
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """n whole episodes of at most t steps, with what is known of each state's actions.
+    """n whole episodes of at most t steps.
 
     Attributes:
-        image: uint8 (n, t, h, w, 3), what was seen before each step.
-        action: int64 (n, t), what was done; -1 after the end.
-        reward: float32 (n, t, actions), of each action.
-        value: float32 (n, t, actions), what was thought to follow after each action.
-        known: bool (n, t, actions), which of those were computed.
+        image: uint8 (n, t, h, w, 3), the observed image before each step.
+        action: int64 (n, t), the action taken; -1 after the end.
+        reward: float32 (n, t, actions), the reward of each action that was computed.
+        value: float32 (n, t, actions), the best Q-value after each action that was tried but not taken.
+        known: bool (n, t, actions), whether the reward of an action was computed.
     """
 
     image: Tensor
@@ -44,72 +44,53 @@ class Episodes:
         return len(self.action)
 
     def to(self, device: str | torch.device) -> "Episodes":
-        """The episodes on a device."""
+        """Return the episodes on a device."""
         return Episodes(*(value.to(device) for value in vars(self).values()))
 
 
-class Replay:
-    """The last episodes, in files of a folder.
+class ReplayBuffer:
+    """Holds the last episodes in the files of a folder.
 
-    The files hold a margin more than is drawn from, so that what was written after a checkpoint, and is written again
-    after it, has replaced nothing that is drawn from in between.
+    The files have room for a margin of episodes beyond those that are sampled. Episodes that are added after a
+    checkpoint replace none that the checkpoint samples, so they can be added again after a crash.
 
     Attributes:
-        found: whether the files were there, and of the right shape.
+        found: whether the files were there, in the right shape.
+        count: episodes that were ever added.
 
     Args:
-        folder: of the files; what is there is kept if it fits.
-        capacity: episodes that are drawn from.
-        margin: episodes that are added between two checkpoints, at most.
-        max_steps: steps of an episode, at most.
+        folder: folder of the files; existing files are kept if they fit.
+        capacity: episodes that are sampled.
+        margin: largest number of episodes between two checkpoints.
+        max_steps: largest number of steps of an episode.
         side: height and width of the images in pixels.
         actions: number of actions.
+
+    Raises:
+        ValueError: if the disk has no room for the files.
     """
 
     def __init__(self, folder: Path, capacity: int, margin: int, max_steps: int, side: int, actions: int) -> None:
         self.capacity, self.slots = capacity, capacity + margin
-        self.found, self._arrays = _open(folder, _kinds(self.slots, max_steps, side, actions))
-        self.priority = np.ones(self.slots)
+        self.found, self._arrays = _open(folder, layout(self.slots, max_steps, side, actions))
         self.count = 0
 
     def __len__(self) -> int:
-        """Episodes that can be drawn."""
+        """Return the number of episodes that are sampled."""
         return min(self.count, self.capacity)
 
     def add(self, episodes: Episodes) -> None:
-        """Remember episodes in place of the oldest."""
-        places = np.arange(self.count, self.count + len(episodes)) % self.slots
+        """Add episodes in place of the oldest."""
+        slots = np.arange(self.count, self.count + len(episodes)) % self.slots
         for name, array in self._arrays.items():
-            array[places] = getattr(episodes, name).cpu().numpy()
-        self.priority[places] = self.priority[self._places()].max() if len(self) else 1.0
+            array[slots] = getattr(episodes, name).cpu().numpy()
         self.count += len(episodes)
 
-    def draw(self, n: int, rng: np.random.Generator, exponent: float) -> tuple[NDArray[np.int64], Tensor]:
-        """Draw n episodes.
-
-        Args:
-            n: how many.
-            rng: what draws.
-            exponent: of the priorities; 0 draws evenly.
-
-        Returns:
-            their places, and float32 (n,) weights that make up for uneven drawing, at most 1.
-        """
-        places = self._places()
-        if not exponent:
-            return places[rng.integers(len(places), size=n)], torch.ones(n)
-        shares = self.priority[places] ** exponent
-        shares = shares / shares.sum()
-        drawn = rng.choice(len(places), size=n, p=shares)
-        weights = 1 / (len(places) * shares[drawn])
-        return places[drawn], torch.from_numpy(weights / weights.max()).float()
-
-    def __getitem__(self, places: NDArray[np.int64]) -> Episodes:
-        content = {name: torch.from_numpy(array[places]) for name, array in self._arrays.items()}
+    def sample(self, n: int, rng: np.random.Generator) -> Episodes:
+        """Return n episodes on the CPU, drawn uniformly and with replacement."""
+        slots = (self.count - len(self) + rng.integers(len(self), size=n)) % self.slots
+        content = {name: torch.from_numpy(array[slots]) for name, array in self._arrays.items()}
         return Episodes(**(content | {"action": content["action"].long()}))
-
-    def _places(self) -> NDArray[np.int64]:
-        return np.arange(self.count - len(self), self.count) % self.slots
 
     def flush(self) -> None:
         """Write to the disk what the system still holds back."""
@@ -117,25 +98,9 @@ class Replay:
             if isinstance(array, np.memmap):
                 array.flush()
 
-    def state(self) -> dict[str, Any]:
-        """What the files do not hold."""
-        return {"count": self.count, "priority": torch.from_numpy(self.priority.copy())}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from it."""
-        self.count, self.priority = int(state["count"]), state["priority"].numpy().copy()
-
-
-def bytes_needed(slots: int, max_steps: int, side: int, actions: int) -> int:
-    """Bytes on the disk for so many episodes."""
-    return _size(_kinds(slots, max_steps, side, actions))
-
-
-def _size(kinds: Kinds) -> int:
-    return sum(prod(shape) * np.dtype(kind).itemsize for shape, kind in kinds.values())
-
-
-def _kinds(slots: int, max_steps: int, side: int, actions: int) -> Kinds:
+def layout(slots: int, max_steps: int, side: int, actions: int) -> Layout:
+    """Return the layout of a buffer with room for `slots` episodes."""
     shape = (slots, max_steps)
     return {
         "image": ((*shape, side, side, 3), np.uint8),
@@ -146,32 +111,38 @@ def _kinds(slots: int, max_steps: int, side: int, actions: int) -> Kinds:
     }
 
 
-def _open(folder: Path, kinds: Kinds) -> tuple[bool, dict[str, NDArray[Any]]]:
-    """Whether the arrays of a folder fit, and the arrays; made anew if they do not.
+def bytes_needed(arrays: Layout) -> int:
+    """Return the size of arrays on the disk, without the headers of their files.
 
-    Raises:
-        ValueError: if there is no room for them.
+    Example:
+        >>> bytes_needed(layout(slots=1, max_steps=3, side=63, actions=13)) // 3
+        12026
     """
-    description = json.dumps({name: [list(shape), kind.__name__] for name, (shape, kind) in kinds.items()})
-    path, files = folder / "replay.json", {name: folder / f"{name}.npy" for name in kinds}
-    there = all(file.exists() for file in (path, *files.values())) and path.read_text().strip() == description
+    return sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays.values())
+
+
+def _open(folder: Path, arrays: Layout) -> tuple[bool, dict[str, NDArray[Any]]]:
+    """Return whether the arrays of a folder fit the layout, and the arrays; create them if they do not fit."""
+    description = json.dumps({name: [list(shape), dtype.__name__] for name, (shape, dtype) in arrays.items()})
+    path, files = folder / "replay.json", {name: folder / f"{name}.npy" for name in arrays}
+    found = all(file.exists() for file in (path, *files.values())) and path.read_text().strip() == description
     folder.mkdir(parents=True, exist_ok=True)
-    if not there:
-        _check_room(folder, _size(kinds))
-    arrays: dict[str, NDArray[Any]] = {
-        name: open_memmap(files[name], mode="r+" if there else "w+", dtype=kind, shape=shape)
-        for name, (shape, kind) in kinds.items()
+    if not found:
+        _check_room(folder, bytes_needed(arrays))
+    opened: dict[str, NDArray[Any]] = {
+        name: open_memmap(files[name], mode="r+" if found else "w+", dtype=dtype, shape=shape)
+        for name, (shape, dtype) in arrays.items()
     }
-    if not there:
+    if not found:
         write_text(path, description)
-    return there, arrays
+    return found, opened
 
 
 def _check_room(folder: Path, needed: int) -> None:
-    # The files fill up bit by bit; a disk that is full then would end the program without a word.
+    # The files grow while they are filled. A full disk would then end the program without a message.
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed for what is remembered, {free / 1e9:.1f} GB are free; "
-            "a smaller --replay-steps needs less"
+            f"{folder}: the replay buffer needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            "a smaller --buffer-size needs less"
         )

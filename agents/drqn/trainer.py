@@ -1,56 +1,58 @@
-"""Deep recurrent Q-learning (paper, section 3.2), with everything it needs to stop and go on."""
+"""Deep recurrent Q-learning (Yu et al., CVPR 2018, section 3.2)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from math import isinf
+from math import inf, isinf
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from agents.drqn.config import Options
-from agents.drqn.losses import losses, shifted, targets, turned, unrolled
-from agents.drqn.perception import BATCH, Glances, Perception, draw_glances
-from agents.drqn.replay_buffer import Replay
-from agents.drqn.rollout import collect
-from restore_env.data.pairs import Pairs
-from restore_env.data.sources import PairSource, draw_pairs
+from agents.data import AgentData
+from agents.drqn.auxiliary import AuxiliaryTask, FreshPatches
+from agents.drqn.config import DRQNConfig
+from agents.drqn.losses import q_targets, random_shift, regret, td_loss, unroll
+from agents.drqn.replay_buffer import Episodes, ReplayBuffer
+from agents.drqn.rollout import collect_episodes
+from restore_env.data.sources import draw_pairs
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration.batch import RestorationBatch
-from restore_env.training.ema import update_average
+from restore_env.training.ema import averaged
 from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import scalars_of
 from restore_env.training.optimizers import new_optimizer
 from restore_env.training.trainer import Budget, Training
+from restore_env.utils.tensors import augment_dihedral
 
-SYMMETRIES = 8
-CHOICES = 20
-"""Times that a training with a budget in iterations is measured to find out which of its networks is best."""
-MARGIN = 16
-"""Iterations whose episodes the memory has room for beyond what is drawn from; a checkpoint comes before it is full."""
+SYMMETRIES: Final = 8
+EVALUATIONS: Final = 20
+"""Number of evaluations that choose the best network, in a training with a budget in iterations."""
+MARGIN: Final = 16
+"""Iterations of episodes that the replay buffer has room for between two checkpoints."""
 
 
 @dataclass(frozen=True)
-class AgentStatus:
-    """How the training of an agent stands.
+class DRQNStatus:
+    """How the training of a recurrent Q-network stands.
 
     Args:
-        iteration: rounds of playing and learning so far.
-        updates: of the network so far.
-        steps: of the environment so far.
-        loss: mean of the last iteration's updates, None before the first since the start or the resume.
-        evaluation: on the validation pairs.
-        share: of the oracle's gain, None if the oracle's is not known.
-        kept: the gain of the network that is kept, in dB; minus infinity before the first was.
-        epsilon: share of random actions.
-        rate: the learning rate.
-        seconds: of training so far.
-        left: seconds of training that are left, None if unknown.
+        iteration: iterations so far.
+        updates: updates of the network so far.
+        steps: steps of the environment so far.
+        loss: mean loss of the last iteration; None before the first update since the start or the resume.
+        evaluation: results on the validation pairs.
+        share: share of the oracle's gain that is reached; None if the oracle's is unknown.
+        kept: gain in dB of the network that is kept; minus infinity before the first was kept.
+        epsilon: probability of a random action.
+        rate: learning rate.
+        seconds: seconds of training so far.
+        left: seconds of training that are left; None if unknown.
     """
 
     iteration: int
@@ -76,7 +78,7 @@ class AgentStatus:
         )
 
     def scalars(self) -> dict[str, float]:
-        """What is logged."""
+        """Return what is logged, by TensorBoard's names."""
         found = scalars_of(self.evaluation) | {
             "training/updates": self.updates,
             "training/steps": self.steps,
@@ -84,136 +86,172 @@ class AgentStatus:
             "training/learning_rate": self.rate,
             "training/minutes": self.seconds / 60,
         }
-        if self.share is not None:
-            found["validation/share_of_oracle"] = self.share
-        if self.loss is not None:
-            found["training/loss"] = self.loss
-        return found
+        unknown_at_times = {"validation/share_of_oracle": self.share, "training/loss": self.loss}
+        return found | {name: value for name, value in unknown_at_times.items() if value is not None}
 
 
 class DRQNTraining(Training):
-    """Trains a recurrent Q-network by playing episodes and learning from those remembered.
+    """Trains a recurrent Q-network; call `run`.
 
-    The policy is the best of the networks measured: with a budget in minutes at every report, with one in iterations at
-    fixed iterations, so that the same command ends with the same policy, however often it was stopped.
+    An iteration plays episodes side by side, adds them to the replay buffer, and updates the network. The policy is
+    the best of the networks that were evaluated. With a budget in minutes each report evaluates, with one in iterations
+    fixed iterations do: the same command then ends with the same policy, however often it was stopped.
 
     Args:
-        network: with its first weights; it is trained in place.
-        new_batch: makes an environment's batch, on the device that trains.
-        source: where episodes begin; their pairs depend on the seed and the episode's number alone.
-        data: what that is; a training goes on with the same only.
-        validation: pairs that it is measured on.
-        options: how it is trained.
-        budget: when it ends.
-        folder: where checkpoint and memory are kept.
-        name: of the policy.
-        seed: of all that is drawn.
-        oracle: what the best toolchains reach on the first of the validation pairs, None if it is not known.
-        keep_last: whether the policy is the last one measured instead of the best: where the validation pairs are what
-            is reported, nothing may be chosen by them.
+        network: the network with its first weights; it is trained in place.
+        batch: plays the episodes, on the device that trains.
+        data: where episodes begin, the pairs to measure on, and what the training was given.
+        config: hyperparameters.
+        budget: when the training ends.
+        folder: folder of the checkpoint and the replay buffer.
+        name: name of the policy.
+        seed: seed of all that is drawn.
+        oracle: results of the best toolchains on the first validation pairs; None if unknown.
+        keep_last: whether the policy is the last network evaluated instead of the best. Choose this where the gain on
+            the validation pairs is reported.
+
+    Raises:
+        ValueError: if the checkpoint in the folder belongs to another training.
     """
 
     def __init__(
         self,
         network: RecurrentQNetwork,
-        new_batch: Callable[[], RestorationBatch],
-        source: PairSource,
-        data: str,
-        validation: Pairs,
-        options: Options,
+        batch: RestorationBatch,
+        data: AgentData,
+        config: DRQNConfig,
         budget: Budget,
         folder: Path,
+        *,
         name: str = "drqn",
         seed: int = 0,
         oracle: Evaluation | None = None,
         keep_last: bool = False,
     ) -> None:
         self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.new_batch, self.source = new_batch, source
-        self.data, self.validation, self.options = data, validation, options
-        self.budget, self.checkpoint = budget, folder / "training.pt"
+        self.batch, self.toolbox, self.data, self.config = batch, batch.toolbox, data, config
+        self.budget, self.checkpoint, self._folder = budget, folder / "training.pt", folder
         self.name, self.seed, self.oracle, self.keep_last = name, seed, oracle, keep_last
-        self.network.dropout.p = options.dropout
-        self.target = deepcopy(network)
-        self.average = deepcopy(network)
-        self.kept_network = deepcopy(network)
-        self.kept_gain = float("-inf")
-        self.kept_share: float | None = None
-        self._measured: tuple[int, Evaluation] | None = None
         self.device = next(network.parameters()).device
-        self.perception = Perception(network, seed).to(self.device)
-        learnt = [*network.parameters(), *(self.perception.parameters() if options.perception else ())]
-        self.optimizer = new_optimizer(options.optimizer, learnt, options.learning_rate)
-        self.updates = self.steps = 0
+        self.network.encoder.dropout.p = config.dropout
+        self.target = deepcopy(network)
+        self.average = averaged(network, config.ema_decay)
+        self.kept_network, self.kept_gain = deepcopy(network), -inf
+        self.kept_share: float | None = None
+        self.auxiliary = AuxiliaryTask(network, data.source, seed).to(self.device)
+        learnt = [*network.parameters(), *(self.auxiliary.parameters() if config.aux_coef else ())]
+        self.optimizer = new_optimizer(config.optimizer, learnt, config.learning_rate)
+        self.updates = self.steps = self._saved = 0
         self.loss: float | None = None
-        batch = new_batch()
-        self.toolbox, self.max_steps = batch.toolbox, batch.max_steps
-        self._folder, self._saved = folder, 0
+        self._measured: tuple[int, Evaluation] | None = None
         self.restore()
 
     @cached_property
-    def replay(self) -> Replay:
-        """What is remembered; opened only once it is known that the checkpoint belongs to this training."""
-        capacity = max(1, self.options.replay_steps // self.max_steps)
-        margin = MARGIN * self.options.episodes
+    def replay_buffer(self) -> ReplayBuffer:
+        """The replay buffer; it opens its files only once the checkpoint is known to belong to this training."""
+        max_steps, n_envs = self.batch.max_steps, self.config.n_envs
+        capacity = max(1, self.config.buffer_size // max_steps)
         side, actions = self.network.patch_size, self.network.n_tools + 1
-        return Replay(self._folder / "replay", capacity, margin, self.max_steps, side, actions)
+        return ReplayBuffer(self._folder / "replay", capacity, MARGIN * n_envs, max_steps, side, actions)
 
     @property
     def policy(self) -> RecurrentQPolicy:
-        """The policy that was best on the validation pairs, or the last."""
+        """The policy of the network that is kept."""
         return RecurrentQPolicy(deepcopy(self.kept_network), self.toolbox.action_names, self.name)
+
+    @property
+    def averaged_network(self) -> RecurrentQNetwork:
+        """The network with the averaged weights."""
+        network = self.average.module
+        assert isinstance(network, RecurrentQNetwork)
+        return network
 
     def advance(self) -> None:
         """Play episodes, then update the network."""
-        margin = self.replay.slots - self.replay.capacity
-        if self.replay.count + self.options.episodes - self._saved > margin:
-            self.save()  # what is written now would else replace what the last checkpoint may draw from
-        glances = self._glance()
-        if glances is None or self.progress >= self.options.glance_share:
-            self._play()
-        plays = bool(self.steps) and self.steps >= self.options.learning_starts
-        if plays or glances is not None:
-            rng = np.random.default_rng([self.seed, 1, self.iteration])
-            with torch.random.fork_rng():  # dropout draws from the global generator
-                torch.manual_seed(int(rng.integers(2**63)))
-                self.network.train()
-                found = [self._update(rng, plays, glances) for _ in range(self.options.updates)]
-                self.network.eval()
-            self.loss = float(torch.stack(found).mean())
+        config, buffer = self.config, self.replay_buffer
+        if buffer.count + config.n_envs - self._saved > buffer.slots - buffer.capacity:
+            self.save()  # else these episodes would replace some that the last checkpoint samples
+        fresh = self.auxiliary.draw(config.aux_batch_size, self.iteration) if config.aux_coef else None
+        if fresh is None or self.progress >= config.pretrain_fraction:
+            self.collect_rollouts()
+        if self.steps >= max(1, config.learning_starts) or fresh is not None:
+            self.train(fresh)
         self.iteration += 1
         total = self.budget.iterations
-        if total is not None and (self.iteration % max(1, total // CHOICES) == 0 or self.iteration == total):
+        if total is not None and (self.iteration % max(1, total // EVALUATIONS) == 0 or self.iteration == total):
             self.choose()
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        self.replay.flush()
-        super().save()
-        self._saved = self.replay.count
+    def collect_rollouts(self) -> None:
+        """Play episodes with exploration and add them to the replay buffer."""
+        n = self.config.n_envs
+        numbers = range(self.iteration * n, (self.iteration + 1) * n)
+        self.batch.start(*draw_pairs(self.data.source, numbers, self.seed).to_tensors(self.device))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
+        epsilon = self.config.exploration_rate(self.progress)
+        episodes = collect_episodes(self.network, self.batch, self.config, epsilon, generator)
+        self.steps += int((episodes.action >= 0).sum())
+        self.replay_buffer.add(episodes)
+
+    def train(self, fresh: FreshPatches | None = None) -> None:
+        """Update the network by whole toolchains from the replay buffer (Yu et al., CVPR 2018, section 3.2).
+
+        Args:
+            fresh: patches for the auxiliary loss; None leaves it out.
+        """
+        config, losses = self.config, []
+        rng = np.random.default_rng([self.seed, 1, self.iteration])
+        with self._training_mode(rng):
+            for _ in range(config.gradient_steps):
+                loss = torch.zeros((), device=self.device)
+                if self.steps >= max(1, config.learning_starts):
+                    # Whole toolchains, so that the LSTM's state at each step is that of the present weights
+                    episodes = self._sample(rng)
+                    q_values = unroll(self.network, episodes)  # (n, t, actions)
+                    with torch.no_grad():
+                        target_q_values = unroll(self.target, episodes)  # (n, t, actions)
+                        targets = q_targets(episodes, q_values, target_q_values, config.gamma, config.double_q)
+                    errors = td_loss(q_values, targets, episodes.known, config.loss)  # (n,)
+                    if config.regret_coef:
+                        lost = regret(q_values, targets, episodes, config.regret_temperature)  # (n,)
+                        errors = errors + config.regret_coef * lost
+                    loss = errors.mean()
+                if fresh is not None:
+                    loss = loss + config.aux_coef * self.auxiliary.loss(self.network, fresh, rng)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = config.rate(self.progress, self.updates)
+                self.optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
+                self.optimizer.step()
+                self.average.update_parameters(self.network)
+                self.updates += 1
+                if self.updates % config.target_update_interval == 0:
+                    self.target.load_state_dict(self.network.state_dict())
+                losses.append(loss.detach())
+        self.loss = float(torch.stack(losses).mean())
+
+    def choose(self) -> None:
+        """Keep the averaged network if it is the best so far, or the last is wanted."""
+        evaluation = self.measure()
+        if self.keep_last or evaluation.gain > self.kept_gain:
+            self.kept_gain, self.kept_network = evaluation.gain, deepcopy(self.averaged_network)
+            self.kept_share = self._share(evaluation)
 
     def measure(self) -> Evaluation:
-        """What the network reaches on the validation pairs, found once an iteration."""
+        """Return the averaged network's results on the validation pairs, measured once an iteration."""
         if self._measured is None or self._measured[0] != self.iteration:
-            policy = RecurrentQPolicy(self.average, self.toolbox.action_names, self.name)
-            device = str(self.device)
-            found = evaluate(self.validation, policy, self.toolbox, max_steps=self.max_steps, device=device)
+            policy = RecurrentQPolicy(self.averaged_network, self.toolbox.action_names, self.name)
+            steps, device = self.batch.max_steps, str(self.device)
+            found = evaluate(self.data.validation, policy, self.toolbox, max_steps=steps, device=device)
             self._measured = self.iteration, found
         return self._measured[1]
 
-    def choose(self) -> None:
-        """Keep the network if it is the best so far, or the last is wanted."""
-        evaluation = self.measure()
-        if self.keep_last or evaluation.gain > self.kept_gain:
-            self.kept_gain, self.kept_network = evaluation.gain, deepcopy(self.average)
-            self.kept_share = self._share(evaluation)
-
-    def status(self) -> AgentStatus:
+    def status(self) -> DRQNStatus:
         """Measure how the training stands."""
         if self.budget.iterations is None:
-            self.choose()  # in minutes nothing comes out the same twice anyway
+            self.choose()  # a training in minutes is not reproducible anyway
         evaluation = self.measure()
-        return AgentStatus(
+        return DRQNStatus(
             self.iteration,
             self.updates,
             self.steps,
@@ -221,112 +259,74 @@ class DRQNTraining(Training):
             evaluation,
             self._share(evaluation),
             self.kept_gain,
-            self.options.exploration(self.progress),
-            self.options.rate(self.progress, self.updates),
+            self.config.exploration_rate(self.progress),
+            self.config.rate(self.progress, self.updates),
             self.seconds,
             self.budget.left(self.iteration, self.seconds),
         )
 
     def settings(self) -> dict[str, Any]:
-        """Network, options, data, validation pairs, seed, actions and which policy is kept."""
+        """Return the network, config, data, validation pairs, seed, actions, and which policy is kept."""
         return {
             "network": self.network.arguments,
-            "options": asdict(self.options),
-            "data": self.data,
-            "validation": digest_of_pairs(self.validation),
+            "config": asdict(self.config),
+            "data": self.data.identity,
+            "validation": digest_of_pairs(self.data.validation),
             "seed": self.seed,
             "actions": list(self.toolbox.action_names),
             "kept": "last" if self.keep_last else "best",
         }
 
     def state(self) -> dict[str, Any]:
-        """Networks, optimizer, counts and the memory's state."""
-        return {
-            "network_weights": self.network.state_dict(),
-            "target_weights": self.target.state_dict(),
-            "average_weights": self.average.state_dict(),
-            "perception_weights": self.perception.state_dict(),
-            "kept_weights": self.kept_network.state_dict(),
-            "kept_gain": self.kept_gain,
-            "kept_share": self.kept_share,
-            "optimizer": self.optimizer.state_dict(),
-            "replay": self.replay.state(),
-            "updates": self.updates,
-            "steps": self.steps,
-        }
+        """Return the networks, the optimizer and the counts."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        counts = {name: getattr(self, name) for name in ("kept_gain", "kept_share", "updates", "steps")}
+        return parts | counts | {"episodes": self.replay_buffer.count}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from those."""
-        self.network.load_state_dict(state["network_weights"])
-        self.target.load_state_dict(state["target_weights"])
-        self.average.load_state_dict(state["average_weights"])
-        self.perception.load_state_dict(state["perception_weights"])
-        self.kept_network.load_state_dict(state["kept_weights"])
+        """Restore what `state` returned."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.kept_gain, self.kept_share = state["kept_gain"], state["kept_share"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["replay"]["count"] and not self.replay.found:
+        if state["episodes"] and not self.replay_buffer.found:
             raise ValueError(
                 f"{self._folder / 'replay'}: what belongs to {self.checkpoint} is missing; delete that to start afresh"
             )
-        self.replay.load_state(state["replay"])
+        self.replay_buffer.count = self._saved = state["episodes"]
         self.updates, self.steps = state["updates"], state["steps"]
-        self._saved = self.replay.count
 
-    def _play(self) -> None:
-        count = self.options.episodes
-        numbers = range(self.iteration * count, (self.iteration + 1) * count)
-        batch = self.new_batch()
-        batch.start(*draw_pairs(self.source, numbers, self.seed).to_tensors(self.device))
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
-        epsilon = self.options.exploration(self.progress)
-        episodes = collect(self.network, batch, self.options, epsilon, generator)
-        self.steps += int((episodes.action >= 0).sum())
-        self.replay.add(episodes)
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.replay_buffer.flush()
+        super().save()
+        self._saved = self.replay_buffer.count
 
-    def _glance(self) -> Glances | None:
-        if not self.options.perception:
-            return None
-        count = self.options.glances
-        numbers = range(self.iteration * count, (self.iteration + 1) * count)
-        return draw_glances(self.source, numbers, self.seed, self.device)
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        names = ("network", "target", "average", "kept_network", "auxiliary", "optimizer")
+        return {name: getattr(self, name) for name in names}
 
-    def _update(self, rng: np.random.Generator, plays: bool, glances: Glances | None) -> Tensor:
-        loss = torch.zeros((), device=self.device)
-        if plays:
-            loss = loss + self._loss_of_play(rng)
-        if glances is not None:
-            chosen = torch.from_numpy(rng.integers(len(glances.image), size=BATCH)).to(self.device)
-            some = Glances(*(values[chosen] for values in glances))
-            loss = loss + self.options.perception * self.perception.loss(self.network, some)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.rate(self.progress, self.updates)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        self.optimizer.step()
-        self.updates += 1
-        update_average(self.average, self.network, self.options.average, self.updates)
-        if self.updates % self.options.target_every == 0:
-            self.target.load_state_dict(self.network.state_dict())
-        return loss.detach()
+    @contextmanager
+    def _training_mode(self, rng: np.random.Generator) -> Iterator[None]:
+        """Switch dropout on; it draws from PyTorch's global generator, which is seeded here and put back."""
+        with torch.random.fork_rng():
+            torch.manual_seed(int(rng.integers(2**63)))
+            self.network.train()
+            yield
+            self.network.eval()
 
-    def _loss_of_play(self, rng: np.random.Generator) -> Tensor:
-        options = self.options
-        places, weights = self.replay.draw(options.batch_size, rng, options.priority)
-        episodes = self.replay[places].to(self.device)
-        if options.augment:
-            episodes = turned(episodes, int(rng.integers(SYMMETRIES)))
-        if options.shift:
-            moves = rng.integers(-options.shift, options.shift + 1, size=(len(episodes), 2))
-            episodes = shifted(episodes, torch.from_numpy(moves).to(self.device))
-        values = unrolled(self.network, episodes)
-        with torch.no_grad():
-            later = unrolled(self.target, episodes)
-        single, errors = losses(values, targets(episodes, values, later, options), episodes, options)
-        if options.priority:
-            self.replay.priority[places] = errors.detach().cpu().numpy() + 1e-3
-        loss: Tensor = (weights.to(self.device) * single).mean()
-        return loss
+    def _sample(self, rng: np.random.Generator) -> Episodes:
+        """Return a batch of episodes with augmented images, on the device that trains."""
+        episodes, pad = (
+            self.replay_buffer.sample(self.config.batch_size, rng).to(self.device),
+            self.config.random_shift_pad,
+        )
+        images = episodes.image
+        if self.config.augment:
+            images = augment_dihedral(images, int(rng.integers(SYMMETRIES)))
+        if pad:
+            moves = rng.integers(-pad, pad + 1, size=(len(episodes), 2))
+            images = random_shift(images, torch.from_numpy(moves).to(self.device))
+        return replace(episodes, image=images)
 
     def _share(self, evaluation: Evaluation) -> float | None:
         return share_of_best(evaluation, self.oracle) if self.oracle and self.oracle.gain else None

@@ -1,1 +1,1 @@
-"""What every benchmark shares."""
+"""What several benchmarks share."""

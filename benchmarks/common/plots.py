@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from restore_env.utils.files import replacing
 
 
-def save_figure(path: Path, draw: Callable[[Axes], None], size: tuple[float, float]) -> None:
-    """Draw on new axes and write the picture; `size` is width and height in inches."""
-    save_panels(path, [draw], size)
+def save_figure(path: Path, size: tuple[float, float], *draws: Callable[[Axes], None]) -> None:
+    """Draw on new axes, one below the other, and write the picture.
 
-
-def save_panels(path: Path, draws: Sequence[Callable[[Axes], None]], size: tuple[float, float]) -> None:
-    """The same with several axes, one below the other."""
+    Args:
+        path: the file to write, .png.
+        size: width and height in inches.
+        draws: each draws on axes of its own.
+    """
     figure = Figure(figsize=size, layout="constrained")
     for number, draw in enumerate(draws, start=1):
         draw(figure.add_subplot(len(draws), 1, number))
@@ -26,7 +27,7 @@ def save_panels(path: Path, draws: Sequence[Callable[[Axes], None]], size: tuple
 
 
 def bars(axes: Axes, labels: Sequence[str], values: Mapping[str, Sequence[float]], title: str) -> None:
-    """Groups of bars, one bar for each key of `values`."""
+    """Draw a group of bars for each label, with one bar for each key of `values`."""
     places, width = np.arange(len(labels)), 0.8 / len(values)
     for number, (name, heights) in enumerate(values.items()):
         axes.bar(places + (number - (len(values) - 1) / 2) * width, heights, width, label=name)
@@ -38,7 +39,7 @@ def bars(axes: Axes, labels: Sequence[str], values: Mapping[str, Sequence[float]
 def curves(
     axes: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str
 ) -> None:
-    """One line for each key of `lines`, through its (x, y)."""
+    """Draw one line for each key of `lines`, through its (x, y)."""
     for name, (x, y) in lines.items():
         axes.plot(x, y, marker=".", label=name)
     axes.set_xlabel(x_label)
@@ -47,7 +48,7 @@ def curves(
 
 
 def throughput_bars(axes: Axes, rates: Mapping[str, float]) -> None:
-    """A horizontal bar for each key, its value beside it; the key "bound" is a line."""
+    """Draw a horizontal bar for each key, with its value beside it; the key "bound" becomes a line."""
     shown = {name: value for name, value in rates.items() if name != "bound"}
     places = axes.barh(list(shown), list(shown.values()))
     axes.bar_label(places, fmt="{:,.0f}", padding=3)
@@ -60,23 +61,22 @@ def throughput_bars(axes: Axes, rates: Mapping[str, float]) -> None:
 
 
 def _finish(axes: Axes, lines: Literal["x", "y", "both"]) -> None:
-    """Faint grid lines, no frame, and a legend."""
+    """Add faint grid lines and a legend, and remove the frame."""
     axes.grid(axis=lines, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
 
 
-def heat_map(
-    axes: Axes,
-    values: Sequence[Sequence[float]],
-    columns: Sequence[str],
-    rows: Sequence[str],
-    x_label: str,
-    y_label: str,
-    title: str,
-) -> None:
-    """A grid of numbers on colours that are white at zero."""
-    grid = np.asarray(values)
+def heat_map(axes: Axes, values: Mapping[str, Mapping[str, float]], labels: tuple[str, str, str]) -> None:
+    """Draw a grid of numbers on colours that are white at zero.
+
+    Args:
+        axes: what to draw on.
+        values: for each row, the number of each column.
+        labels: of the columns, of the rows, and of the numbers.
+    """
+    columns = list(next(iter(values.values())))
+    grid = np.array([list(row.values()) for row in values.values()])
     largest = max(grid.max(), 1e-6)
     # Losses can be far larger than gains; with colours for all of them, gains would all look alike.
     image = axes.imshow(grid, cmap="RdBu", vmin=-largest, vmax=largest)
@@ -85,7 +85,7 @@ def heat_map(
         colour = "white" if abs(value) > 0.7 * largest else "black"
         axes.text(column, row, f"{value:.1f}", ha="center", va="center", size=7, color=colour)
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.figure.colorbar(image, ax=axes, label=title, shrink=0.8)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.figure.colorbar(image, ax=axes, label=labels[2], shrink=0.8)

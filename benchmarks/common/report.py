@@ -1,82 +1,98 @@
-"""What every published result has: its numbers as JSON, a table, the command, the data, the machine."""
+"""The files that every benchmark writes: its numbers as JSON, and a report in Markdown."""
 
 import json
 import platform
 import shlex
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from math import fsum, sqrt
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from restore_env.training.model_card import table
 from restore_env.utils.files import make_folders, write_text
+from restore_env.utils.progress import progress_bar
 
+T = TypeVar("T")
 
-def results_of(args: Any, **content: Any) -> dict[str, Any]:
-    """The options of a program (a dataclass), the machine, and what was measured."""
-    options = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
-    return {"options": options, "machine": machine(), **content}
+Results = dict[str, Any]
+"""The content of a results file: `options`, `machine` and what was measured."""
+
+Blocks = list[str | list[str]]
+"""The paragraphs of a report; a table is a list of its lines."""
 
 
 def check_output(output: Path) -> None:
-    """Make the folder of results, before they cost hours.
+    """Make the folder of the results file, before hours of work depend on it.
 
     Raises:
-        ValueError: if they would not be called .json, as what is written beside them would then replace them.
+        ValueError: if the name does not end in .json: the report would then replace the results.
     """
     if output.suffix != ".json":
         raise ValueError(f"output={str(output)!r} does not end in .json")
     make_folders(output.resolve().parent)
 
 
-def write_results(results: Mapping[str, Any], output: Path, program: str, text: str) -> None:
-    """Write the results as JSON, and beside it a text as Markdown with data, command and machine added."""
-    options = results["options"]
-    words = [f"--{key.replace('_', '-')} {_word(value)}" for key, value in options.items() if value not in ("", [], ())]
-    lines = [
-        text,
-        f"Data: {options['data']}.",
-        f"Command: `python -m benchmarks.{program} {' '.join(words)}`",
-        f"Machine: {', '.join(f'{key} {value}' for key, value in results['machine'].items())}",
-    ]
-    write_text(output, json.dumps(results, indent=1))
-    write_text(output.with_suffix(".md"), "\n\n".join(lines))
+def track(title: str, items: Sequence[T]) -> Iterator[T]:
+    """Yield the items one after the other while a bar on the terminal shows how many are done."""
+    with progress_bar(title) as report:
+        for number, item in enumerate(items, start=1):
+            yield item
+            report(number / len(items))
 
 
-def half_interval(values: Sequence[float], photos: Sequence[Hashable] = ()) -> float:
-    """Half the width of the 95% interval of a mean.
+def write_results(program: str, args: Any, describe: Callable[[Results], Blocks], **measured: Any) -> Results:
+    """Write the results file and, beside it, the report with the data, the command and the machine.
 
     Args:
-        values: one for each patch.
-        photos: what photo each was cut from. Patches of one photo are alike, and tell less than as many of different
-            photos would (the cluster-robust variance: Liang and Zeger, 1986). Without, each is its own.
+        program: the module's name in `benchmarks`.
+        args: the program's options, a dataclass with `output` and `data`.
+        describe: returns the report's paragraphs and tables for the results.
+        measured: what was measured, as JSON values.
+
+    Returns:
+        The results as they were written, with tuples where JSON has lists.
     """
-    mean, sums = fmean(values), defaultdict[Hashable, float](float)
-    for photo, value in zip(photos or range(len(values)), values, strict=True):
-        sums[photo] += value - mean
-    count = len(sums)
-    if count < 2:
-        return float("nan")
-    return 1.96 * sqrt(count / (count - 1) * fsum(item**2 for item in sums.values())) / len(values)
+    options = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
+    results = {"options": options, "machine": machine(), **measured}
+    blocks = [
+        *describe(results),
+        f"Data: {options['data']}.",
+        f"Command: `{_command(program, options)}`",
+        f"Machine: {', '.join(f'{key} {value}' for key, value in results['machine'].items())}",
+    ]
+    write_text(args.output, json.dumps(results, indent=1))
+    write_text(args.output.with_suffix(".md"), markdown(blocks))
+    return results
 
 
-def mean_rise(before: Sequence[float], after: Sequence[float], photos: Sequence[Hashable] = ()) -> tuple[float, float]:
-    """How much higher numbers of the same images are in the mean, and half the width of its 95% interval."""
-    rises = [one - other for one, other in zip(after, before, strict=True)]
-    return fmean(rises), half_interval(rises, photos)
+def markdown(blocks: Blocks) -> str:
+    r"""Return the text of paragraphs and tables, with an empty line between two of them.
+
+    Example:
+        >>> markdown(["# Tools", ["| tool |", "| --- |", "| blur-1 |"]])
+        '# Tools\n\n| tool |\n| --- |\n| blur-1 |'
+    """
+    return "\n\n".join(block if isinstance(block, str) else "\n".join(block) for block in blocks)
 
 
-def _word(value: Any) -> str:
-    return shlex.join(map(str, value)) if isinstance(value, list | tuple) else shlex.quote(str(value))
+def table_of(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the lines of a Markdown table.
+
+    Args:
+        rows: the cells of each row by the heads of their columns, which are the same in all rows.
+
+    Example:
+        >>> table_of([{"tool": "blur-1", "gain": 0.5}])
+        ['| tool | gain |', '| --- | --- |', '| blur-1 | 0.5 |']
+    """
+    return table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def machine() -> dict[str, str | int]:
-    """Processor, threads and versions."""
+    """Return the processor, the GPU, the number of threads and the versions."""
     return {
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -88,11 +104,20 @@ def machine() -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """The processor's name where the system tells it, else its architecture."""
+    """Return the processor's name where Linux tells it, else its architecture."""
     info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1] for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return f"{names[0].strip()}, {len(names)} cores" if names else platform.machine()
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else platform.machine()
+
+
+def _command(program: str, options: dict[str, Any]) -> str:
+    """Return the command line that gives these options; empty ones are left out."""
+    given = {key: value for key, value in options.items() if value not in ("", [], ())}
+    words = [f"--{key.replace('_', '-')} {_words(value)}" for key, value in given.items()]
+    return f"python -m benchmarks.{program} {' '.join(words)}"
+
+
+def _words(value: Any) -> str:
+    """Return the value of an option as words of a shell."""
+    return shlex.join(map(str, value)) if isinstance(value, list | tuple) else shlex.quote(str(value))

@@ -1,4 +1,4 @@
-"""The command line `restore-env`."""
+"""The command `restore-env`."""
 
 from restore_env.cli.main import main
 

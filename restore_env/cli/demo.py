@@ -1,4 +1,4 @@
-"""What `restore-env demo` shows: a table of every policy on a few patches, and one at work as a picture."""
+"""The table and the picture of `restore-env demo`."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,6 +8,7 @@ from rich.table import Table
 
 from restore_env.constants import DEFAULT_POLICY, PATCH_SIZE
 from restore_env.data.distortions import as_distortion
+from restore_env.data.pairs import pairs_to_tensors
 from restore_env.data.photos import embedded_photos
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import draw_pairs
@@ -16,31 +17,33 @@ from restore_env.evaluation import Evaluation, evaluate
 from restore_env.policies import load_policy, play
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.toolbox import load_toolbox
-from restore_env.utils.tensors import ByteImage, images_to_tensor
+from restore_env.utils.tensors import ByteImage
 
 TABLE_PATCHES: Final = 4
-"""So few because the oracle tries 1,885 toolchains on each."""
+"""Number of patches; it is small because the oracle tries 1,885 toolchains on each."""
 
 CROP_SIZE: Final = 3 * PATCH_SIZE
-"""Height and width in pixels of the crops in the picture: nine patches that vote."""
+"""Height and width in pixels of the crops in the picture; each crop has nine patches that vote."""
 
 PICTURE_POLICY: Final = DEFAULT_POLICY
+"""Name of the policy in the picture."""
 
 POLICIES: Final = {
     "stop": "leaves the image as it is",
-    "random": "any action",
-    "best-single": "the same tool for every image",
-    "best-fixed": "the same toolchain for every image",
-    "drqn": "the agent: looks at the image, picks a tool",
-    "drqn-large": "it and three others, who decide together",
-    "drqn-any": "the same for photos of any history",
+    "random": "takes random actions",
+    "best-single": "applies the same tool to every image",
+    "best-fixed": "applies the same toolchain to every image",
+    "drqn": "the agent, a recurrent Q-network",
+    "drqn-large": "ensemble of drqn and three more agents",
+    "drqn-any": "ensemble of three agents for photos of unknown quality",
     "greedy": "knows the reference: best next tool",
     "oracle": "knows the reference: best of all toolchains",
 }
+"""The policies in the table, with a note for each."""
 
 
 def demo_table(severity: str, seed: int, progress: Callable[[float], None]) -> Table:
-    """Every policy with the shipped toolbox, on the same distorted patches."""
+    """Measure all policies with the shipped toolbox on the same patches, and return a table."""
     tools = load_toolbox()
     pairs = draw_pairs(PatchSampler(embedded_photos(), as_distortion(severity)), TABLE_PATCHES, seed)
     title = f"{len(pairs)} patches of {PATCH_SIZE}x{PATCH_SIZE} pixels, {severity} distortion, toolbox {tools.name}"
@@ -55,18 +58,17 @@ def demo_table(severity: str, seed: int, progress: Callable[[float], None]) -> T
 
 
 def demo_picture(severity: str, seed: int) -> ByteImage:
-    """A crop of each embedded photo: distorted, after each step of `PICTURE_POLICY`, and the reference."""
+    """Restore a crop of each embedded photo with `PICTURE_POLICY`, and return a picture of all steps."""
     tools = load_toolbox()
     samplers = [PatchSampler([photo], as_distortion(severity), CROP_SIZE) for photo in embedded_photos()]
     pairs = [sampler.sample(np.random.default_rng([seed, row])) for row, sampler in enumerate(samplers)]
     batch = RestorationBatch(tools, record=True)
-    distorted = images_to_tensor([pair.distorted for pair in pairs])
-    batch.start(distorted, images_to_tensor([pair.reference for pair in pairs]))
+    batch.start(*pairs_to_tensors(pairs))
     play(load_policy(PICTURE_POLICY, tools), batch)
     return draw_panels([episode_panels(batch, row) for row in range(len(batch))])
 
 
 def _cells(result: Evaluation) -> list[str]:
-    """The numbers of a table row."""
+    """Return the numbers of a table row."""
     psnr = [f"{result.psnr_in:.2f}", f"{result.psnr_out:.2f}", f"{result.gain:+.2f}"]
     return psnr + [f"{result.ssim_in:.4f}", f"{result.ssim_out:.4f}", f"{result.steps:.2f}", f"{result.seconds:.1f}"]

@@ -1,7 +1,7 @@
 """The command `restore-env`.
 
-Results go to standard output, messages to standard error, one line each. Exit code 0: done; 1: some input failed, the
-others are done; 2: wrong usage.
+Results go to standard output and messages to standard error, one line each. The exit code is 0 for success, 1 if an
+input failed and the others are done, 2 for wrong usage, and 130 for an interruption.
 """
 
 import json
@@ -28,39 +28,34 @@ from restore_env.utils.progress import progress_bar
 if TYPE_CHECKING:
     from restore_env.evaluation import Evaluation
 
-_TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, show_default=True, help="Name or folder of a toolbox.")
-_policy = partial(
-    click.option,
-    "--policy",
-    show_default=True,
-    help="Name or folder of a policy, or a .zip of SB3 (loading one can run code).",
-)
-_DEVICE = click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu or cuda.")
-_STEPS = click.option(
-    "--max-steps", type=click.IntRange(1), default=MAX_STEPS, show_default=True, help="Tools applied at most."
-)
-_SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is drawn.")
+_TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, help="Name or folder of a toolbox.")
+_POLICY_HELP = "Name or folder of a policy, or a .zip file of SB3 (loading it can run code)."
+_DEVICE = click.option("--device", default="cpu", help="Device: cpu or cuda.")
+_STEPS = click.option("--max-steps", type=click.IntRange(1), default=MAX_STEPS, help="Largest number of tools.")
+_SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random numbers.")
+_LEVELS = click.Choice([*SEVERITIES, EVERYDAY])
+_SEVERITY = click.option("--severity", type=_LEVELS, default="moderate", help="Strength of the distortion.")
 _FILE = click.Path(path_type=Path)
 
 
-def _with_folder(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a file whose folder does not exist before any work is done."""
+def _check_folder(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Return the path of an output file, or refuse it before any work is done if its folder does not exist."""
     if path is not None and not path.absolute().parent.is_dir():
         raise click.BadParameter(f"the folder {str(path.parent)!r} does not exist", param=option)
     return path
 
 
-_output = partial(click.option, type=_FILE, callback=_with_folder)
+_output = partial(click.option, type=_FILE, callback=_check_folder)
 
 
 def main() -> None:
-    """Run the command line; errors end in one line and an exit code."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # it has its own lines for files that our messages name
+    """Run the command line; an error is printed as one line and ends the program with an exit code."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # OpenCV would print lines of its own about damaged files
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
     try:
         result = commands.main(standalone_mode=False)
     except click.ClickException as error:
-        _say(f"{error.format_message()} (restore-env --help shows what there is)")
+        _say(f"{error.format_message()} (see restore-env --help)")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
@@ -74,33 +69,36 @@ def main() -> None:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
+
+
+@click.group(no_args_is_help=False, context_settings=_SETTINGS)
 @click.version_option(restore_env.__version__, prog_name="restore-env")
 def commands() -> None:
-    """Restore images that are blurred, noisy and compressed, one small tool after another."""
+    """Restore blurred, noisy and compressed images with a toolbox of small tools."""
 
 
 @commands.command()
-@_output("-o", "--output", default=Path("demo.png"), show_default=True, help="The picture to write.")
-@click.option("--severity", type=click.Choice([*SEVERITIES, EVERYDAY]), default="moderate", show_default=True)
+@_output("-o", "--output", default=Path("demo.png"), help="Picture to write.")
+@_SEVERITY
 @_SEED
 def demo(output: Path, severity: str, seed: int) -> None:
-    """Show every policy at work: a table and a picture."""
+    """Compare all policies in a table, and draw a picture of one."""
     from restore_env.cli.demo import PICTURE_POLICY, demo_picture, demo_table
     from restore_env.data.image_io import write_image
 
     with progress_bar("trying toolchains") as progress:
         table = demo_table(severity, seed, progress)
-    _print(table)
+    Console().print(table)
     write_image(output, demo_picture(severity, seed))
-    _print(f"{output} shows what {PICTURE_POLICY} does to larger crops, step by step.")
+    click.echo(f"{output} shows the steps of {PICTURE_POLICY} on larger crops.")
 
 
 @commands.command()
 @click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
-@click.option("-o", "--output", type=_FILE, help="File to write, or folder for several; by default NAME-restored.")
-@_output("--steps", help="JSON file for the steps taken, with the votes of the patches.")
-@_policy(default=RESTORING_POLICY)
+@click.option("-o", "--output", type=_FILE, help="File to write, or folder for several photos; default: NAME-restored.")
+@_output("--steps", help="JSON file for the steps and the votes of the patches.")
+@click.option("--policy", default=RESTORING_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
 @_STEPS
 @_DEVICE
@@ -130,7 +128,7 @@ def restore(
         restored = restore_image(photo, chooser, tools, max_steps=max_steps, device=device)
         write_image(target, restored.image)
         taken[str(source)] = restored.steps
-        _print(f"{source} -> {target}: {', '.join(step['action'] for step in restored.steps)}")
+        click.echo(f"{source} -> {target}: {', '.join(step['action'] for step in restored.steps)}")
 
     failed = _each(_targets(inputs, output, "restored"), one)
     if steps is not None:
@@ -140,18 +138,18 @@ def restore(
 
 @commands.command()
 @click.argument("pairs", type=_FILE, metavar="PAIRS")
-@_output("--json", "json_file", help="JSON file for the results, those of each image among them.")
+@_output("--json", "json_file", help="JSON file for the results, with those of each image.")
 @click.option(
-    "--oracle", type=click.IntRange(1), metavar="N", help="Also find the best toolchains of the first N pairs."
+    "--oracle", type=click.IntRange(1), metavar="N", help="Also find the best toolchains for the first N pairs."
 )
-@_policy(default=DEFAULT_POLICY)
+@click.option("--policy", default=DEFAULT_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
 @_STEPS
 @_DEVICE
 def evaluate(
     pairs: Path, json_file: Path | None, oracle: int | None, policy: str, toolbox: str, max_steps: int, device: str
 ) -> None:
-    """Measure a policy on a pairs file or folder."""
+    """Measure a policy on a pairs file or a pairs folder."""
     from restore_env.data.pairs import load_pairs
     from restore_env.evaluation import evaluate as evaluate_pairs
     from restore_env.evaluation import share_of_best
@@ -170,15 +168,17 @@ def evaluate(
         share = share_of_best(result, best) if best.gain else None
         content["oracle"] = {"n": best.n, "gain": best.gain, "share": share}
         reached = "nothing to gain" if share is None else f"share reached there: {share:.0%}"
-        _print(f"oracle on {best.n} pairs: {best.gain:+.2f} dB; {reached}")
+        click.echo(f"oracle on {best.n} pairs: {best.gain:+.2f} dB; {reached}")
     if json_file is not None:
         write_text(json_file, json.dumps(content, indent=1))
 
 
 @commands.command()
 @click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
-@click.option("-o", "--output", type=_FILE, help="File to write, or folder for several; by default NAME-distorted.png.")
-@click.option("--severity", type=click.Choice([*SEVERITIES, EVERYDAY]), default="moderate", show_default=True)
+@click.option(
+    "-o", "--output", type=_FILE, help="File to write, or folder for several photos; default: NAME-distorted.png."
+)
+@_SEVERITY
 @_SEED
 def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: int) -> int:
     """Distort photos as the environment does."""
@@ -186,13 +186,13 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
     from restore_env.data.image_io import as_rgb_bytes, read_image, write_image
 
     model = as_distortion(severity)
-    numbers = count()  # counted for every input, so that a file that cannot be read does not change the others' draws
+    numbers = count()  # each input has its number, so a file that cannot be read does not change the other files' seeds
 
     def one(source: Path, target: Path) -> None:
         rng = np.random.default_rng([seed, next(numbers)])
         distorted, drawn = model(as_rgb_bytes(read_image(source)), rng)
         write_image(target, distorted)
-        _print(f"{source} -> {target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
+        click.echo(f"{source} -> {target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
 
     return _each(_targets(inputs, output, "distorted", ".png"), one)
 
@@ -204,15 +204,15 @@ def toolbox(name: str | None) -> None:
     from restore_env.toolbox import available_toolboxes, load_toolbox
 
     if name is None:
-        _print("\n".join(available_toolboxes()))
+        click.echo("\n".join(available_toolboxes()))
         return
     for number, tool in enumerate(load_toolbox(name)):
         made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
-        _print(f"{number:3}  {tool.name:18} {made_for}".rstrip())
+        click.echo(f"{number:3}  {tool.name:18} {made_for}".rstrip())
 
 
 def _each(jobs: Iterator[tuple[Path, Path]], one: Callable[[Path, Path], None]) -> int:
-    """Do every job; return 1 if one failed, after a line that says why, else 0."""
+    """Call `one` for each pair of input and output; print a line for each that fails, and return 1 if one failed."""
     failed = 0
     for source, target in jobs:
         try:
@@ -226,14 +226,27 @@ def _each(jobs: Iterator[tuple[Path, Path]], one: Callable[[Path, Path], None]) 
 def _targets(
     inputs: tuple[Path, ...], output: Path | None, what: str, suffix: str | None = None
 ) -> Iterator[tuple[Path, Path]]:
-    """Pairs of a file to read and one to write; folders among the inputs stand for the images in them."""
+    """Return pairs of a file to read and a file to write.
+
+    Args:
+        inputs: files, and folders that stand for the images in them.
+        output: the file or folder to write; None writes beside the inputs.
+        what: what is appended to the names of files beside the inputs.
+        suffix: suffix of the files to write; by default that of the input, if it can be written.
+
+    Raises:
+        ImageError: if a folder holds no image.
+        ValueError: if two inputs have the same output, or an input would be overwritten.
+    """
     from restore_env.data.image_io import WRITTEN, image_files
 
     def ending(file: Path) -> str:
         return suffix or (file.suffix if file.suffix.lower() in WRITTEN else ".png")
 
     def images_in(folder: Path) -> list[Path]:
-        return [file for file in image_files(folder) if not file.stem.endswith(f"-{what}")]  # not what we wrote
+        return [
+            file for file in image_files(folder) if not file.stem.endswith(f"-{what}")
+        ]  # leaves out earlier results
 
     sources = [file for path in inputs for file in (images_in(path) if path.is_dir() else [path])]
     if not sources:
@@ -246,6 +259,12 @@ def _targets(
         targets = [output / f"{file.stem}{ending(file)}" for file in sources]
     else:
         targets = [output]
+    _check_targets(sources, targets)
+    return zip(sources, targets, strict=True)
+
+
+def _check_targets(sources: list[Path], targets: list[Path]) -> None:
+    """Raise a `ValueError` if two targets are the same file, or a target is a source."""
     twice = [target for target, times in Counter(targets).items() if times > 1]
     if twice:
         raise ValueError(f"{twice[0]}: more than one of the inputs would be written there")
@@ -253,25 +272,19 @@ def _targets(
     overwritten = [target for target in targets if target.resolve() in originals]
     if overwritten:
         raise ValueError(f"{overwritten[0]}: would be written over an input; choose another --output")
-    return zip(sources, targets, strict=True)
 
 
 def _print_evaluation(result: "Evaluation") -> None:
-    _print(f"{result.policy} with {result.toolbox} on {result.n} pairs, {result.seconds:.1f} s")
-    _print(f"PSNR {result.psnr_in:.2f} -> {result.psnr_out:.2f} dB ({result.gain:+.2f})")
-    _print(f"SSIM {result.ssim_in:.4f} -> {result.ssim_out:.4f}")
-    _print(f"tools applied to an image: {result.steps:.2f}")
+    """Print the means and the most frequent actions of each step."""
+    click.echo(f"{result.policy} with {result.toolbox} on {result.n} pairs, {result.seconds:.1f} s")
+    click.echo(f"PSNR {result.psnr_in:.2f} -> {result.psnr_out:.2f} dB ({result.gain:+.2f})")
+    click.echo(f"SSIM {result.ssim_in:.4f} -> {result.ssim_out:.4f}")
+    click.echo(f"tools applied to an image: {result.steps:.2f}")
     for step, ratios in enumerate(result.tool_ratio, start=1):
         shares = sorted(ratios.items(), key=lambda item: -item[1])
-        _print(f"step {step}: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= 0.005)}")
-
-
-def _print(what: Any) -> None:
-    if isinstance(what, str):
-        Console(highlight=False, soft_wrap=True).print(what, markup=False, emoji=False)
-    else:
-        Console().print(what)
+        click.echo(f"step {step}: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= 0.005)}")
 
 
 def _say(message: object) -> None:
+    """Print a message as one line on standard error."""
     click.echo(f"restore-env: {' '.join(str(message).split())}", err=True)

@@ -1,1 +1,1 @@
-"""Images, distortions, pairs of distorted and reference images, and toolchain logs."""
+"""Images and photos, distortions, pairs of distorted and reference images, and toolchain logs."""

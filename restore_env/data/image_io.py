@@ -1,4 +1,4 @@
-"""Reading and writing images, and where clean photos come from."""
+"""Read, write and check images."""
 
 import os
 import warnings
@@ -16,20 +16,20 @@ from restore_env.utils.files import replacing
 from restore_env.utils.tensors import ByteImage
 
 AnyImage = NDArray[Any]
+"""An image, uint8 or uint16: (h, w) grey, (h, w, 2) grey and alpha, (h, w, 3) RGB, or (h, w, 4) RGB and alpha."""
 
 EXTENSIONS: Final = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".gif", ".jp2", ".avif")
 )
-"""Endings of the files that count as images in a folder."""
+"""File endings that count as images in a folder."""
 
 WRITTEN: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
-"""Endings of the files that can be written."""
-
+"""File endings that `write_image` can write."""
 
 _WRITTEN_16_BIT: Final = frozenset((".png", ".tif", ".tiff"))
 _WRITTEN_ALPHA: Final = frozenset((".png", ".tif", ".tiff", ".webp"))
 
-# For each EXIF orientation: quarter turns counter-clockwise, then whether to mirror left to right.
+# For each EXIF orientation: the quarter turns counter-clockwise, then whether to mirror left to right.
 _ORIENTATIONS: Final = {
     2: (0, True),
     3: (2, False),
@@ -43,51 +43,68 @@ _ORIENTATION_TAG: Final = 0x0112
 
 
 def read_image(path: str | os.PathLike[str]) -> AnyImage:
-    """Read an image upright, with all it has.
+    """Read an image upright, with all its channels and bits.
 
     Args:
         path: a file in any usual format.
 
     Returns:
-        uint8 or uint16, (h, w) grey, (h, w, 2) grey and alpha, (h, w, 3) RGB or (h, w, 4) RGB and alpha.
+        uint8 or uint16: (h, w) grey, (h, w, 2) grey and alpha, (h, w, 3) RGB, or (h, w, 4) RGB and alpha.
 
     Raises:
-        ImageError: if the file is missing, empty, truncated, or no image.
+        ImageError: if the file is missing, empty, truncated, or not an image of 8 or 16 bits a channel.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_image(f"{folder}/grey.png", np.zeros((2, 4), np.uint16))
+        ...     image = read_image(f"{folder}/grey.png")
+        >>> image.shape, image.dtype.name
+        ((2, 4), 'uint16')
     """
     try:
         data = Path(path).read_bytes()
         orientation, pixels = _verify(Path(path))
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Exception as error:  # Pillow raises almost anything for a damaged file
-        raise ImageError(f"{path}: {_reason(error, Path(path))}") from error
+        raise ImageError(f"{path}: {why_unreadable(error, Path(path))}") from error
     if image is None or image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
         raise ImageError(f"{path}: not an image of 8 or 16 bits a channel")
-    # Of 8 bits with alpha Pillow's pixels: OpenCV repeats the grey channel and multiplies the colours of a TIFF.
-    decoded = pixels if pixels is not None and image.dtype == np.uint8 else _rgb(np.asarray(image))
-    return np.ascontiguousarray(_upright(decoded, orientation))
+    # For 8 bits with alpha use Pillow's pixels: OpenCV repeats the grey channel, and premultiplies a TIFF's colours.
+    decoded = pixels if pixels is not None and image.dtype == np.uint8 else _swap_red_and_blue(np.asarray(image))
+    turns, mirrored = _ORIENTATIONS.get(orientation, (0, False))
+    upright = np.rot90(decoded, turns)
+    return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)
 
 
 def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
-    """Write an image, complete or not at all.
+    """Write an image, either completely or not at all.
+
+    JPEG is written at quality 95, WebP without loss.
 
     Args:
-        path: where to; the ending chooses the format. JPEG is written at quality 95, WebP without loss.
+        path: where to write; the ending chooses the format.
         image: uint8 or uint16, in one of the shapes that `read_image` returns.
 
     Raises:
         TypeError: if `image` is not uint8 or uint16.
         ValueError: if the format cannot hold the image.
         OSError: if the file cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_image(f"{folder}/red.png", np.full((2, 4, 3), (255, 0, 0), np.uint8))
+        ...     read_image(f"{folder}/red.png")[0, 0].tolist()
+        [255, 0, 0]
     """
     check_writable(path, image)
     suffix = Path(path).suffix.lower()
-    options = {".webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}.get(suffix, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    if image.ndim == 3 and image.shape[2] == 2:
+    if image.ndim == 3 and image.shape[2] == 2:  # OpenCV writes alpha only after three channels
         image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
-    bgr = image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image
-    done, data = cv2.imencode(
-        suffix, np.ascontiguousarray(bgr), options if suffix in (".webp", ".jpg", ".jpeg") else []
-    )
+    webp, jpeg = [cv2.IMWRITE_WEBP_QUALITY, 101], [cv2.IMWRITE_JPEG_QUALITY, 95]
+    options = {".webp": webp, ".jpg": jpeg, ".jpeg": jpeg}.get(suffix, [])
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(_swap_red_and_blue(image)), options)
     if not done:
         raise ValueError(f"path={str(path)!r}: the image cannot be written as {suffix}")
     with replacing(path) as temporary:
@@ -95,7 +112,7 @@ def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
 
 
 def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
-    """Raise a `ValueError` if `write_image` could not keep all of `image` in the format that `path` asks for."""
+    """Raise a `ValueError` if the format that `path` asks for cannot hold all channels and bits of an image."""
     check_image(image, fewest_channels=2)
     suffix = Path(path).suffix.lower()
     if suffix not in WRITTEN:
@@ -107,7 +124,16 @@ def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
 
 
 def check_image(image: object, fewest_channels: int) -> None:
-    """Raise a `TypeError` or `ValueError` if `image` is not uint8 or uint16, (h, w) or (h, w, channels) of up to 4."""
+    """Check that an image is uint8 or uint16, (h, w) or (h, w, channels).
+
+    Args:
+        image: what to check.
+        fewest_channels: the smallest number of channels that is accepted; the largest is 4.
+
+    Raises:
+        TypeError: if it is not an array of that dtype.
+        ValueError: if it has another shape.
+    """
     if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"image is {_kind(image)}; a uint8 or uint16 array is needed")
     flat = image.ndim == 2
@@ -116,32 +142,17 @@ def check_image(image: object, fewest_channels: int) -> None:
         raise ValueError(f"image has the shape {image.shape}; {shapes} is needed")
 
 
-def as_rgb_bytes(image: AnyImage) -> ByteImage:
-    """Drop alpha, repeat grey, reduce 16 bits to 8: anything that `read_image` returns as uint8 (h, w, 3)."""
-    colour = image[..., None] if image.ndim == 2 else image[..., : 1 if image.shape[2] == 2 else 3]
-    if colour.dtype == np.uint16:
-        colour = np.rint(colour / 257)
-    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)), dtype=np.uint8)
+def check_bytes(name: str, image: object) -> ByteImage:
+    """Return an image if it is uint8 (h, w, 3).
 
-
-def image_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files directly in a folder, sorted by name.
+    Args:
+        name: what to call the image in messages.
+        image: what to check.
 
     Raises:
-        ImageError: if `folder` is not a folder.
+        TypeError: if it is not a uint8 array.
+        ValueError: if it has another shape.
     """
-    if not Path(folder).is_dir():
-        raise ImageError(f"{folder}: no such folder")
-    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
-
-
-def warn_skipped(reason: object) -> None:
-    """Warn, in one line, that an image is left out."""
-    warnings.warn(f"skipped {reason}", stacklevel=3)
-
-
-def check_bytes(name: str, image: object) -> ByteImage:
-    """Return `image` if it is a uint8 (h, w, 3) array, else raise a `TypeError` or `ValueError` that names it."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         raise TypeError(f"{name} is {_kind(image)}; a uint8 array (h, w, 3) in RGB order is needed")
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -150,28 +161,56 @@ def check_bytes(name: str, image: object) -> ByteImage:
 
 
 def check_all_bytes(name: str, images: Iterable[object]) -> None:
-    """`check_bytes` for each image of a sequence."""
+    """Apply `check_bytes` to each image of a sequence."""
     for index, image in enumerate(images):
         check_bytes(f"{name}[{index}]", image)
 
 
-def _kind(image: object) -> str:
-    return f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+def as_rgb_bytes(image: AnyImage) -> ByteImage:
+    """Convert what `read_image` returns to uint8 (h, w, 3): drop alpha, repeat grey, reduce 16 bits to 8.
 
-
-def _verify(path: Path) -> tuple[int, AnyImage | None]:
-    """Decode with Pillow, which unlike OpenCV refuses a truncated file.
-
-    Returns:
-        The EXIF orientation, and if there is alpha the pixels, in RGB order and reduced to 8 bits.
+    Example:
+        >>> as_rgb_bytes(np.array([[0, 65535]], np.uint16)).tolist()
+        [[[0, 0, 0], [255, 255, 255]]]
     """
-    with Image.open(path) as image:
-        image.load()
-        pixels = np.asarray(image) if image.mode in ("LA", "RGBA") else None
-        return int(image.getexif().get(_ORIENTATION_TAG, 1)), pixels
+    # (h, w) -> (h, w, 1); otherwise all channels but alpha
+    colour = image[..., None] if image.ndim == 2 else image[..., : 1 if image.shape[2] == 2 else 3]
+    if colour.dtype == np.uint16:
+        colour = np.rint(colour / 257)
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)), dtype=np.uint8)
 
 
-def _reason(error: Exception, path: Path) -> str:
+def image_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the image files directly in a folder, sorted by name.
+
+    Raises:
+        ImageError: if `folder` is not a folder.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("b.png", "a.jpg", "notes.txt"):
+        ...         Path(folder, name).touch()
+        ...     [path.name for path in image_files(folder)]
+        ['a.jpg', 'b.png']
+    """
+    if not Path(folder).is_dir():
+        raise ImageError(f"{folder}: no such folder")
+    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+
+
+def warn_skipped(reason: object) -> None:
+    """Warn in one line that an image is skipped."""
+    warnings.warn(f"skipped {reason}", stacklevel=3)
+
+
+def why_unreadable(error: Exception, path: Path) -> str:
+    """Return a short reason why an image cannot be read.
+
+    Args:
+        error: the error that reading it raised.
+        path: the file.
+    """
     if not path.exists():
         return "no such file"
     if path.is_dir():
@@ -183,14 +222,23 @@ def _reason(error: Exception, path: Path) -> str:
     return f"cannot be read ({getattr(error, 'strerror', None) or str(error) or type(error).__name__})"
 
 
-def _rgb(image: AnyImage) -> AnyImage:
-    """OpenCV's channel order to RGB; an alpha channel stays last."""
-    if image.ndim == 2:
-        return image
-    return image[..., [2, 1, 0, 3][: image.shape[2]]] if image.shape[2] > 2 else image
+def _kind(image: object) -> str:
+    """Return words for what an image is, for messages."""
+    return f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
-def _upright(image: AnyImage, orientation: int) -> AnyImage:
-    turns, mirrored = _ORIENTATIONS.get(orientation, (0, False))
-    turned = np.rot90(image, turns)
-    return turned[:, ::-1] if mirrored else turned
+def _verify(path: Path) -> tuple[int, AnyImage | None]:
+    """Decode with Pillow, which unlike OpenCV refuses a truncated file.
+
+    Returns:
+        The EXIF orientation, and the pixels if the image has alpha: RGB or grey, reduced to 8 bits.
+    """
+    with Image.open(path) as image:
+        image.load()
+        pixels = np.asarray(image) if image.mode in ("LA", "RGBA") else None
+        return int(image.getexif().get(_ORIENTATION_TAG, 1)), pixels
+
+
+def _swap_red_and_blue(image: AnyImage) -> AnyImage:
+    """Convert between RGB and OpenCV's BGR; alpha stays last."""
+    return image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 and image.shape[2] > 2 else image

@@ -1,7 +1,7 @@
-"""Distorted and reference images: drawn from clean photos, or fixed in a file or folder."""
+"""Pairs of a distorted and a reference image, and the files and folders that hold them."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,19 @@ from restore_env.utils.tensors import ByteImage, images_to_tensor
 
 @dataclass(frozen=True)
 class Pair:
-    """A distorted image and what it was.
+    """A distorted image and the reference image that it was made from.
 
     Args:
         distorted: uint8 (h, w, 3) RGB.
         reference: uint8 (h, w, 3) RGB.
-        distortion: parameters of the distortion, where they are known.
-        photo: number of the photo that it was cut from, where that is known.
+        distortion: parameters of the distortion, None if they are unknown.
+        photo: number of the photo that the pair was cut from, None if it is unknown.
+
+    Example:
+        >>> reference = np.full((8, 8, 3), 100, np.uint8)
+        >>> pair = Pair(reference + 10, reference)
+        >>> round(input_psnr(pair), 2)
+        28.13
     """
 
     distorted: ByteImage
@@ -35,18 +41,28 @@ class Pair:
 
 
 class Pairs:
-    """A fixed set of pairs, in order; as a source, a patch of a pair drawn at random.
+    """A fixed sequence of pairs, and a source that draws patches from them.
 
     Args:
-        distorted: n uint8 (h, w, 3) images, of equal or different sizes.
-        reference: n images, each of the size of its distorted one.
-        names: what to call the pairs, by default their numbers.
-        patch_size: side of what `sample` cuts from larger pairs.
-        photos: the photo that each was cut from, as a number, None where that is not known: pairs of one photo are
-            alike, and an interval of a mean over them has to know it.
+        distorted: n images, uint8 (h, w, 3) RGB, of one size or of several.
+        reference: n images, each of the size of its distorted image.
+        names: names of the pairs, by default their numbers.
+        patch_size: height and width in pixels of the patches that `sample` cuts.
+        photos: for each pair the number of the photo that it was cut from, None where it is unknown. Pairs of one
+            photo are alike; a confidence interval of their mean must take that into account.
 
     Raises:
-        ValueError, TypeError: if there are none, or they are not uint8 (h, w, 3), or sizes differ.
+        TypeError: if an image is not a uint8 array.
+        ValueError: if an image is not (h, w, 3), the images of a pair differ in size, there are no pairs, or the
+            arguments differ in length.
+
+    Example:
+        >>> reference = np.zeros((5, 70, 80, 3), np.uint8)
+        >>> pairs = Pairs(reference + 10, reference, patch_size=63)
+        >>> len(pairs), pairs[0].reference.shape
+        (5, (70, 80, 3))
+        >>> pairs.sample(np.random.default_rng(0)).reference.shape
+        (63, 63, 3)
     """
 
     def __init__(
@@ -84,25 +100,40 @@ class Pairs:
         return (Pair(*images) for images in zip(self.distorted, self.reference, strict=True))
 
     def first(self, n: int) -> "Pairs":
-        """The first n pairs, or all if there are fewer."""
+        """Return the first n pairs, or all if there are fewer."""
         return Pairs(self.distorted[:n], self.reference[:n], self.names[:n], self.patch_size, self.photos[:n])
 
     def to_tensors(self, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
-        """Return all pairs, which must be of one size, as tensors on a device.
+        """Convert all pairs, which must be of one size, to tensors.
+
+        Args:
+            device: where the tensors are made.
 
         Returns:
             The distorted and the reference images, float32 (n, 3, h, w) in [0, 1], laid out channels last.
 
         Raises:
             ValueError: if the pairs differ in size.
+
+        Example:
+            >>> images = np.zeros((2, 8, 9, 3), np.uint8)
+            >>> [tuple(tensor.shape) for tensor in Pairs(images, images).to_tensors()]
+            [(2, 3, 8, 9), (2, 3, 8, 9)]
         """
         shapes = {image.shape for image in self.distorted}
         if len(shapes) > 1:
             raise ValueError(f"pairs of the shapes {' and '.join(map(str, sorted(shapes)[:2]))}; one size is needed")
-        return images_to_tensor(self.distorted, device), images_to_tensor(self.reference, device)
+        return pairs_to_tensors(self, device)
 
     def sample(self, rng: np.random.Generator) -> Pair:
-        """Draw a pair, and from a larger one a patch."""
+        """Draw a pair, and cut a patch from it.
+
+        Args:
+            rng: the source of all randomness.
+
+        Raises:
+            ImageError: if the pair is smaller than a patch.
+        """
         index = int(rng.integers(len(self)))
         distorted, reference = self.distorted[index], self.reference[index]
         if min(distorted.shape[:2]) < self.patch_size:
@@ -112,18 +143,50 @@ class Pairs:
         return Pair(distorted[patch].copy(), reference[patch].copy())
 
 
+def pairs_to_tensors(pairs: Iterable[Pair], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
+    """Convert pairs of one size to tensors.
+
+    Args:
+        pairs: n pairs.
+        device: where the tensors are made.
+
+    Returns:
+        The distorted and the reference images, float32 (n, 3, h, w) in [0, 1], laid out channels last.
+
+    Example:
+        >>> image = np.zeros((8, 9, 3), np.uint8)
+        >>> [tuple(tensor.shape) for tensor in pairs_to_tensors([Pair(image, image)] * 4)]
+        [(4, 3, 8, 9), (4, 3, 8, 9)]
+    """
+    chosen = list(pairs)
+    distorted = images_to_tensor([pair.distorted for pair in chosen], device)
+    return distorted, images_to_tensor([pair.reference for pair in chosen], device)
+
+
 def check_same_size(distorted: ByteImage, reference: ByteImage, name: str = "") -> None:
-    """Raise a `ValueError` if two images differ in size."""
+    """Raise a `ValueError` that names the pair if its two images differ in size."""
     if distorted.shape != reference.shape:
         sizes = f"distorted is {distorted.shape}, reference is {reference.shape}"
         raise ValueError(f"pair {name}: {sizes}; both need one size" if name else f"{sizes}; both need one size")
 
 
 def save_pairs(path: str | os.PathLike[str], pairs: Pairs) -> None:
-    """Write a pairs file: `.npz` with `distorted` and `reference`, uint8 (n, h, w, 3).
+    """Write a pairs file: an .npz file with the arrays `distorted` and `reference`, uint8 (n, h, w, 3).
+
+    Args:
+        path: where to write; it ends in .npz.
+        pairs: pairs of one size.
 
     Raises:
-        ValueError: if the images have different sizes (a pairs folder holds those) or `path` does not end in .npz.
+        ValueError: if the pairs differ in size, or `path` does not end in .npz.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> images = np.zeros((2, 8, 8, 3), np.uint8)
+        >>> with TemporaryDirectory() as folder:
+        ...     save_pairs(f"{folder}/pairs.npz", Pairs(images, images))
+        ...     len(load_pairs(f"{folder}/pairs.npz"))
+        2
     """
     if Path(path).suffix != ".npz":
         raise ValueError(f"path={str(path)!r} does not end in .npz")
@@ -134,14 +197,29 @@ def save_pairs(path: str | os.PathLike[str], pairs: Pairs) -> None:
 
 
 def load_pairs(path: str | os.PathLike[str], patch_size: int = PATCH_SIZE) -> Pairs:
-    """Read a pairs file, or a folder with `distorted/` and `reference/` whose files are matched by name.
+    """Read a pairs file, or a folder with `distorted/` and `reference/`.
+
+    Images of a folder are matched by their names without endings. They may have several sizes.
+
+    Args:
+        path: the file or folder.
+        patch_size: height and width in pixels of the patches that `sample` cuts.
 
     Raises:
-        ImageError: if it is missing or cannot be used; the message says why.
+        ImageError: if the file or folder is missing or cannot be used; the message says why.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from restore_env.data.image_io import write_image
+        >>> with TemporaryDirectory() as folder:
+        ...     for side in ("distorted", "reference"):
+        ...         Path(folder, side).mkdir()
+        ...         write_image(Path(folder, side, "night.png"), np.zeros((8, 8), np.uint8))
+        ...     load_pairs(folder).names
+        ['night']
     """
-    load: Callable[[Path, int], Pairs] = _load_folder if Path(path).is_dir() else _load_file
     try:
-        return load(Path(path), patch_size)
+        return (_load_folder if Path(path).is_dir() else _load_file)(Path(path), patch_size)
     except ImageError:
         raise
     except (ValueError, TypeError) as error:
@@ -149,26 +227,26 @@ def load_pairs(path: str | os.PathLike[str], patch_size: int = PATCH_SIZE) -> Pa
 
 
 def input_psnr(pair: Pair) -> float:
-    """PSNR in dB of a pair's distorted image."""
+    """Return the PSNR of a pair's distorted image in dB."""
     difference = pair.distorted.astype(np.float32) - pair.reference.astype(np.float32)
     return float(-10 * np.log10(np.mean(np.square(difference)) / 255**2 + MSE_FLOOR))
 
 
 def is_pairs_folder(path: Path) -> bool:
-    """Whether `path` is a folder with `distorted/` and `reference/`."""
+    """Return whether `path` is a folder with `distorted/` and `reference/`."""
     return (path / "distorted").is_dir() and (path / "reference").is_dir()
 
 
 def _load_file(path: Path, patch_size: int) -> Pairs:
+    """Read a pairs file; see `load_pairs`."""
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder")
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("distorted", "reference") if name in file}
     except Exception as error:  # zipfile, zlib and NumPy raise almost anything for a damaged file
-        raise ImageError(
-            f"{path}: not a pairs file, or damaged; .npz with distorted and reference is needed"
-        ) from error
+        message = "not a pairs file, or damaged; an .npz file with distorted and reference is needed"
+        raise ImageError(f"{path}: {message}") from error
     missing = {"distorted", "reference"} - arrays.keys()
     if missing:
         raise ImageError(f"{path}: the array {' and '.join(sorted(missing))} is missing")
@@ -176,6 +254,7 @@ def _load_file(path: Path, patch_size: int) -> Pairs:
 
 
 def _load_folder(path: Path, patch_size: int) -> Pairs:
+    """Read a pairs folder; see `load_pairs`."""
     if not is_pairs_folder(path):
         raise ImageError(f"{path}: no pairs; a folder with distorted/ and reference/ is needed")
     files = [_by_name(path / side) for side in ("distorted", "reference")]
@@ -188,7 +267,7 @@ def _load_folder(path: Path, patch_size: int) -> Pairs:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """The images of a folder by their names without endings."""
+    """Return the images of a folder by their names without endings."""
     files: dict[str, Path] = {}
     for file in image_files(folder):
         if file.stem in files:

@@ -1,4 +1,4 @@
-"""Where clean photos come from: a folder, or the photos that scikit-image ships."""
+"""Clean photos: those of a folder, and those that scikit-image ships."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,22 +9,30 @@ from typing import Any, Final
 
 from PIL import Image
 
-from restore_env.data.image_io import _reason, as_rgb_bytes, image_files, read_image, warn_skipped
+from restore_env.data.image_io import as_rgb_bytes, image_files, read_image, warn_skipped, why_unreadable
 from restore_env.errors import ImageError
 from restore_env.utils.tensors import ByteImage
 
 EMBEDDED: Final = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
-"""Files of scikit-image."""
+"""Files of the embedded photos in `skimage.data`."""
 
 
 class FolderPhotos(Sequence[ByteImage]):
-    """The photos of a folder as uint8 (h, w, 3) RGB arrays, read when asked for.
+    """The photos of a folder as uint8 (h, w, 3) RGB arrays, read when they are asked for.
 
     Args:
-        folder: a folder with images of any usual format. A file that is no image is named in a warning and skipped.
+        folder: a folder of images in any usual formats. A file that is not an image is skipped with a warning.
 
     Raises:
         ImageError: if no file in the folder can be used.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (40, 30)).save(f"{folder}/night.png")
+        ...     photos = FolderPhotos(folder)
+        ...     len(photos), photos[0].shape
+        (1, (30, 40, 3))
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -34,7 +42,7 @@ class FolderPhotos(Sequence[ByteImage]):
             raise ImageError(f"{folder}: no usable image in this folder; put .png, .jpg, .webp or .tif photos there")
 
     def subset(self, numbers: Iterable[int]) -> "FolderPhotos":
-        """Some of the photos, by their numbers."""
+        """Return the photos of the given numbers, without opening the folder again."""
         chosen = copy(self)
         chosen.paths = [self.paths[number] for number in numbers]
         return chosen
@@ -52,19 +60,25 @@ class FolderPhotos(Sequence[ByteImage]):
 
 
 def embedded_photos() -> list[ByteImage]:
-    """The colour photos that scikit-image ships: an astronaut, a cat, a cup of coffee, a rocket, a motorcycle.
+    """Return the five colour photos of scikit-image: an astronaut, a cat, a coffee cup, a rocket and a motorcycle.
 
-    Their files are read directly: the functions of `skimage.data` import half of SciPy first.
+    Returns:
+        uint8 (h, w, 3) RGB arrays.
+
+    Example:
+        >>> embedded_photos()[0].shape
+        (512, 512, 3)
     """
-    folder = files("skimage.data")
-    with as_file(folder) as path:
-        return [as_rgb_bytes(read_image(path / name)) for name in EMBEDDED]
+    # The functions of `skimage.data` would import half of SciPy, so the files are read directly.
+    with as_file(files("skimage.data")) as folder:
+        return [as_rgb_bytes(read_image(folder / name)) for name in EMBEDDED]
 
 
 def _is_readable(path: Path) -> bool:
+    """Return whether an image's header can be read, and warn if not."""
     try:
         with Image.open(path):
             return True
-    except Exception as error:  # as in `read_image`
-        warn_skipped(f"{path}: {_reason(error, path)}")
+    except Exception as error:  # Pillow raises almost anything for a damaged file
+        warn_skipped(f"{path}: {why_unreadable(error, path)}")
         return False

@@ -1,4 +1,4 @@
-"""One clean photo in several sizes and colours."""
+"""Cut patches from clean photos in several sizes and colours, and distort them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,29 +15,52 @@ from restore_env.data.image_io import check_bytes, warn_skipped
 from restore_env.data.pairs import Pair, input_psnr
 from restore_env.data.photos import FolderPhotos
 from restore_env.errors import ImageError
-from restore_env.utils.tensors import ByteImage
+from restore_env.utils.tensors import ByteImage, augment_dihedral
 
 SHRINK_FACTORS: Final = (1.0, 2.0, 3.0, 4.0)
+"""Factors by which photos are shrunk."""
+
 FINE_SHRINK_FACTORS: Final = (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0)
-"""For training tools: photos in more sizes."""
+"""Factors for training tools, which shows them photos in more sizes."""
 
 SHRUNK_SIDE: Final = (320, 1080)
-"""A photo is shrunk by any of the factors that leaves its shorter side within these bounds, in pixels. The authors
-shrank DIV2K by 2, 3 and 4, to shorter sides of about 340 to 700."""
+"""Bounds in pixels of a shrunk photo's shorter side. The authors shrank DIV2K by 2, 3 and 4, to about 340 to 700."""
 
 TONE_RANGE: Final = 32
-"""Levels of 255 by which black and white points are moved at most."""
+"""Levels of 0-255 by which black and white points are moved at most."""
+
+JPEG_GRID: Final = 16
+"""Height and width in pixels of the blocks of a JPEG with 4:2:0 chroma."""
+
+WINDOW_MARGIN: Final = 32
+"""Pixels around a patch that its blur and its JPEG blocks can depend on: 10 for the kernel, 17 for the blocks."""
+
+CACHE_BYTES: Final = 512 * 2**20
+"""Memory that a sampler may fill with shrunk photos."""
+
+MAX_DRAWS: Final = 1000
+"""Draws in a row that may be above `MAX_INPUT_PSNR`."""
 
 
 def recoloured(window: ByteImage, rng: np.random.Generator) -> ByteImage:
-    """Exchange the channels and move the black and the white point of each inwards, by up to `TONE_RANGE` levels."""
+    """Exchange the channels of a window, and move the black and white point of each by up to `TONE_RANGE` levels."""
     order = rng.permutation(3)
     black, white = rng.uniform(0, TONE_RANGE, 3), 255 - rng.uniform(0, TONE_RANGE, 3)
     return np.rint(black + window[..., order] * ((white - black) / 255)).astype(np.uint8)
 
 
 def shrink_factors(side: int, patch_size: int = PATCH_SIZE, factors: Sequence[float] = SHRINK_FACTORS) -> list[float]:
-    """Those by which a photo whose shorter side has `side` pixels may be shrunk before a patch is cut."""
+    """Return the factors by which a photo may be shrunk before a patch is cut.
+
+    Args:
+        side: the photo's shorter side in pixels.
+        patch_size: height and width of a patch in pixels.
+        factors: the factors to choose from.
+
+    Example:
+        >>> shrink_factors(1080)
+        [1.0, 2.0, 3.0]
+    """
     smallest, largest = SHRUNK_SIDE
     fitting = [factor for factor in factors if max(smallest, patch_size) <= side // factor <= largest]
     too_large = side // max(factors) > max(largest, patch_size)
@@ -45,7 +68,12 @@ def shrink_factors(side: int, patch_size: int = PATCH_SIZE, factors: Sequence[fl
 
 
 def shrink(photo: ByteImage, factor: float) -> ByteImage:
-    """Shrink a uint8 (h, w, 3) photo by a factor, averaging the pixels that fall together."""
+    """Shrink a uint8 (h, w, 3) photo by a factor; each new pixel is the mean of those it covers.
+
+    Example:
+        >>> shrink(np.zeros((90, 120, 3), np.uint8), 1.5).shape
+        (60, 80, 3)
+    """
     if factor == 1:
         return photo
     height, width = photo.shape[:2]
@@ -53,37 +81,30 @@ def shrink(photo: ByteImage, factor: float) -> ByteImage:
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-JPEG_GRID: Final = 16
-"""Side in pixels of the blocks of a JPEG with 4:2:0 chroma."""
-
-WINDOW_MARGIN: Final = 32
-"""Pixels around a patch that its blur and its JPEG blocks can depend on: 10 for the kernel, 17 for the blocks."""
-
-CACHE_BYTES: Final = 512 * 2**20
-
-MAX_DRAWS: Final = 1000
-
-
 @dataclass(repr=False)
 class PatchSampler:
-    """Cuts patches from clean photos and distorts them.
+    """A source that cuts patches from clean photos and distorts them.
 
-    The window around a patch is distorted with it, so that a patch has real neighbours and lies anywhere on the JPEG
-    grid: after one blur and one JPEG exactly as if the whole photo had been distorted. Patches whose PSNR exceeds 50 dB
-    are drawn again.
+    A window around the patch is distorted with it. The patch therefore has real neighbours and lies anywhere on the
+    JPEG grid: after one blur and one JPEG compression it is what it would be had the whole photo been distorted.
+    Patches whose PSNR exceeds 50 dB are drawn again.
 
     Args:
-        photos: clean photos, uint8 (h, w, 3) each. One that cannot be read is named in a warning and left out.
-        distortion: how to distort; by default the paper's moderate mixture.
+        photos: clean photos, uint8 (h, w, 3) RGB. A photo that cannot be used is skipped with a warning.
+        distortion: how to distort, by default the paper's moderate mixture.
         patch_size: height and width of a patch in pixels.
-        augment: mirror and transpose windows at random before they are distorted.
-        colours: in half of the windows exchange the channels at random and move the black and the white point of each
-            by up to 32 of 255 levels, so that few photos show many colours. In few photos most near-white areas, for
-            example, are pure white, and tools learn to make all of them so.
-        factors: by which photos are shrunk, each where it leaves the shorter side between 320 and 1080 pixels.
+        augment: whether to mirror and transpose windows at random before they are distorted.
+        colours: whether to change the colours of half of the windows: their channels are exchanged at random, and the
+            black and white point of each is moved by up to 32 levels of 0-255. Few photos then show many colours.
+            Otherwise most near-white areas of few photos are pure white, and tools learn to whiten them all.
+        factors: factors by which photos are shrunk. A factor is used if it leaves the shorter side between 320 and
+            1080 pixels.
 
-    Raises:
-        ImageError: when no photo can be used.
+    Example:
+        >>> photos = [np.random.default_rng(0).integers(256, size=(96, 128, 3), dtype=np.uint8)]
+        >>> pair = PatchSampler(photos, patch_size=63).sample(np.random.default_rng(0))
+        >>> pair.distorted.shape, list(pair.distortion), pair.photo
+        ((63, 63, 3), ['blur_sigma', 'noise_sigma', 'jpeg_quality'], 0)
     """
 
     photos: Sequence[ByteImage]
@@ -105,7 +126,17 @@ class PatchSampler:
         return f"patches of {self.patch_size} pixels, {changed}, {photos!r}, {self.distortion!r}"
 
     def sample(self, rng: np.random.Generator) -> Pair:
-        """Draw a photo, a scale, a place and a distortion."""
+        """Draw a photo, a size, a place and a distortion.
+
+        Args:
+            rng: the source of all randomness.
+
+        Returns:
+            The patch before and after the distortion, its parameters, and the photo's number.
+
+        Raises:
+            ImageError: if no photo can be used, or there is nothing to restore in the patches.
+        """
         for _ in range(MAX_DRAWS):
             pair = self._draw(rng)
             if input_psnr(pair) <= MAX_INPUT_PSNR:
@@ -116,9 +147,17 @@ class PatchSampler:
         )
 
     def window(self, rng: np.random.Generator, margin: int = WINDOW_MARGIN) -> tuple[ByteImage, int, int, int]:
-        """Draw a clean window: the pixels, where in it the patch starts (top, left), and the photo's number.
+        """Draw a clean window around a patch.
 
-        Windows start on the JPEG grid of their photo, and with `augment` also end on it: mirrored, they start there.
+        Windows start on the JPEG grid of their photo. With `augment` they also end on it, because a mirrored window
+        starts at its end.
+
+        Args:
+            rng: the source of all randomness.
+            margin: pixels around the patch.
+
+        Returns:
+            The window's pixels, the row and the column in it where the patch starts, and the photo's number.
         """
         number, photo = self._draw_photo(rng)
         top, left = (int(rng.integers(side - self.patch_size + 1)) for side in photo.shape[:2])
@@ -129,6 +168,7 @@ class PatchSampler:
         return photo[first_row:last_row, first_column:last_column], top - first_row, left - first_column, number
 
     def _draw(self, rng: np.random.Generator) -> Pair:
+        """Draw a window, change it, distort it, and cut the patch from it."""
         window, top, left, number = self.window(rng)
         if self.augment:
             window, top, left = self._turned(window, top, left, rng)
@@ -140,16 +180,18 @@ class PatchSampler:
 
     def _turned(self, window: ByteImage, top: int, left: int, rng: np.random.Generator) -> tuple[ByteImage, int, int]:
         """Mirror and transpose a window at random; the patch keeps its pixels, not its place."""
-        mirror_rows, mirror_columns, transpose = rng.integers(2, size=3)
+        mirror_rows, mirror_columns, transpose = rng.integers(2, size=3).tolist()
         if mirror_rows:
-            window, top = window[::-1], window.shape[0] - top - self.patch_size
+            top = window.shape[0] - top - self.patch_size
         if mirror_columns:
-            window, left = window[:, ::-1], window.shape[1] - left - self.patch_size
-        return (window.transpose(1, 0, 2), left, top) if transpose else (window, top, left)
+            left = window.shape[1] - left - self.patch_size
+        turned = augment_dihedral(window, mirror_rows + 2 * mirror_columns + 4 * transpose)
+        return (turned, left, top) if transpose else (turned, top, left)
 
     def _draw_photo(self, rng: np.random.Generator) -> tuple[int, ByteImage]:
+        """Draw a photo that can be used; return its number and the photo, shrunk by a factor that is drawn."""
         while len(self._unusable) < len(self.photos):
-            # Drawn among all photos, so that what comes does not depend on which unusable ones were met before.
+            # Drawn among all photos, so that the result does not depend on which unusable ones are known already.
             index = int(rng.integers(len(self.photos)))
             if index in self._unusable:
                 continue
@@ -165,6 +207,7 @@ class PatchSampler:
         raise ImageError(f"{name}: no usable image of at least {self.patch_size}x{self.patch_size} pixels")
 
     def _measure(self, index: int) -> int:
+        """Return the shorter side of a photo in pixels, or raise an `ImageError` if the photo cannot be used."""
         name = str(self.photos.paths[index]) if isinstance(self.photos, FolderPhotos) else f"photos[{index}]"
         photo = check_bytes(name, self.photos[index])
         side = int(min(photo.shape[:2]))
@@ -172,13 +215,11 @@ class PatchSampler:
             size = self.patch_size
             raise ImageError(f"{name}: {photo.shape[1]}x{photo.shape[0]} pixels, less than {size}x{size}")
         if 1 in shrink_factors(side, self.patch_size, self.factors):  # saves reading the file again
-            self._keep(index, 1, photo)
+            self._shrunk[index, 1] = photo
         return side
 
     def _scaled(self, index: int, factor: float) -> ByteImage:
+        """Return a photo shrunk by a factor, from the cache if it is there."""
         if (index, factor) not in self._shrunk:
-            self._keep(index, factor, shrink(self.photos[index], factor))
+            self._shrunk[index, factor] = shrink(self.photos[index], factor)
         return self._shrunk[index, factor]
-
-    def _keep(self, index: int, factor: float, photo: ByteImage) -> None:
-        self._shrunk[index, factor] = photo

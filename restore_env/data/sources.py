@@ -1,4 +1,4 @@
-"""Sources: where the pairs of an environment or a training come from."""
+"""Sources that pairs are drawn from."""
 
 import os
 from collections.abc import Sequence
@@ -17,19 +17,43 @@ from restore_env.errors import ImageError
 
 @runtime_checkable
 class PairSource(Protocol):
-    """Where an environment's episodes come from."""
+    """Any object that pairs can be drawn from, such as `Pairs` and `PatchSampler`.
+
+    Example:
+        >>> class Night:
+        ...     def sample(self, rng):
+        ...         reference = np.zeros((63, 63, 3), np.uint8)
+        ...         return Pair(rng.integers(20, size=reference.shape, dtype=np.uint8), reference)
+        >>> isinstance(Night(), PairSource)
+        True
+    """
 
     def sample(self, rng: np.random.Generator) -> Pair:
-        """Draw a pair; all randomness comes from `rng`."""
+        """Draw a pair.
+
+        Args:
+            rng: the source of all randomness.
+        """
 
 
 def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
-    """Draw pairs, each from a generator of its own seeded by (seed, its number).
+    """Draw pairs of one size from a source.
+
+    Each pair has a generator of its own, seeded with `seed` and the pair's number. The first pairs therefore do not
+    depend on how many follow.
 
     Args:
-        source: where they come from; all of one size.
-        n: how many, or the numbers of those wanted: the first k never depend on how many follow.
-        seed: together with a pair's number, what is drawn.
+        source: where the pairs come from.
+        n: how many pairs, or the numbers of the pairs wanted.
+        seed: seed of all draws.
+
+    Example:
+        >>> source = as_source("embedded", "moderate", patch_size=63)
+        >>> pairs = draw_pairs(source, 4, seed=0)
+        >>> pairs.distorted.shape
+        (4, 63, 63, 3)
+        >>> bool((draw_pairs(source, range(3, 4), seed=0).distorted[0] == pairs.distorted[3]).all())
+        True
     """
     numbers = range(n) if isinstance(n, int) else n
     pairs = [source.sample(np.random.default_rng([seed, number])) for number in numbers]
@@ -38,13 +62,24 @@ def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
 
 
 def as_source(images: object, severity: str | DistortionModel, patch_size: int, name: str = "images") -> PairSource:
-    """Return the source that an environment's `images` argument stands for.
+    """Return the source that an environment's `images` argument names.
 
     Args:
-        images: "embedded", a folder of photos, a pairs file or folder, a sequence of photos, or a source itself.
-        severity: how to distort clean photos; pairs are used as they are.
-        patch_size: side of a patch in pixels.
-        name: what errors call `images`.
+        images: "embedded" (the photos of scikit-image), a folder of photos, a pairs file or folder, a sequence of
+            uint8 (h, w, 3) photos, or a source. A source is returned as it is; `Pairs` get the new patch size.
+        severity: how to distort clean photos; see `as_distortion`. Pairs are used as they are.
+        patch_size: height and width of a patch in pixels.
+        name: name of the argument, for messages.
+
+    Raises:
+        TypeError: if `images` is nothing of the above, or a photo is not a uint8 array.
+        ValueError: if the severity is unknown, or a photo is not (h, w, 3).
+        ImageError: if the file or folder is missing or cannot be used.
+
+    Example:
+        >>> photos = [np.random.default_rng(0).integers(256, size=(96, 128, 3), dtype=np.uint8)]
+        >>> as_source(photos, "mild", patch_size=32).sample(np.random.default_rng(0)).distorted.shape
+        (32, 32, 3)
     """
     distortion = as_distortion(severity)
     if isinstance(images, Pairs):
@@ -65,6 +100,7 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int, 
 
 
 def _source_from_path(path: Path, distortion: DistortionModel, patch_size: int, name: str) -> PairSource:
+    """Return the source of a folder of photos, a pairs file or a pairs folder."""
     if not path.exists():
         raise ImageError(f"{name}={str(path)!r}: no such file or folder; 'embedded' uses the photos of scikit-image")
     if path.is_dir() and not is_pairs_folder(path):

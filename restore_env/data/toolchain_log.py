@@ -1,10 +1,12 @@
-"""Toolchain logs: what a policy did on known pairs, enough to replay it.
+"""Toolchain logs record what a policy did on known pairs, so that it can be replayed.
 
-A log is a folder. `toolchains.json` says the format, the policy, the toolbox, its actions, the patch size, the longest
-toolchain and where the pairs come from. `part-000000.npy`, `part-000001.npy` and so on hold the toolchains, each file a
-NumPy structured array with, for each of them, `distorted` and `reference`, uint8 (h, w, 3) RGB, and `toolchain`, int16
-(max_steps,): the numbers of the tools applied, then -1. Parts are complete or not there, and are read where they lie
-on the disk, so that a log may be larger than memory.
+A log is a folder. `toolchains.json` holds the fields of `LogHeader`. The toolchains are in `part-000000.npy`,
+`part-000001.npy` and so on. Each part is a NumPy structured array with three fields for each toolchain:
+
+- `distorted` and `reference`: uint8 (h, w, 3) RGB.
+- `toolchain`: int16 (max_steps,), the numbers of the tools that were applied, then -1.
+
+A part is either complete or absent. Parts are mapped into memory, so a log may be larger than memory.
 """
 
 from collections.abc import Sequence
@@ -19,24 +21,29 @@ from numpy.typing import NDArray
 
 from restore_env.errors import FormatError
 from restore_env.utils.files import make_folders, replacing
-from restore_env.utils.serialization import FORMAT_VERSION, read_json, write_json
+from restore_env.utils.serialization import as_format_error, read_json, write_json
 
 HEADER: Final = "toolchains.json"
 PART: Final = "part-{:06d}.npy"
 PART_SIZE: Final = 1024
-"""Toolchains in a part: 24 MB of 63x63 patches, which is what a writer keeps in memory."""
+"""Toolchains in a part; a writer keeps so many in memory, 24 MB with 63x63 patches."""
 
 OPEN_PARTS: Final = 64
-"""Parts that a log keeps open."""
+"""Parts that a log keeps open; each holds a file descriptor, of which a process has about a thousand."""
 
 
 class Toolchains(NamedTuple):
-    """Some toolchains of a log.
+    """A batch of toolchains and the pairs that they were applied to.
 
     Attributes:
-        distorted: uint8 (n, h, w, 3).
-        reference: uint8 (n, h, w, 3).
-        chain: int64 (n, max_steps), the numbers of the tools applied, then -1.
+        distorted: uint8 (n, h, w, 3) RGB.
+        reference: uint8 (n, h, w, 3) RGB.
+        chain: int64 (n, max_steps), the numbers of the tools that were applied, then -1.
+
+    Example:
+        >>> images = np.zeros((2, 63, 63, 3), np.uint8)
+        >>> Toolchains(images, images, np.array([[4, 0, -1], [7, -1, -1]])).chain.shape
+        (2, 3)
     """
 
     distorted: NDArray[np.uint8]
@@ -46,17 +53,21 @@ class Toolchains(NamedTuple):
 
 @dataclass(frozen=True)
 class LogHeader:
-    """What a log says of itself.
+    """The description of a log.
 
     Attributes:
         policy: name of the policy that acted, "" if unknown.
         toolbox: name of the toolbox.
-        actions: names of its actions, *stop* at the end.
+        actions: names of the toolbox's actions; the last is "stop".
         patch_size: height and width of the images in pixels.
-        max_steps: tools in a toolchain at most.
+        max_steps: largest number of tools in a toolchain.
         source: where the pairs come from, in words.
-        seed: that the pairs were drawn with, None if unknown.
-        digest: letters that stand for the photos, tools and policy, "" if unknown: others may have the same names.
+        seed: seed that the pairs were drawn with, None if unknown.
+        digest: digest of the photos, tools and policy, which tells them from others of the same names; "" if unknown.
+
+    Example:
+        >>> LogHeader("drqn", "my-tools", ("blur-1", "noise-1", "stop"), patch_size=63, max_steps=3).dtype.names
+        ('distorted', 'reference', 'toolchain')
     """
 
     policy: str
@@ -70,20 +81,33 @@ class LogHeader:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of an entry in a part."""
+        """The dtype of a toolchain in a part."""
         image = (np.uint8, (self.patch_size, self.patch_size, 3))
         return np.dtype([("distorted", *image), ("reference", *image), ("toolchain", np.int16, (self.max_steps,))])
 
 
 class ToolchainLogWriter:
-    """Writes a log, or goes on with one; toolchains are kept in memory until a part is full, or `flush`.
+    """Write a new log or extend an existing one; use it in a `with` block.
+
+    Toolchains are kept in memory until a part is full, `flush` is called, or the block ends.
 
     Args:
-        folder: the log's; it is made if it is not there.
-        header: what it says of itself.
+        folder: folder of the log; it is made if it does not exist.
+        header: description of the log.
 
     Raises:
-        ValueError: if the folder holds another log; FormatError: if that is damaged.
+        ValueError: if the folder holds a log with another header.
+        FormatError: if the folder holds a log that is damaged.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> header = LogHeader("drqn", "my-tools", ("blur-1", "noise-1", "stop"), patch_size=8, max_steps=2)
+        >>> images = np.zeros((3, 8, 8, 3), np.uint8)
+        >>> with TemporaryDirectory() as folder:
+        ...     with ToolchainLogWriter(folder, header) as log:
+        ...         log.add(Toolchains(images, images, np.array([[1, 0], [0, -1], [-1, -1]])))
+        ...     load_toolchain_log(folder)[1:].chain.tolist()
+        [[0, -1], [-1, -1]]
     """
 
     def __init__(self, folder: str | PathLike[str], header: LogHeader) -> None:
@@ -97,13 +121,13 @@ class ToolchainLogWriter:
                     raise ValueError(f"{self.folder}: holds a log of another {key}, {found!r} and not {value!r}")
             self._parts, self._written = len(existing.lengths), len(existing)
         else:
-            write_json(self.folder / HEADER, {"format": FORMAT_VERSION, **asdict(header)})
+            write_json(self.folder / HEADER, asdict(header))
             self._parts = self._written = 0
         self._waiting = np.empty(PART_SIZE, header.dtype)
         self._count = 0
 
     def __len__(self) -> int:
-        """Toolchains written and waiting."""
+        """Return the number of toolchains that are written or in memory."""
         return self._written + self._count
 
     def __enter__(self) -> "ToolchainLogWriter":
@@ -113,10 +137,10 @@ class ToolchainLogWriter:
         self.flush()
 
     def add(self, toolchains: Toolchains) -> None:
-        """Add toolchains.
+        """Add toolchains to the log.
 
         Raises:
-            ValueError: if their sizes are not the header's.
+            ValueError: if an array's shape does not fit the header.
         """
         size, steps = self.header.patch_size, self.header.max_steps
         n = len(toolchains.chain)
@@ -135,7 +159,7 @@ class ToolchainLogWriter:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting, as a part of its own."""
+        """Write the toolchains that are in memory as a part of their own."""
         if not self._count:
             return
         with replacing(self.folder / PART.format(self._parts)) as temporary:
@@ -144,27 +168,41 @@ class ToolchainLogWriter:
 
 
 class ToolchainLog:
-    """A log that is read where it lies on the disk; made by `load_toolchain_log`.
+    """A log on the disk, opened by `load_toolchain_log`; index it with a slice or numbers to read toolchains.
 
     Attributes:
-        folder: where it lies.
-        header: what it says of itself.
-        lengths: toolchains in each part.
+        folder: folder of the log.
+        header: description of the log.
+        lengths: number of toolchains in each part.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> header = LogHeader("drqn", "my-tools", ("blur-1", "noise-1", "stop"), patch_size=8, max_steps=2)
+        >>> images = np.zeros((3, 8, 8, 3), np.uint8)
+        >>> with TemporaryDirectory() as folder:
+        ...     with ToolchainLogWriter(folder, header) as writer:
+        ...         writer.add(Toolchains(images, images, np.array([[1, 0], [0, -1], [-1, -1]])))
+        ...     log = load_toolchain_log(folder)
+        ...     len(log), log[[2, 0]].chain.tolist()
+        (3, [[-1, -1], [1, 0]])
     """
 
     def __init__(self, folder: Path, header: LogHeader, lengths: Sequence[int]) -> None:
         self.folder, self.header, self.lengths = folder, header, tuple(lengths)
         self._ends = np.cumsum(self.lengths, dtype=np.int64)
-        # A part that is open holds a file descriptor, of which a process has about a thousand.
         self.part = lru_cache(OPEN_PARTS)(self._part)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> Toolchains:
-        """Some toolchains, copied.
+        """Return copies of some toolchains.
+
+        Args:
+            rows: a slice, or the numbers of the toolchains.
 
         Raises:
+            IndexError: if a number is out of range.
             FormatError: if a part is damaged.
         """
         wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
@@ -179,12 +217,9 @@ class ToolchainLog:
         return Toolchains(found["distorted"], found["reference"], found["toolchain"].astype(np.int64))
 
     def _part(self, number: int) -> NDArray[np.void]:
-        """One part, mapped into memory."""
+        """Return a part, mapped into memory."""
         path = self.folder / PART.format(number)
-        try:
-            part: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise FormatError(f"{path}: not a NumPy array, or damaged ({error})") from error
+        part = _open_part(path)
         chains = part["toolchain"]
         if not (chains.min() >= -1 and chains.max() < len(self.header.actions) - 1):
             raise FormatError(f"{path}: a toolchain names a tool that {HEADER} does not")
@@ -192,36 +227,44 @@ class ToolchainLog:
 
 
 def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:
-    """Open a log.
+    """Open a toolchain log.
+
+    Args:
+        folder: folder of the log.
 
     Raises:
-        FormatError: if it is none, or damaged; the message names the file.
+        FormatError: if the folder holds no log, or the log is damaged. The message names the file.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> header = LogHeader("drqn", "my-tools", ("blur-1", "noise-1", "stop"), patch_size=8, max_steps=2)
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = ToolchainLogWriter(folder, header)
+        ...     load_toolchain_log(folder).header.actions
+        ('blur-1', 'noise-1', 'stop')
     """
     path = Path(folder) / HEADER
     if not path.is_file():
         raise FormatError(f"{folder}: no toolchain log; a folder with {HEADER} is needed")
-    content = {key: value for key, value in read_json(path).items() if key != "format"}
-    try:
+    with as_format_error(path):
+        content = read_json(path)
         header = LogHeader(**(content | {"actions": tuple(content["actions"])}))
         dtype = header.dtype
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: {type(error).__name__}: {error}") from error
     files = sorted(Path(folder).glob(PART.replace("{:06d}", "*")))
     return ToolchainLog(Path(folder), header, [_length(file, dtype) for file in files])
 
 
 def _length(path: Path, dtype: np.dtype[Any]) -> int:
-    """Toolchains in a part, by its header and its size on the disk."""
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, found = read(file)
-            whole = path.stat().st_size == file.tell() + shape[0] * found.itemsize
-    except (OSError, ValueError, EOFError, IndexError) as error:
-        raise FormatError(f"{path}: not a NumPy array, or damaged ({error})") from error
-    if found != dtype or len(shape) != 1 or not shape[0]:
+    """Return the number of toolchains in a part, or raise a `FormatError` if its dtype or shape is wrong."""
+    part = _open_part(path)
+    if part.dtype != dtype or part.ndim != 1 or not part.size:
         raise FormatError(f"{path}: does not hold what {HEADER} says")
-    if not whole:
-        raise FormatError(f"{path}: not a NumPy array, or damaged (it was cut short)")
-    return int(shape[0])
+    return len(part)
+
+
+def _open_part(path: Path) -> NDArray[np.void]:
+    """Map a part into memory, or raise a `FormatError` that names it."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise FormatError(f"{path}: not a NumPy array, or damaged ({error})") from error

@@ -1,1 +1,1 @@
-"""The environment, single and batched, and what goes around it."""
+"""The environment, single and batched, its rendering and a wrapper."""

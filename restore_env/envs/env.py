@@ -10,55 +10,64 @@ from numpy.typing import NDArray
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.data.distortions import DistortionModel
 from restore_env.data.pairs import Pair
-from restore_env.envs.common import Episodes, Info, ObservationDict, Options
+from restore_env.data.sources import as_source
+from restore_env.envs.common import RENDER_MODES, EnvCore, Info, ObservationDict, ResetOptions
 from restore_env.envs.rendering import draw_episode
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.restoration.metrics import SMALLEST_SIDE
 from restore_env.restoration.rewards import Reward
+from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env.utils.checks import check_choice, check_device, check_flag, check_whole
 
 
 class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
-    """Restore a distorted image by choosing one small restoration tool after another.
+    """An environment in which an agent restores a distorted image with a toolbox of small restoration tools.
 
     ## Description
-    A patch of a photo has been blurred, made noisy and compressed. At every step the agent sees it as it is now and
-    chooses a tool to apply to it, or stops. This is the task of RL-Restore (Yu et al., CVPR 2018).
+    A patch of a photo is blurred, noisy and compressed. At each step the agent sees the current image and chooses a
+    tool, which is applied to the whole image, or it stops. This is the task of RL-Restore (Yu et al., CVPR 2018).
 
     ## Action Space
-    `Discrete(N + 1)` for a toolbox of N tools. With the shipped toolbox `rl-restore-12`:
+    `Discrete(N + 1)` for a toolbox of N tools. These are the actions of the default toolbox `rl-restore-12`:
 
     | action | meaning |
     | --- | --- |
-    | 0 to 3 | `blur-1` to `blur-4`: remove Gaussian blur, mildest first |
-    | 4 to 7 | `noise-1` to `noise-4`: remove Gaussian noise |
-    | 8 to 11 | `jpeg-1` to `jpeg-4`: remove JPEG artefacts |
+    | 0 to 3 | apply `blur-1` to `blur-4`: remove Gaussian blur, from mild to strong |
+    | 4 to 7 | apply `noise-1` to `noise-4`: remove Gaussian noise, from mild to strong |
+    | 8 to 11 | apply `jpeg-1` to `jpeg-4`: remove JPEG artefacts, from mild to strong |
     | 12 | stop: leave the image as it is and end the episode |
 
-    With `stop_action=False` it is `Discrete(N)`.
+    With `stop_action=False` there is no stop action, and the space is `Discrete(N)`.
 
     ## Observation Space
-    `Dict` of
+    A `Dict` with these keys:
 
     | key | space | meaning |
     | --- | --- | --- |
-    | `image` | `Box(0, 255, (63, 63, 3), uint8)` | the present image, RGB, clipped and rounded |
-    | `previous_action` | `Discrete(N + 1)` | the last tool applied; N: none yet |
-    | `step` | `Discrete(max_steps + 1)` | steps taken; only with `include_step=True` |
+    | `image` | `Box(0, 255, (63, 63, 3), uint8)` | current image, RGB, clipped and rounded |
+    | `previous_action` | `Discrete(N + 1)` | last tool applied; N at first |
+    | `step` | `Discrete(max_steps + 1)` | number of steps taken; only with `include_step=True` |
 
     ## Rewards
-    `reward="step_psnr"`: the rise of the PSNR in dB (paper, equation 1). Also `"step_ssim"`, `"final_psnr"`,
-    `"final_mse"`, or a function of a `restore_env.Transition`.
+    The default `reward="step_psnr"` is the increase of the PSNR in dB (equation 1 of the paper). The other names are
+    `"step_ssim"`, `"final_psnr"` and `"final_mse"`. A function of a `restore_env.Transition` is accepted too.
 
     ## Starting State
-    A patch drawn from the photos and distorted as a whole window, or what `reset(options={"distorted": ...,
-    "reference": ...})` gives: two uint8 arrays (patch_size, patch_size, 3).
+    A patch is drawn from the photos and distorted. To start from a given pair, call
+    `reset(options={"distorted": ..., "reference": ...})` with two uint8 arrays (patch_size, patch_size, 3).
 
     ## Episode End
-    Termination: the action stop; with `stop_if_worse=True` also when the PSNR falls below that of the input.
-    Truncation: after `max_steps` steps; with `time_limit="terminate"` that is a termination too, which is what
-    algorithms need that bootstrap through truncations.
+    - Termination: the agent stops. With `stop_if_worse=True` the episode also terminates when the PSNR falls below
+      that of the input.
+    - Truncation: the episode has `max_steps` steps. With `time_limit="terminate"` this is a termination instead.
+      Algorithms that bootstrap from truncated episodes, such as PPO and DQN of SB3, need that.
 
     ## Information
-    `psnr` in dB, `step`, `toolchain` (the names of the tools applied so far); at reset also `distortion`, the
-    parameters drawn (`blur_sigma` in pixels, `noise_sigma` in levels of 0-255, `jpeg_quality`), where they are known.
+    - `psnr`: PSNR of the current image in dB.
+    - `step`: number of steps taken.
+    - `toolchain`: names of the tools applied so far.
+    - `distortion`: parameters of the distortion, where known; only at reset. `blur_sigma` is in pixels, `noise_sigma`
+      in levels of 0-255, and `jpeg_quality` is 1 to 100, where 100 is the best.
 
     ## Arguments
     Args:
@@ -66,22 +75,34 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             sequence of uint8 (h, w, 3) photos, or an object with `sample(rng) -> Pair`.
         severity: "mild", "moderate", "severe", "any", "everyday", or a distortion such as `MixedDistortion([...])`.
         toolbox: "rl-restore-12", "classical", a toolbox folder, or a `Toolbox`.
-        reward: a name as above, or a function.
+        reward: the name of a reward, or a function.
         patch_size: height and width of the image in pixels, at least 11.
-        max_steps: tools in an episode at most.
-        stop_action: whether there is an action to stop.
+        max_steps: largest number of steps in an episode.
+        stop_action: whether there is a stop action.
         time_limit: "truncate" or "terminate".
-        stop_if_worse: whether an episode ends that fell below its input.
+        stop_if_worse: whether an episode ends when its PSNR falls below that of the input.
         include_step: whether the observation holds the step.
-        device: where the tools compute, "cpu" or "cuda".
-        dtype: in which precision networks convolve, "float32" or "bfloat16"; None leaves the toolbox as it is.
+        device: device of the tools, "cpu" or "cuda".
+        dtype: precision of the networks' convolutions, "float32" or "bfloat16"; None keeps that of the toolbox.
         render_mode: None or "rgb_array".
 
     Raises:
-        TypeError, ValueError: for an argument that is none of these; the message names it.
+        TypeError, ValueError: if an argument is none of these; the message names the argument.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import restore_env
+        >>> env = gym.make("ImageRestore-v0", toolbox="classical")
+        >>> observation, info = env.reset(seed=0)
+        >>> observation["image"].shape
+        (63, 63, 3)
+        >>> observation, reward, terminated, truncated, info = env.step(0)
+        >>> info["step"], info["toolchain"]
+        (1, ('median-3',))
 
     ## Vectorized environment
-    `gymnasium.make_vec("ImageRestore-v0", num_envs=64)` makes one batched environment, not 64 copies.
+    `gymnasium.make_vec("ImageRestore-v0", num_envs=64)` makes one batched environment instead of 64 copies. See
+    `restore_env.ImageRestoreVectorEnv`.
 
     ## Version History
     - v0: first version.
@@ -109,31 +130,30 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         dtype: str | None = None,
         render_mode: str | None = None,
     ) -> None:
+        check_choice("render_mode", render_mode, RENDER_MODES)
         self.render_mode = render_mode
-        self._episodes = Episodes(
-            images=images,
-            severity=severity,
-            toolbox=toolbox,
-            reward=reward,
-            patch_size=patch_size,
+        self.patch_size = check_whole("patch_size", patch_size, SMALLEST_SIDE)
+        found = check_device(device)
+        self.toolbox: Toolbox = load_toolbox(toolbox, found, dtype)
+        batch = RestorationBatch(
+            self.toolbox,
             max_steps=max_steps,
             stop_action=stop_action,
             time_limit=time_limit,
             stop_if_worse=stop_if_worse,
-            include_step=include_step,
-            device=device,
-            dtype=dtype,
-            render_mode=render_mode,
+            reward=reward,
+            record=render_mode is not None,
         )
-        self.toolbox = self._episodes.toolbox
-        self.patch_size, self.max_steps = self._episodes.patch_size, self._episodes.batch.max_steps
-        self.observation_space = self._episodes.observation_space
-        self.action_space = self._episodes.action_space
+        source = as_source(images, severity, self.patch_size)
+        self._core = EnvCore(source, batch, self.patch_size, check_flag("include_step", include_step), found)
+        self.max_steps = batch.max_steps
+        self.observation_space = self._core.observation_space
+        self.action_space = self._core.action_space
         self._pair: Pair | None = None
 
     @property
     def pair(self) -> Pair:
-        """The distorted and the reference image of the present episode, uint8 (h, w, 3).
+        """The distorted and the reference image of the current episode, uint8 (h, w, 3).
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -142,56 +162,78 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             raise gym.error.ResetNeeded("no episode has begun; call reset() first")
         return self._pair
 
-    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[ObservationDict, Info]:
+    def reset(self, *, seed: int | None = None, options: ResetOptions | None = None) -> tuple[ObservationDict, Info]:
         """Begin an episode.
 
         Args:
-            seed: seed of all that is drawn from now on.
-            options: `distorted` and `reference`, two uint8 arrays (patch_size, patch_size, 3), to use instead of
-                drawing.
+            seed: seed of all later random numbers; None continues with the current generator.
+            options: the pair of the episode, instead of a drawn one: `distorted` and `reference`, two uint8 arrays
+                (patch_size, patch_size, 3).
+
+        Returns:
+            The observation and the info.
+
+        Raises:
+            TypeError, ValueError: if `options` holds anything else.
         """
         super().reset(seed=seed)
-        pair = self._episodes.pair(options, lambda: self._episodes.source.sample(self.np_random))
-        self._episodes.start([pair])
+        pair = self._core.pair(options, lambda: self._core.source.sample(self.np_random))
+        self._core.start([pair])
         self._pair = pair
         return self._observation(), self._info(pair)
 
     def step(self, action: Any) -> tuple[ObservationDict, float, bool, bool, Info]:
-        """Apply the tool `action`, or stop.
+        """Apply a tool, or stop.
+
+        Args:
+            action: number of the tool, or of the stop action.
+
+        Returns:
+            The observation, the reward, whether the episode has terminated, whether it was truncated, and the info.
 
         Raises:
             ValueError: if `action` is out of range.
-            ToolError: if the tool fails; the episode stays where it was.
-            gymnasium.error.ResetNeeded: before the first reset and after the end of an episode.
+            ToolError: if the tool fails; the episode does not change.
+            gymnasium.error.ResetNeeded: before the first reset, and after the end of an episode.
         """
-        if self._pair is None or bool(self._episodes.batch.ended[0]):
+        if self._pair is None or bool(self._core.batch.ended[0]):
             raise gym.error.ResetNeeded("the episode has ended or not begun; call reset() before step()")
-        reward, terminated, truncated = self._episodes.batch.step(_one_action(action))
+        reward, terminated, truncated = self._core.batch.step(_one_action(action))
         return self._observation(), float(reward), bool(terminated), bool(truncated), self._info()
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which actions can be taken, bool (actions,), as MaskablePPO asks for it: always all."""
-        return np.ones(int(self._episodes.action_space.n), dtype=np.bool_)
+        """Return the mask of valid actions, bool (actions,), for MaskablePPO; all actions are always valid."""
+        return np.ones(int(self._core.action_space.n), dtype=np.bool_)
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The episode so far as uint8 (h, w, 3): distorted, after each step, reference; None without a render mode."""
+        """Draw the episode so far: the distorted image, the image after each step, and the reference.
+
+        Returns:
+            uint8 (h, w, 3), or None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
         if self.render_mode is None:
             gym.logger.warn("render() needs an environment made with render_mode='rgb_array'")
             return None
         if self._pair is None:
             raise gym.error.ResetNeeded("nothing to render yet; call reset() first")
-        return draw_episode(self._episodes.batch, 0)
+        return draw_episode(self._core.batch, 0)
 
     def _info(self, *pair: Pair) -> Info:
-        return self._episodes.infos(np.zeros(1, np.int64), pair)[0]
+        """Return the info, with the distortion of `pair` if the episode begins with it."""
+        return self._core.infos(np.zeros(1, np.int64), pair)[0]
 
     def _observation(self) -> ObservationDict:
-        rows = self._episodes.observations()
+        """Return the observation."""
+        rows = self._core.observations()
         return {key: value[0] if key == "image" else np.int64(value[0]) for key, value in rows.items()}
 
 
 def _one_action(action: Any) -> torch.Tensor:
+    """Return an action as int64 (1,)."""
     array = np.asarray(action)
     if array.shape not in ((), (1,)) or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"action {action!r} is not an integer")
-    return torch.from_numpy(array.reshape(1).astype(np.int64))
+    return torch.from_numpy(array.reshape(1).astype(np.int64))  # () or (1,) -> (1,)

@@ -1,4 +1,4 @@
-"""Drawing the pairs of coming episodes while the tools work on the present ones."""
+"""Drawing the pairs of the next episodes while the tools work on the current ones."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,15 +10,24 @@ from restore_env.data.sources import PairSource
 
 
 class Prefetcher:
-    """Draws the next pair of each environment ahead, in a thread of its own.
+    """Draws the next pair of each environment ahead, in one thread.
 
-    An environment's pairs come from its own generator, one after the other, so they are the same with and without the
-    thread. All draws of one prefetcher happen in one thread, so a source need not be safe for several unless it is
-    given to several environments.
+    Each environment has its own generator, and its pairs are drawn from it in order. The pairs are therefore the same
+    with and without the thread. All draws happen in the same thread, so a source of one prefetcher need not be
+    thread-safe.
 
     Args:
-        source: where pairs come from.
-        enabled: whether to draw ahead; otherwise a pair is drawn when it is asked for.
+        source: the source of the pairs.
+        enabled: whether pairs are drawn ahead; otherwise a pair is drawn when `take` is called.
+
+    Example:
+        >>> from restore_env import as_source
+        >>> prefetcher = Prefetcher(as_source("embedded", "moderate", 63), enabled=True)
+        >>> generator = np.random.default_rng(0)
+        >>> prefetcher.prepare([generator])
+        >>> prefetcher.take(0, generator).distorted.shape
+        (63, 63, 3)
+        >>> prefetcher.close()
     """
 
     def __init__(self, source: PairSource, enabled: bool) -> None:
@@ -27,10 +36,10 @@ class Prefetcher:
         self._ahead: dict[int, tuple[np.random.Generator, Future[Pair]]] = {}
 
     def prepare(self, generators: Iterable[np.random.Generator]) -> None:
-        """Begin to draw the next pair of every environment that has none waiting.
+        """Begin to draw the next pair of each environment that has none yet.
 
         Args:
-            generators: one for each environment, in their order.
+            generators: the generators of the environments, in order.
         """
         if self._thread is None:
             return
@@ -39,7 +48,12 @@ class Prefetcher:
                 self._ahead[row] = rng, self._thread.submit(self.source.sample, rng)
 
     def take(self, row: int, rng: np.random.Generator) -> Pair:
-        """The next pair of an environment; what was drawn from another generator, before a new seed, is dropped."""
+        """Return the next pair of an environment.
+
+        Args:
+            row: number of the environment.
+            rng: its generator. A pair that was drawn from another generator, before a new seed, is dropped.
+        """
         if self._thread is None:
             return self.source.sample(rng)
         drawn_from, future = self._ahead.pop(row, (None, None))

@@ -1,15 +1,10 @@
-"""Stable-Baselines3 on the batched environment.
+"""The batched environment for Stable-Baselines3.
 
-    from restore_env import SB3VecEnv
-
-    envs = SB3VecEnv(64, time_limit="terminate")
-    model = PPO("MultiInputPolicy", VecMonitor(envs))
-
-Needs stable-baselines3; nothing else of the package imports this module.
+Needs stable-baselines3, which the extra `train` installs. Nothing else in the package imports this module.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -17,31 +12,44 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from restore_env.envs.common import EnvOptions
 from restore_env.envs.vector_env import ImageRestoreVectorEnv
 
 
 class SB3VecEnv(VecEnv):
-    """The batched environment as the `VecEnv` that SB3's algorithms take.
+    """A `VecEnv` of SB3 with `num_envs` environments `ImageRestore-v0`, computed as one batch.
 
-    It returns, step by step, what SB3's `DummyVecEnv` over as many single environments would, but applies each tool
-    once to all images that chose it. SB3 bootstraps through truncations: without `time_limit="terminate"` its values
-    are wrong.
+    It returns the same values as SB3's `DummyVecEnv` over single environments. It is faster, because each tool is
+    applied once to all images that need it. Set `time_limit="terminate"`: SB3 bootstraps from truncated episodes, which
+    makes the values wrong here.
 
     Args:
-        num_envs: how many environments.
-        options: as in `ImageRestoreEnv`.
+        num_envs: number of environments.
+        prefetch: whether a thread draws the pairs of the next episodes ahead.
+        **options: the options of `ImageRestoreEnv`.
 
     Raises:
-        TypeError, ValueError: for an argument that is none of these; the message names it.
+        TypeError, ValueError: if an argument is none of these; the message names the argument.
+
+    Example:
+        >>> from stable_baselines3 import PPO
+        >>> from stable_baselines3.common.vec_env import VecMonitor
+        >>> envs = SB3VecEnv(2, toolbox="classical", time_limit="terminate")
+        >>> model = PPO("MultiInputPolicy", VecMonitor(envs), n_steps=4, batch_size=8, n_epochs=1)
+        >>> model.learn(8).num_timesteps
+        8
+        >>> envs.close()
     """
 
-    def __init__(self, num_envs: int = 1, **options: Any) -> None:
-        self.envs = ImageRestoreVectorEnv(num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
+    def __init__(self, num_envs: int = 1, *, prefetch: bool = True, **options: Unpack[EnvOptions]) -> None:
+        self.envs = ImageRestoreVectorEnv(
+            num_envs, prefetch=prefetch, autoreset_mode=AutoresetMode.SAME_STEP, **options
+        )
         self._actions: NDArray[np.int64] = np.empty(0, np.int64)
         super().__init__(num_envs, self.envs.single_observation_space, self.envs.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Begin all episodes; seeds and options that were set are used once."""
+        """Begin all episodes and return the observations; seeds and options that were set are used once."""
         observations, infos = self.envs.reset(seed=self._seeds, options=self._stacked_options())
         self.reset_infos = [_row(infos, row) for row in range(self.num_envs)]
         self._reset_seeds()
@@ -49,11 +57,14 @@ class SB3VecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Take note of the actions, (num_envs,) integers."""
+        """Store the actions, integers (num_envs,), for `step_wait`."""
         self._actions = np.asarray(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Take the step; episodes that end begin anew, their last observation is in their info."""
+        """Take the step and return observations, rewards, dones and infos.
+
+        Episodes that end begin anew. Their last observation is `terminal_observation` in their info.
+        """
         observations, rewards, terminated, truncated, infos = self.envs.step(self._actions)
         done = terminated | truncated
         rows = [_row(infos, row) for row in range(self.num_envs)]
@@ -70,18 +81,18 @@ class SB3VecEnv(VecEnv):
         self.envs.close()
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """A picture of each episode, None without a render mode."""
+        """Return a picture of each episode, uint8 (h, w, 3); None without a render mode."""
         return self.envs.render() or [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of the batched environment, once for each index: all environments share it."""
+        """Return an attribute of the batched environment, once for each index: all environments share it."""
         return [getattr(self.envs, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute for all environments; they have none of their own.
+        """Set an attribute of the batched environment, which all environments share.
 
         Raises:
-            ValueError: if `indices` are not all.
+            ValueError: if `indices` does not name all environments.
         """
         if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
             raise ValueError(f"indices={indices!r}: {attr_name!r} can be set for all environments only")
@@ -90,18 +101,18 @@ class SB3VecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of the batched environment that returns a row for each environment; those of the indices."""
+        """Call a method of the batched environment that returns one row per environment; return those of `indices`."""
         rows = getattr(self.envs, method_name)(*method_args, **method_kwargs)
         return [rows[index] for index in self._get_indices(indices)]
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """No single environment is wrapped, for there is none; wrap this one, in `VecMonitor` for example."""
+        """Return False for each index: there are no single environments. Wrap this one instead, as in `VecMonitor`."""
         return [False for _ in self._get_indices(indices)]
 
     def _stacked_options(self) -> dict[str, Any]:
-        """The environments' options as those of the batched one."""
+        """Return the reset options of all environments as those of the batched environment."""
         keys = {key for options in self._options for key in options}
         missing = [row for row, options in enumerate(self._options) if options.keys() != keys]
         if missing:
@@ -110,13 +121,14 @@ class SB3VecEnv(VecEnv):
 
 
 def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """The info of one environment, as the single environment would give it."""
+    """Return the info of one environment as a single environment returns it."""
     return {
         key: _value(values, row) for key, values in infos.items() if not key.startswith("_") and infos[f"_{key}"][row]
     }
 
 
 def _value(values: Any, row: int) -> Any:
+    """Return the value of one environment as a plain Python object."""
     if isinstance(values, dict):
         return _row(values, row)
     value = values[row]

@@ -1,7 +1,7 @@
-"""The batched environment behind `gymnasium.make_vec("ImageRestore-v0")`."""
+"""The batched environment that `gymnasium.make_vec("ImageRestore-v0")` makes."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -11,37 +11,46 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
-from restore_env.data.distortions import DistortionModel
+from restore_env.constants import MAX_STEPS
 from restore_env.data.image_io import check_all_bytes
 from restore_env.data.pairs import Pair
-from restore_env.envs.common import Episodes, Info, ObservationDict, Options
+from restore_env.envs.common import EnvOptions, Info, ObservationDict, ResetOptions
 from restore_env.envs.env import ImageRestoreEnv
 from restore_env.envs.prefetch import Prefetcher
 from restore_env.envs.rendering import draw_episode
-from restore_env.restoration.rewards import Reward
-from restore_env.utils.checks import check_flag, check_whole
+from restore_env.utils.checks import check_choice, check_flag, check_whole
 
 Rows = NDArray[np.int64]
 
 
 class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int64], NDArray[Any]]):
-    """`num_envs` environments `ImageRestore-v0` as one batch.
+    """A vector environment of `num_envs` environments `ImageRestore-v0`, computed as one batch.
 
-    It returns what `gymnasium.vector.SyncVectorEnv` over as many single environments would, sub-environment i seeded
-    with `seed + i`, but applies each tool once to all images that chose it, and meanwhile draws the pairs of the next
-    episodes. After the first step the generators of `np_random` are therefore ahead by a pair.
+    It returns the same values as `gymnasium.vector.SyncVectorEnv` over single environments, where sub-environment i is
+    seeded with `seed + i`. It is faster, because each tool is applied once to all images that need it. Meanwhile a
+    thread draws the pairs of the next episodes. The generators of `np_random` are therefore one pair ahead after the
+    first step.
 
     Args:
-        num_envs: how many environments.
-        prefetch: whether to draw pairs ahead, in a thread; the pairs are the same without.
+        num_envs: number of environments.
+        prefetch: whether a thread draws pairs ahead. The pairs are the same without it.
         autoreset_mode: "NextStep" (Gymnasium's default), "SameStep" or "Disabled", or the `AutoresetMode`.
-        max_episode_steps: another limit of the steps, as `gymnasium.make_vec` passes it; the smaller one holds.
-        images, severity, toolbox, reward, patch_size, max_steps, stop_action, time_limit, stop_if_worse, include_step,
-            device, dtype, render_mode: as in `ImageRestoreEnv`.
+        max_episode_steps: a second limit of the steps, which `gymnasium.make_vec` passes; the smaller limit applies.
+        **options: the options of `ImageRestoreEnv`.
 
     Raises:
-        TypeError, ValueError: for an argument that is none of these; the message names it.
+        TypeError, ValueError: if an argument is none of these; the message names the argument.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import numpy as np
+        >>> import restore_env
+        >>> envs = gym.make_vec("ImageRestore-v0", num_envs=3, toolbox="classical")
+        >>> observations, infos = envs.reset(seed=0)
+        >>> observations, rewards, terminated, truncated, infos = envs.step(np.array([0, 1, 2]))
+        >>> observations["image"].shape, rewards.shape
+        ((3, 63, 63, 3), (3,))
+        >>> envs.close()
     """
 
     metadata: ClassVar[dict[str, Any]] = dict(ImageRestoreEnv.metadata)  # type: ignore[misc]
@@ -53,48 +62,25 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         prefetch: bool = True,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
-        images: Any = "embedded",
-        severity: str | DistortionModel = "moderate",
-        toolbox: Any = DEFAULT_TOOLBOX,
-        reward: str | Reward = "step_psnr",
-        patch_size: int = PATCH_SIZE,
-        max_steps: int = MAX_STEPS,
-        stop_action: bool = True,
-        time_limit: str = "truncate",
-        stop_if_worse: bool = False,
-        include_step: bool = False,
-        device: str = "cpu",
-        dtype: str | None = None,
-        render_mode: str | None = None,
+        **options: Unpack[EnvOptions],
     ) -> None:
         self.num_envs = check_whole("num_envs", num_envs, 1)
-        limits = [check_whole("max_steps", max_steps, 1)]
-        limits += [] if max_episode_steps is None else [check_whole("max_episode_steps", max_episode_steps, 1)]
-        self.autoreset_mode = _as_mode(autoreset_mode)
+        mode = getattr(autoreset_mode, "value", autoreset_mode)
+        check_choice("autoreset_mode", mode, [known.value for known in AutoresetMode])
+        self.autoreset_mode = AutoresetMode(mode)
+        if max_episode_steps is not None:
+            limit = check_whole("max_episode_steps", max_episode_steps, 1)
+            options["max_steps"] = min(limit, check_whole("max_steps", options.get("max_steps", MAX_STEPS), 1))
+        single = ImageRestoreEnv(**options)
         self.metadata = {**ImageRestoreEnv.metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
-        self.render_mode = render_mode
-        self._episodes = Episodes(
-            images=images,
-            severity=severity,
-            toolbox=toolbox,
-            reward=reward,
-            patch_size=patch_size,
-            max_steps=min(limits),
-            stop_action=stop_action,
-            time_limit=time_limit,
-            stop_if_worse=stop_if_worse,
-            include_step=include_step,
-            device=device,
-            dtype=dtype,
-            render_mode=render_mode,
-        )
-        self.toolbox = self._episodes.toolbox
-        self.single_observation_space = self._episodes.observation_space
-        self.single_action_space = self._episodes.action_space
+        self.render_mode, self.toolbox = single.render_mode, single.toolbox
+        self._core = single._core
+        self.single_observation_space = self._core.observation_space
+        self.single_action_space = self._core.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._generators: list[tuple[np.random.Generator, int]] = []
-        self._prefetcher = Prefetcher(self._episodes.source, check_flag("prefetch", prefetch))
+        self._prefetcher = Prefetcher(self._core.source, check_flag("prefetch", prefetch))
         self._started = False
 
     @property  # type: ignore[misc]
@@ -104,39 +90,51 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """Their seeds."""
+        """The seeds of the sub-environments."""
         return tuple(seed for _, seed in self._seeded())
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: Options | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: ResetOptions | None = None
     ) -> tuple[ObservationDict, Info]:
-        """Begin all episodes, or those of `options["reset_mask"]`.
+        """Begin all episodes, or those that `options["reset_mask"]` selects.
 
         Args:
-            seed: sub-environment i gets `seed + i`, or the i-th of a sequence.
-            options: `distorted` and `reference`, uint8 arrays (num_envs, patch_size, patch_size, 3), or one pair
-                without the first axis for all; `reset_mask`, bool (num_envs,).
+            seed: sub-environment i gets `seed + i`, or item i of a sequence.
+            options: the pairs of the episodes, instead of drawn ones: `distorted` and `reference`, uint8 arrays
+                (num_envs, patch_size, patch_size, 3), or without the first axis for one pair in all sub-environments.
+                `reset_mask`, bool (num_envs,), selects sub-environments.
+
+        Returns:
+            The observations and infos of all sub-environments.
+
+        Raises:
+            TypeError, ValueError: if `seed` or `options` is none of these.
+            gymnasium.error.ResetNeeded: if the first reset has a mask that does not select all.
         """
         options = options or {}
         rows = self._rows(options)
         self._seed(seed, rows)
-        infos = self._begin(rows, options)
-        return self._episodes.observations(), infos
+        infos = self._begin(rows, options, {})
+        return self._core.observations(), infos
 
     def step(
         self, actions: Any
     ) -> tuple[ObservationDict, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
-        """Take one step in every sub-environment, resetting as `autoreset_mode` says.
+        """Take one step in each sub-environment, and reset as `autoreset_mode` says.
 
         Args:
-            actions: (num_envs,) integers.
+            actions: integers (num_envs,).
+
+        Returns:
+            The observations, the rewards, which episodes have terminated, which were truncated, and the infos.
 
         Raises:
-            ValueError: if there are not `num_envs` actions or one is out of range.
-            ToolError: if a tool fails; all episodes stay where they were.
-            gymnasium.error.ResetNeeded: before the first reset; with `DISABLED` also if an ended episode was not reset.
+            ValueError: if there are not `num_envs` actions, or one is out of range.
+            ToolError: if a tool fails; no episode changes.
+            gymnasium.error.ResetNeeded: before the first reset; in the mode "Disabled" also if an ended episode was not
+                reset.
         """
-        batch = self._episodes.batch
+        batch = self._core.batch
         if not self._started:
             raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
         over = batch.ended.cpu().numpy()
@@ -145,66 +143,77 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         self._prefetcher.prepare(self.np_random)
         reward, terminated, truncated = (value.cpu().numpy() for value in batch.step(self._integers(actions)))
         infos = self._after_step(np.flatnonzero(over), np.flatnonzero(terminated | truncated))
-        return self._episodes.observations(), reward, terminated, truncated, infos
+        return self._core.observations(), reward, terminated, truncated, infos
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which actions can be taken, bool (num_envs, actions): always all."""
-        return np.ones((self.num_envs, int(self._episodes.action_space.n)), dtype=np.bool_)
+        """Return the mask of valid actions, bool (num_envs, actions); all actions are always valid."""
+        return np.ones((self.num_envs, int(self._core.action_space.n)), dtype=np.bool_)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """A picture of each episode, as `ImageRestoreEnv.render` draws it."""
+        """Draw each episode as `ImageRestoreEnv.render` does; return None without a render mode."""
         if self.render_mode is None:
             return None
         if not self._started:
             raise gym.error.ResetNeeded("nothing to render yet; call reset() first")
-        return tuple(draw_episode(self._episodes.batch, row) for row in range(self.num_envs))
+        return tuple(draw_episode(self._core.batch, row) for row in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the thread that draws pairs."""
         self._prefetcher.close()
 
     def _integers(self, actions: Any) -> torch.Tensor:
+        """Return actions as an int64 tensor of their shape."""
         array = np.asarray(actions)
         if not np.issubdtype(array.dtype, np.integer):
             raise ValueError(f"actions={actions!r} holds {array.dtype}; {self.num_envs} integers are needed")
         return torch.from_numpy(array.astype(np.int64))
 
     def _after_step(self, over: Rows, ended: Rows) -> Info:
-        """Reset what has to be, and collect the infos of all sub-environments."""
+        """Reset episodes as the mode says, and return the infos of all sub-environments.
+
+        Args:
+            over: rows of the episodes that had ended before the step.
+            ended: rows of the episodes that ended with the step.
+        """
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
-        infos: Info = {}
         reset_now = ended if same_step else over
         going_on = np.setdiff1d(np.arange(self.num_envs), reset_now)
-        for row, info in zip(going_on.tolist(), self._episodes.infos(going_on), strict=True):
-            infos = self._add_info(infos, info, row)
+        infos = self._add_infos({}, going_on, self._core.infos(going_on))
         if same_step and len(ended):
-            final = self._episodes.observations(ended)
-            for index, (row, info) in enumerate(zip(ended.tolist(), self._episodes.infos(ended), strict=True)):
-                single = {key: value[index].copy() for key, value in final.items()}
-                infos = self._add_info(infos, {"final_obs": single, "final_info": info}, row)
+            last = self._core.observations(ended)
+            finals = [
+                {"final_obs": {key: value[index].copy() for key, value in last.items()}, "final_info": info}
+                for index, info in enumerate(self._core.infos(ended))
+            ]
+            infos = self._add_infos(infos, ended, finals)
         return self._begin(reset_now, {}, infos)
 
-    def _begin(self, rows: Rows, options: Options, infos: Info | None = None) -> Info:
-        """Begin the episodes of some rows and add their infos."""
-        infos = {} if infos is None else infos
+    def _begin(self, rows: Rows, options: ResetOptions, infos: Info) -> Info:
+        """Begin the episodes of some rows, and return `infos` with theirs added."""
         if not len(rows):
             return infos
         pairs = [self._pair(row, options) for row in rows.tolist()]
         if len(rows) == self.num_envs:
-            self._episodes.start(pairs)
+            self._core.start(pairs)
         else:
-            self._episodes.restart(rows, pairs)
+            self._core.restart(rows, pairs)
         self._started = True
-        for row, info in zip(rows.tolist(), self._episodes.infos(rows, pairs), strict=True):
+        return self._add_infos(infos, rows, self._core.infos(rows, pairs))
+
+    def _add_infos(self, infos: Info, rows: Rows, singles: Sequence[Info]) -> Info:
+        """Return `infos` with those of some sub-environments added, in Gymnasium's form."""
+        for row, info in zip(rows.tolist(), singles, strict=True):
             infos = self._add_info(infos, info, row)
         return infos
 
-    def _pair(self, row: int, options: Options) -> Pair:
-        return self._episodes.pair(
+    def _pair(self, row: int, options: ResetOptions) -> Pair:
+        """Return the pair of a new episode of one sub-environment."""
+        return self._core.pair(
             self._options_of(row, options), lambda: self._prefetcher.take(row, self._seeded()[row][0])
         )
 
-    def _rows(self, options: Options) -> Rows:
+    def _rows(self, options: ResetOptions) -> Rows:
+        """Return the rows that the options of a reset select."""
         if "reset_mask" not in options:
             return np.arange(self.num_envs)
         mask = options["reset_mask"]
@@ -216,8 +225,8 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             raise gym.error.ResetNeeded("no episode has begun; call reset() without a 'reset_mask' first")
         return np.flatnonzero(mask)
 
-    def _options_of(self, row: int, options: Options) -> Options:
-        """The options of one sub-environment."""
+    def _options_of(self, row: int, options: ResetOptions) -> ResetOptions:
+        """Return the reset options of one sub-environment."""
         single = {key: value for key, value in options.items() if key != "reset_mask"}
         for key in single.keys() & {"distorted", "reference"}:
             if isinstance(single[key], np.ndarray) and single[key].ndim == 4:
@@ -230,11 +239,13 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         return single
 
     def _seeded(self) -> list[tuple[np.random.Generator, int]]:
+        """Return the generators and their seeds; the first call makes them."""
         if not self._generators:
             self._generators = [seeding.np_random() for _ in range(self.num_envs)]
         return self._generators
 
     def _seed(self, seed: int | Sequence[int | None] | None, rows: Rows) -> None:
+        """Seed the generators of some rows."""
         if seed is None:
             return
         seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
@@ -244,11 +255,3 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         for row in rows.tolist():
             if seeds[row] is not None:
                 generators[row] = seeding.np_random(seeds[row])
-
-
-def _as_mode(mode: str | AutoresetMode) -> AutoresetMode:
-    try:
-        return AutoresetMode(mode)
-    except ValueError as error:
-        known = ", ".join(repr(known.value) for known in AutoresetMode)
-        raise ValueError(f"autoreset_mode={mode!r} is not one of {known}") from error

@@ -1,4 +1,4 @@
-"""A wrapper that writes down what any agent does."""
+"""A wrapper that records the toolchains of any agent."""
 
 from os import PathLike
 from typing import Any
@@ -9,26 +9,37 @@ import numpy as np
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
 from restore_env.envs.common import Info, ObservationDict
 from restore_env.envs.env import ImageRestoreEnv
-from restore_env.restoration.batch import NO_TOOL
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 
 
 class RecordToolchains(
     gym.Wrapper[ObservationDict, np.int64, ObservationDict, np.int64], gym.utils.RecordConstructorArgs
 ):
-    """Writes the toolchain of every finished episode to a toolchain log (`restore_env.data.toolchain_log`).
+    """Records the toolchain of each finished episode in a toolchain log (`restore_env.load_toolchain_log`).
 
-    Episodes that are reset before their end are left out. Call `close`, or use the environment in a `with` block, so
-    that the last toolchains are written; a log that is there already is gone on with.
+    Episodes that are reset before their end are not recorded. Call `close` or use a `with` block, so that the last
+    toolchains are written. An existing log of the same policy and environment is extended.
 
     Args:
-        env: `ImageRestore-v0`, wrapped or not.
-        folder: of the log.
-        policy: name of who acts, for the record.
+        env: an environment `ImageRestore-v0`, which may be wrapped.
+        folder: the folder of the log.
+        policy: name of the agent, for the record.
 
     Raises:
-        TypeError: if it is another environment.
-        ValueError: if the folder holds a log of another environment, of other tools, or of a policy of another name.
+        TypeError: if `env` is another environment.
+        ValueError: if the folder holds a log of another environment, of other tools or of another policy.
+
+    Example:
+        >>> import tempfile
+        >>> import gymnasium as gym
+        >>> import restore_env
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with RecordToolchains(gym.make("ImageRestore-v0", toolbox="classical"), folder, "mine") as env:
+        ...         _ = env.reset(seed=0)
+        ...         ends = [env.step(action)[3] for action in (0, 0, 1)]
+        ...     log = restore_env.load_toolchain_log(folder)
+        >>> ends, len(log)
+        ([False, False, True], 1)
     """
 
     def __init__(
@@ -52,20 +63,14 @@ class RecordToolchains(
         self._log = ToolchainLogWriter(folder, header)
 
     def step(self, action: Any) -> tuple[ObservationDict, Any, bool, bool, Info]:
-        """Take a step; at the end of an episode its toolchain is written down."""
+        """Take a step, and record the toolchain if the episode ends; see `ImageRestoreEnv.step`."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:
-            self._record(info["toolchain"])
+            pair, chain = self._inner.pair, self._inner._core.batch.toolchains
+            self._log.add(Toolchains(pair.distorted[None], pair.reference[None], chain.cpu().numpy().copy()))
         return observation, reward, terminated, truncated, info
 
     def close(self) -> None:
-        """Write what is waiting, and close the environment."""
+        """Write the toolchains that are still in memory, and close the environment."""
         self._log.flush()
         super().close()
-
-    def _record(self, names: tuple[str, ...]) -> None:
-        tools = self._inner.toolbox.names
-        chain = [tools.index(name) for name in names]
-        chain += [NO_TOOL] * (self._inner.max_steps - len(chain))
-        pair = self._inner.pair
-        self._log.add(Toolchains(pair.distorted[None], pair.reference[None], np.array([chain])))

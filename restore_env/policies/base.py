@@ -1,11 +1,11 @@
-"""The contract of a policy, and how one plays the episodes of a batch."""
+"""The interface of a policy, and `play`, which lets one play a batch of episodes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from restore_env.restoration.batch import Observation, RestorationBatch
@@ -13,162 +13,168 @@ from restore_env.toolbox import Toolbox
 from restore_env.utils.progress import Progress
 
 State = Any
-"""What a policy remembers of n episodes: None, or whatever it makes in `initial_state` and returns from `act`."""
+"""The memory of a policy: whatever its `initial_state` returns, for example None or the state of an LSTM."""
 
 
 class Policy(ABC):
-    """Chooses an action for each of n episodes from what can be seen of them.
+    """Chooses an action for each of n episodes.
+
+    Subclasses implement `act`. A policy with a memory also implements `initial_state`. A policy that compares with
+    reference images sets `needs_reference` and implements `start`, which receives the batch with its references.
 
     Attributes:
-        name: what to call it in reports.
-        patch_size: height and width in pixels of the images it looks at, None if any will do.
-        action_names: the actions it was made for, None if they are not known or any will do.
-        n_actions: how many those are, None if any number will do.
+        name: name in reports.
+        needs_reference: whether the policy needs the reference images. Such a policy cannot restore photos.
+        patch_size: height and width in pixels of the images that the policy accepts; None accepts any size.
+        action_names: actions that the policy was made for; None if unknown.
+        n_actions: number of these actions; None accepts any number.
+        network: network of the policy; None if it has none.
+
+    Example:
+        >>> import torch
+        >>> class AlwaysStop(Policy):
+        ...     name = "always-stop"
+        ...
+        ...     def act(self, observation, state):
+        ...         return torch.full_like(observation.step, 12), state
+        >>> from restore_env import draw_pairs, evaluate, as_source
+        >>> pairs = draw_pairs(as_source("embedded", "moderate", 63), 2, seed=0)
+        >>> evaluate(pairs, AlwaysStop()).steps
+        0.0
     """
 
     name: str
+    needs_reference: ClassVar[bool] = False
     patch_size: int | None = None
     action_names: tuple[str, ...] | None = None
     n_actions: int | None = None
+    network: nn.Module | None = None
 
     def initial_state(self, n: int) -> State:
-        """The state at the start of n episodes."""
+        """Return the state at the start of n episodes."""
         return None
+
+    def start(self, batch: RestorationBatch, progress: Progress | None = None) -> State:
+        """Return the state at the start of the episodes of a batch.
+
+        `play` calls this method once. The default calls `initial_state` with the number of patches in all images.
+
+        Args:
+            batch: started episodes.
+            progress: called with the finished share of a long search.
+
+        Returns:
+            The state for the first call of `act`.
+        """
+        return self.initial_state(len(batch) * _patches_per_image(batch, self.patch_size))
 
     @abstractmethod
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose.
+        """Choose an action for each episode.
 
         Args:
-            observation: of n episodes.
-            state: what the last call returned, at first `initial_state(n)`.
+            observation: observations of n episodes.
+            state: the state that the last call returned; `initial_state(n)` at first.
 
         Returns:
-            int64 (n,) actions, and the state for the next call. Episodes that have ended still have a row; what is
-            chosen for them is ignored.
+            int64 (n,) actions, and the state for the next call. Episodes that have ended still have a row; their
+            actions are ignored.
         """
 
-    def to(self, device: str | torch.device) -> "Policy":
-        """The policy on a device."""
+    def to(self, device: str | torch.device) -> Self:
+        """Move the policy's network to a device and return the policy."""
+        if self.network is not None:
+            self.network.to(device)
         return self
 
 
-class Yardstick(ABC):
-    """Chooses with the reference in hand: what a policy is compared with, no policy itself.
-
-    Attributes:
-        name: what to call it in reports.
-    """
-
-    name: str
-
-    def initial_state(self, batch: RestorationBatch, progress: Progress | None = None) -> State:
-        """The state at the start of the episodes of `batch`; `progress` is told how far a long search has come."""
-        return None
-
-    @abstractmethod
-    def act(self, batch: RestorationBatch, state: State) -> tuple[Tensor, State]:
-        """Choose; as `Policy.act`, but from the batch itself, with its images and references."""
-
-
-def check_actions_fit(policy: Policy | Yardstick, toolbox: Toolbox) -> None:
-    """Raise a `ValueError` with both lists if a policy was made for other actions than the toolbox has."""
-    if not isinstance(policy, Policy):
+def check_actions_fit(policy: Policy, toolbox: Toolbox) -> None:
+    """Raise a `ValueError` that lists both if the policy was made for other actions than the toolbox has."""
+    names, expected = policy.action_names, toolbox.action_names
+    if names is None and policy.n_actions not in (None, len(expected)):
+        made, found = f"{policy.n_actions} actions", f"{len(expected)}"
+    elif names not in (None, expected):
+        made, found = f"the actions {', '.join(names or ())}", ", ".join(expected)
+    else:
         return
-    names, expected = policy.action_names, len(toolbox.action_names)
-    if names is None and policy.n_actions not in (None, expected):
-        raise ValueError(
-            f"policy {policy.name!r} was made for {policy.n_actions} actions, but the toolbox {toolbox.name!r} has "
-            f"{expected}"
-        )
-    if names is not None and names != toolbox.action_names:
-        raise ValueError(
-            f"policy {policy.name!r} was made for the actions {', '.join(names)}, but the toolbox {toolbox.name!r} has "
-            f"{', '.join(toolbox.action_names)}"
-        )
+    raise ValueError(f"policy {policy.name!r} was made for {made}, but the toolbox {toolbox.name!r} has {found}")
 
 
 def play(
-    policy: Policy | Yardstick,
+    policy: Policy,
     batch: RestorationBatch,
     on_step: Callable[[Tensor, Tensor], None] | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Play the episodes of a batch that has been started, to their end.
+    """Play the started episodes of a batch to their end.
 
-    An image larger than what a policy looks at is cut into all whole patches that do not overlap; each patch has a
-    state of its own and votes, and the whole image gets the winning action (the authors' way with real photos). Where
-    no tool has more votes than *stop*, the image is left as it is.
+    An image that is larger than the policy's patches is cut into whole patches that do not overlap. Each patch has its
+    own state and one vote. The action with the most votes is taken for the whole image, as in the authors' program.
+    *Stop* wins a tie, so an image stays as it is unless a tool has more votes than *stop*.
 
     Args:
-        policy: who chooses.
-        batch: started episodes; the images are at least as large as the policy's patches.
-        on_step: called at each step with the actions (n,) and the votes (n, actions).
-        progress: told how far a yardstick's search has come.
+        policy: the policy that chooses.
+        batch: started episodes. Their images are at least as large as the policy's patches.
+        on_step: called at each step with the actions int64 (n,) and the votes int64 (n, actions).
+        progress: called with the finished share of a reference policy's search.
 
     Raises:
-        ValueError: if the policy was made for another toolbox, or the images are too small for it.
+        ValueError: if the policy was made for another toolbox, the images are too small for it, or it needs references
+            and the batch has none.
+
+    Example:
+        >>> from restore_env import draw_pairs, as_source, load_policy, load_toolbox
+        >>> from restore_env.restoration.batch import RestorationBatch
+        >>> toolbox = load_toolbox("classical")
+        >>> batch = RestorationBatch(toolbox)
+        >>> batch.start(*draw_pairs(as_source("embedded", "moderate", 63), 2, seed=0).to_tensors())
+        >>> play(load_policy("fixed:median-3", toolbox), batch)
+        >>> batch.toolchain(0)
+        ('median-3',)
     """
     check_actions_fit(policy, batch.toolbox)
-    if isinstance(policy, Policy):
-        choose = _choose_from_patches(policy, batch)
-    else:
-        choose = _choose_from_batch(policy, batch, progress)
-    while not bool(batch.ended.all()):
-        votes = choose()
-        actions = _winners(votes)
-        if on_step is not None:
-            on_step(actions, votes)
-        batch.step(actions)
-
-
-def _choose_from_patches(policy: Policy, batch: RestorationBatch) -> Callable[[], Tensor]:
-    size = policy.patch_size
+    if policy.needs_reference and batch.reference is None:
+        raise ValueError(f"policy {policy.name!r} needs reference images, and the batch has none")
     height, width = batch.images.shape[2:]
-    if size is not None and min(height, width) < size:
+    size, count = policy.patch_size, _patches_per_image(batch, policy.patch_size)
+    if not count:
         raise ValueError(f"images of {width}x{height} pixels; policy {policy.name!r} looks at {size}x{size}")
-    count = 1 if size is None else (height // size) * (width // size)
-    state = policy.initial_state(len(batch) * count)
-
-    def choose() -> Tensor:
-        nonlocal state
-        seen = batch.observe()
-        repeated = (rows.repeat_interleave(count) for rows in seen[1:])
-        actions, state = policy.act(
-            Observation(seen.image if size is None else _patches(seen.image, size), *repeated), state
-        )
-        return _votes(actions, batch.toolbox, len(batch) * count).view(len(batch), count, -1).sum(1)
-
-    return choose
+    state = policy.start(batch, progress)
+    while not bool(batch.ended.all()):
+        actions, state = policy.act(_observe_patches(batch, size, count), state)
+        voices = one_hot(batch.toolbox.check_actions(actions, len(batch) * count), len(batch.toolbox) + 1)
+        votes = voices.view(len(batch), count, -1).sum(1)  # (n * count, actions) -> (n, actions)
+        chosen = _winners(votes)
+        if on_step is not None:
+            on_step(chosen, votes)
+        batch.step(chosen)
 
 
-def _choose_from_batch(
-    yardstick: Yardstick, batch: RestorationBatch, progress: Progress | None
-) -> Callable[[], Tensor]:
-    state = yardstick.initial_state(batch, progress)
-
-    def choose() -> Tensor:
-        nonlocal state
-        actions, state = yardstick.act(batch, state)
-        return _votes(actions, batch.toolbox, len(batch))
-
-    return choose
+def _patches_per_image(batch: RestorationBatch, size: int | None) -> int:
+    """Return how many whole patches an image holds; one if any size will do."""
+    height, width = batch.images.shape[2:]
+    return 1 if size is None else (height // size) * (width // size)
 
 
-def _votes(actions: Tensor, toolbox: Toolbox, n: int) -> Tensor:
-    return one_hot(toolbox.check_actions(actions, n), len(toolbox) + 1)
+def _observe_patches(batch: RestorationBatch, size: int | None, count: int) -> Observation:
+    """Return what the patches of each image show; all patches of an image share its previous action and step."""
+    seen = batch.observe()
+    previous_action, step = (values.repeat_interleave(count) for values in seen[1:])  # (n,) -> (n * count,)
+    return Observation(seen.image if size is None else _cut(seen.image, size), previous_action, step)
+
+
+def _cut(images: Tensor, size: int) -> Tensor:
+    """Cut images into their whole patches, row by row: (n, h, w, 3) -> (n * patches, size, size, 3)."""
+    n, height, width, _ = images.shape
+    rows, columns = height // size, width // size
+    # (n, h, w, 3) -> (n, rows, size, columns, size, 3)
+    grid = images[:, : rows * size, : columns * size].reshape(n, rows, size, columns, size, 3)
+    # (n, rows, size, columns, size, 3) -> (n * rows * columns, size, size, 3)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(n * rows * columns, size, size, 3)
 
 
 def _winners(votes: Tensor) -> Tensor:
-    """The actions with the most votes, (n, actions) -> (n,): *stop*, the last, before tools that have no more."""
+    """Return the actions with the most votes, (n, actions) -> (n,); *stop*, the last action, wins a tie."""
     most, first = votes.max(1)
     stop = votes.shape[1] - 1
     return torch.where(votes[:, stop] == most, stop, first)
-
-
-def _patches(images: Tensor, size: int) -> Tensor:
-    """(n, h, w, 3) -> (n * patches, size, size, 3): the whole patches of an image, row by row."""
-    n, height, width, _ = images.shape
-    rows, columns = height // size, width // size
-    whole = images[:, : rows * size, : columns * size].reshape(n, rows, size, columns, size, 3)
-    return whole.permute(0, 1, 3, 2, 4, 5).reshape(n * rows * columns, size, size, 3)

@@ -1,4 +1,4 @@
-"""Several recurrent Q-networks that decide together: what one has learnt wrong by chance, the others outvote."""
+"""An ensemble of recurrent Q-networks: the members outvote what one of them has learnt wrong by chance."""
 
 from collections.abc import Sequence
 from math import inf
@@ -11,57 +11,57 @@ from restore_env.policies.recurrent_q import LSTMState, RecurrentQPolicy
 from restore_env.restoration.batch import Observation
 
 
-class MeanQPolicy(Policy):
+class EnsembleQPolicy(Policy):
     """Takes the action with the highest mean of several agents' Q-values (an ensemble: Dietterich, 2000).
 
-    What stopping is worth an agent knows well, what tools are worth it estimates, and the highest of many estimates is
-    too high (van Hasselt, 2010). With `least_gain` it stops unless a tool promises so much more than stopping.
-
-    Looking at an image costs as much as there are agents.
+    An agent knows the value of *stop* well and estimates the values of tools. The highest of many estimates is too high
+    (van Hasselt, 2010). With a `stop_margin` the policy stops unless a tool's value exceeds that of *stop* by at least
+    the margin. Each decision costs as much as the decisions of all members.
 
     Args:
-        members: the agents, made for the same actions and patches of the same size.
-        name: what to call the policy.
-        least_gain: in units of the reward, dB mostly.
+        members: agents for the same actions and the same patch size.
+        name: name of the policy.
+        stop_margin: the margin in the reward's unit, usually dB.
 
     Raises:
-        ValueError: if there are none, they were made for different actions or patches, or `least_gain` is less than 0.
+        ValueError: if there is no member, the members' actions or patch sizes differ, or `stop_margin` is less than 0.
+
+    Example:
+        >>> from restore_env import load_policy
+        >>> policy = load_policy("drqn-any")
+        >>> len(policy.members), policy.stop_margin
+        (3, 0.4)
     """
 
-    def __init__(self, members: Sequence[RecurrentQPolicy], name: str = "mean-q", least_gain: float = 0.0) -> None:
+    def __init__(self, members: Sequence[RecurrentQPolicy], name: str = "ensemble-q", stop_margin: float = 0.0) -> None:
         if not members:
-            raise ValueError("a mean of no agents; give at least one")
-        if not 0 <= least_gain < inf:
-            raise ValueError(f"least_gain={least_gain} is not a number of at least 0")
+            raise ValueError("members is empty; an ensemble needs at least one agent")
+        if not 0 <= stop_margin < inf:
+            raise ValueError(f"stop_margin={stop_margin} is not a number of at least 0")
         first = members[0]
         for other in members[1:]:
             if other.action_names != first.action_names:
                 actions, others = (", ".join(names) for names in (first.action_names, other.action_names))
-                raise ValueError(f"agents for different actions: {actions}, and {others}")
+                raise ValueError(f"members are agents for different actions: {actions}, and {others}")
             if other.patch_size != first.patch_size:
-                raise ValueError(f"agents for patches of {first.patch_size} and of {other.patch_size} pixels")
+                raise ValueError(f"members are agents for patches of {first.patch_size} and {other.patch_size} pixels")
         self.members = tuple(members)
         self.network = nn.ModuleList(member.network for member in members)
-        self.name, self.least_gain = name, least_gain
+        self.name, self.stop_margin = name, stop_margin
         self.action_names: tuple[str, ...] = first.action_names
         self.patch_size: int = first.patch_size
 
     def initial_state(self, n: int) -> State:
-        """An empty memory of every agent for n episodes."""
+        """Return the states of all members at the start of n episodes."""
         return tuple(member.initial_state(n) for member in self.members)
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose greedily, and stop where no tool promises enough."""
+        """Choose the tools with the highest mean Q-values, or *stop* within the margin; see `Policy.act`."""
         values, state = self.q_values(observation, state)
         tools, stop = values[:, :-1].max(1), values.shape[1] - 1
-        return torch.where(tools.values < values[:, stop] + self.least_gain, stop, tools.indices), state
+        return torch.where(tools.values < values[:, stop] + self.stop_margin, stop, tools.indices), state
 
     def q_values(self, observation: Observation, state: tuple[LSTMState, ...]) -> tuple[Tensor, tuple[LSTMState, ...]]:
-        """Explain the choice: the mean Q-values float32 (n, actions), in units of the reward, and the next state."""
+        """Return the mean Q-values, float32 (n, actions) in the reward's unit, and the next states."""
         found = [member.q_values(observation, own) for member, own in zip(self.members, state, strict=True)]
-        return torch.stack([values for values, _ in found]).mean(0), tuple(memory for _, memory in found)
-
-    def to(self, device: str | torch.device) -> "MeanQPolicy":
-        """Move the networks to a device."""
-        self.network.to(device)
-        return self
+        return torch.stack([values for values, _ in found]).mean(0), tuple(own for _, own in found)

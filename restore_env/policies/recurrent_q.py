@@ -1,5 +1,6 @@
-"""The paper's agent: convolutions, an LSTM, and a Q-value for every action (section 3.2)."""
+"""The paper's agent: an image encoder, an LSTM, and a Q-value for each action (section 3.2)."""
 
+from functools import partial
 from typing import Final, NamedTuple
 
 import torch
@@ -8,38 +9,54 @@ from torch.nn.functional import one_hot
 
 from restore_env.constants import PATCH_SIZE
 from restore_env.policies.base import Policy, State
-from restore_env.policies.encoder import PatchEncoder
+from restore_env.policies.encoder import PatchEncoder, rename_weights
 from restore_env.restoration.batch import Observation
 from restore_env.utils.tensors import bytes_to_floats
 
 VALUE_SCALE: Final = 10.0
-"""dB that a unit of a scaled network's last layer stands for: one tool changes an image by up to about so much."""
+"""Factor of a scaled network's Q-values: one tool changes the PSNR by up to about 10 dB."""
 
 CHUNK: Final = 64
-"""Patches whose features are computed at once, to bound memory when a large photo is looked at."""
+"""Number of patches that are encoded at once; it bounds the memory that a large photo needs."""
+
+# In files of version 0.1 the weights of the encoder are those of the network itself.
+_OLD_NAMES: Final = {f"{name}.": f"encoder.{name}." for name in ("convolutions", "describe", "statistics")}
 
 
 class LSTMState(NamedTuple):
-    """The memory of n episodes: float32 (n, hidden) each."""
+    """The state of an LSTM for n episodes.
+
+    Attributes:
+        hidden: float32 (n, hidden).
+        cell: float32 (n, hidden).
+    """
 
     hidden: Tensor
     cell: Tensor
 
 
-class RecurrentQNetwork(PatchEncoder):
-    """Q-values from images, the previous action and what was seen before; 87,863 parameters for 12 tools.
+class RecurrentQNetwork(nn.Module):
+    """Computes Q-values from the image, the previous action and the LSTM's state.
+
+    With 12 tools the paper's network has 87,863 parameters.
 
     Args:
-        n_tools: tools of the toolbox; there is one action more.
-        channels: feature maps of the four convolutions.
-        features: size of the image's description.
+        n_tools: number of tools; there is one action more.
+        channels: output channels of the four convolutions.
+        features: size of the encoder's output.
         hidden: size of the LSTM.
         patch_size: height and width of the images in pixels.
-        dueling: whether the last layer computes a state's value and the actions' advantages (Wang et al., 2016).
-        scaled: whether images enter centred and Q-values leave multiplied by `VALUE_SCALE`, so that both are of the
-            size that weights are made for; the paper's network is not.
-        statistics: whether it also sees statistics of the differences between pixels (`PatchEncoder`); the paper's does
-            not.
+        scaled: whether images are centred (`PatchEncoder`) and Q-values multiplied by `VALUE_SCALE`. Inputs and outputs
+            then have the size for which weights are initialised. The paper's network does neither.
+        degradation_features: whether the encoder also uses `degradation_features`. The paper's network does not.
+
+    Example:
+        >>> import torch
+        >>> network = RecurrentQNetwork(n_tools=12)
+        >>> images, no_action = torch.rand(2, 3, 63, 63), torch.tensor([12, 12])
+        >>> values, state = network(images, no_action, network.initial_state(2))
+        >>> values.shape
+        torch.Size([2, 13])
     """
 
     def __init__(
@@ -49,11 +66,10 @@ class RecurrentQNetwork(PatchEncoder):
         features: int = 32,
         hidden: int = 50,
         patch_size: int = PATCH_SIZE,
-        dueling: bool = False,
         scaled: bool = False,
-        statistics: bool = False,
+        degradation_features: bool = False,
     ) -> None:
-        super().__init__(channels, features, patch_size, centred=scaled, statistics=statistics)
+        super().__init__()
         self.n_tools, self.hidden, self.patch_size = n_tools, hidden, patch_size
         self.arguments = {
             "n_tools": n_tools,
@@ -61,90 +77,93 @@ class RecurrentQNetwork(PatchEncoder):
             "features": features,
             "hidden": hidden,
             "patch_size": patch_size,
-            "dueling": dueling,
             "scaled": scaled,
-            "statistics": statistics,
+            "degradation_features": degradation_features,
         }
+        self.encoder = PatchEncoder(channels, features, patch_size, scaled, degradation_features)
         # One matrix for input and hidden state, and one bias, as in TensorFlow's BasicLSTMCell; nn.LSTMCell has two.
         self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)
-        self.dueling = dueling
         self.scale = VALUE_SCALE if scaled else 1.0
-        self.values = nn.Linear(hidden, n_tools + 1 + dueling)
-        with torch.no_grad():  # at first what is remembered is kept
+        self.values = nn.Linear(hidden, n_tools + 1)
+        with torch.no_grad():  # a forget gate with bias 1 keeps the cell's state at first
             self.gates.bias.zero_()
             self.gates.bias[2 * hidden : 3 * hidden] = 1
+        self.register_load_state_dict_pre_hook(partial(rename_weights, _OLD_NAMES))  # type: ignore[no-untyped-call]
 
-    def remember(self, features: Tensor, previous_action: Tensor, state: LSTMState) -> LSTMState:
-        """One step of the LSTM.
+    def initial_state(self, n: int) -> LSTMState:
+        """Return the state at the start of n episodes: zeros."""
+        zeros = self.gates.weight.new_zeros(n, self.hidden)
+        return LSTMState(zeros, zeros)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Encode images: float32 (n, 3, h, w), about [0, 1] -> float32 (n, features)."""
+        features: Tensor = self.encoder(images)
+        return features
+
+    def lstm_step(self, features: Tensor, previous_action: Tensor, state: LSTMState) -> LSTMState:
+        """Return the state after one step of the LSTM.
 
         Args:
-            features: float32 (n, features).
-            previous_action: int64 (n,), `n_tools` where there was none: a zero vector instead of a one-hot.
-            state: of the step before.
+            features: float32 (n, features), encoded images.
+            previous_action: int64 (n,); `n_tools`, for no action, is a vector of zeros instead of a one-hot vector.
+            state: the state before the step.
         """
         action = one_hot(previous_action, self.n_tools + 1)[:, :-1].to(features)
         gates = self.gates(torch.cat([features, action, state.hidden], dim=1))
-        enter, candidate, forget, leave = gates.chunk(4, dim=1)
+        enter, candidate, forget, leave = gates.chunk(4, dim=1)  # (n, 4 * hidden) -> 4 times (n, hidden)
         cell = state.cell * forget.sigmoid() + enter.sigmoid() * candidate.tanh()
         return LSTMState(leave.sigmoid() * cell.tanh(), cell)
 
     def q_values(self, state: LSTMState) -> Tensor:
-        """Q-values float32 (n, n_tools + 1) of what the LSTM holds."""
+        """Return the Q-values of an LSTM's state, float32 (n, n_tools + 1)."""
         values: Tensor = self.scale * self.values(state.hidden)
-        if not self.dueling:
-            return values
-        worth, advantages = values[:, :1], values[:, 1:]
-        return worth + advantages - advantages.mean(1, keepdim=True)
-
-    def initial_state(self, n: int) -> LSTMState:
-        """Zeros."""
-        zeros = self.gates.weight.new_zeros(n, self.hidden)
-        return LSTMState(zeros, zeros)
+        return values
 
     def forward(self, images: Tensor, previous_action: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Q-values float32 (n, n_tools + 1) and the next state."""
-        state = self.remember(self.features(images), previous_action, state)
+        """Return the Q-values, float32 (n, n_tools + 1), and the next state; see `embed` and `lstm_step`."""
+        state = self.lstm_step(self.embed(images), previous_action, state)
         return self.q_values(state), state
 
 
 class RecurrentQPolicy(Policy):
-    """Takes the action with the highest Q-value.
+    """Takes the action with the highest Q-value of a recurrent network.
 
     Args:
-        network: the Q-values.
-        action_names: the actions of the toolbox it was trained with, stop last.
-        name: what to call the policy.
+        network: the network; it is set to evaluation mode.
+        action_names: the actions of the toolbox that the network was trained with, *stop* last.
+        name: name of the policy.
 
     Raises:
-        ValueError: if there are not as many actions as Q-values.
+        ValueError: if the number of actions is not the number of Q-values.
+
+    Example:
+        >>> from restore_env import load_policy
+        >>> policy = load_policy("drqn")
+        >>> type(policy).__name__, policy.network.n_tools, policy.patch_size
+        ('RecurrentQPolicy', 12, 63)
     """
 
     def __init__(self, network: RecurrentQNetwork, action_names: tuple[str, ...], name: str = "recurrent-q") -> None:
         if len(action_names) != network.n_tools + 1:
             raise ValueError(f"{len(action_names)} action names for a network of {network.n_tools + 1} Q-values")
-        self.network = network.eval()
+        self.network: RecurrentQNetwork = network.eval()
         self.action_names: tuple[str, ...] = tuple(action_names)
         self.name = name
         self.patch_size: int = network.patch_size
 
     def initial_state(self, n: int) -> State:
-        """An empty memory for n episodes."""
+        """Return the LSTM's state at the start of n episodes."""
         return self.network.initial_state(n)
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose greedily."""
+        """Choose the actions with the highest Q-values; see `Policy.act`."""
         values, state = self.q_values(observation, state)
         return values.argmax(1), state
 
     @torch.no_grad()
     def q_values(self, observation: Observation, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Explain the choice: the Q-values float32 (n, actions), in units of the reward, and the next state."""
+        """Return the Q-values, float32 (n, actions) in the reward's unit, and the next state."""
         chunks = observation.image.split(CHUNK)
-        features = torch.cat([self.network.features(bytes_to_floats(chunk)) for chunk in chunks])
-        state = self.network.remember(features, observation.previous_action, state)
+        features = torch.cat([self.network.embed(bytes_to_floats(chunk)) for chunk in chunks])
+        state = self.network.lstm_step(features, observation.previous_action, state)
         return self.network.q_values(state), state
-
-    def to(self, device: str | torch.device) -> "RecurrentQPolicy":
-        """Move the network to a device."""
-        self.network.to(device)
-        return self

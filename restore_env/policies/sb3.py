@@ -1,9 +1,11 @@
-"""Old name of `restore_env.envs.sb3_vec_env`; it goes with version 0.3."""
+"""The deprecated name of `restore_env.envs.sb3_vec_env`."""
 
 from warnings import warn
 
 from restore_env.envs.sb3_vec_env import *  # noqa: F403
 
 warn(
-    "restore_env.policies.sb3 goes with version 0.3; SB3VecEnv comes from restore_env", DeprecationWarning, stacklevel=2
+    "restore_env.policies.sb3 is deprecated and goes with version 0.3; import SB3VecEnv from restore_env",
+    DeprecationWarning,
+    stacklevel=2,
 )

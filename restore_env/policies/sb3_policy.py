@@ -1,18 +1,14 @@
-"""Agents of Stable-Baselines3 as policies, and the paper's extractor for them.
+"""Agents of Stable-Baselines3 as policies, and the paper's features extractor for them.
 
-    from restore_env.policies.sb3_policy import PaperExtractor
-
-    model = DQN("MultiInputPolicy", envs, policy_kwargs={"features_extractor_class": PaperExtractor})
-
-SB3's files hold pickled Python objects: loading one runs whatever code its author put in. Load only files you trust.
-Needs stable-baselines3 and sb3-contrib.
+SB3's files hold pickled Python objects, and loading one can run code: load only files that you trust. This module needs
+stable-baselines3 and sb3-contrib, which the extra `train` installs.
 """
 
 import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import gymnasium as gym
 import numpy as np
@@ -35,31 +31,42 @@ ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
     "maskable_ppo": MaskablePPO,
     "recurrent_ppo": RecurrentPPO,
 }
-"""SB3's algorithms that train on the environment, by name."""
+"""Algorithms of SB3 that can be loaded, by name."""
 
-
-_MODULES: Final = {
-    "stable_baselines3.dqn.policies": "dqn",
-    "sb3_contrib.qrdqn.policies": "qrdqn",
-    "stable_baselines3.common.policies": "ppo",
-    "sb3_contrib.common.maskable.policies": "maskable_ppo",
-    "sb3_contrib.common.recurrent.policies": "recurrent_ppo",
-}
-"""Whose policies a file holds, by the module that defines them; the file does not name its algorithm."""
+_MODULES: Final = {next(iter(kind.policy_aliases.values())).__module__: name for name, kind in ALGORITHMS.items()}
+"""Algorithm of a file by the module of its policy class; the file does not name its algorithm."""
 
 
 class PaperExtractor(BaseFeaturesExtractor):
-    """The paper's convolutions, joined with the previous action and, where it is observed, the step (section 3.2).
+    """Extracts features as the paper's agent does (section 3.2).
+
+    The output is the encoded image, the previous action and, if it is observed, the step, the last two as one-hot
+    vectors.
 
     Args:
-        observation_space: of the environment.
-        features: size of the image's description.
-        centred: whether images enter as differences from their own mean (`PatchEncoder`).
-        statistics: whether the description is also made from statistics of the differences between pixels.
+        observation_space: observation space of the environment.
+        features: size of the encoded image.
+        centred: whether images are centred (`PatchEncoder`).
+        degradation_features: whether the encoder also uses `degradation_features`.
+        statistics: name of `degradation_features` in files of version 0.1.
+
+    Example:
+        >>> from restore_env import SB3VecEnv
+        >>> envs = SB3VecEnv(2, toolbox="classical", time_limit="terminate")
+        >>> policy_kwargs = {"features_extractor_class": PaperExtractor}
+        >>> model = DQN("MultiInputPolicy", envs, buffer_size=10, policy_kwargs=policy_kwargs)
+        >>> model.policy.q_net.features_extractor.features_dim  # 32 features, 10 possible previous actions
+        42
+        >>> envs.close()
     """
 
     def __init__(
-        self, observation_space: gym.spaces.Dict, features: int = 32, centred: bool = False, statistics: bool = False
+        self,
+        observation_space: gym.spaces.Dict,
+        features: int = 32,
+        centred: bool = False,
+        degradation_features: bool = False,
+        statistics: bool = False,
     ) -> None:
         self._discrete = sorted(key for key in observation_space.spaces if key != "image")
         sizes = [int(space.n) for key, space in observation_space.items() if isinstance(space, gym.spaces.Discrete)]
@@ -67,27 +74,45 @@ class PaperExtractor(BaseFeaturesExtractor):
         image = observation_space["image"]
         assert image.shape is not None
         self.encoder = PatchEncoder(
-            features=features, patch_size=max(image.shape[1:]), centred=centred, statistics=statistics
+            features=features,
+            patch_size=max(image.shape[1:]),
+            centred=centred,
+            degradation_features=degradation_features or statistics,
         )
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Describe observations as SB3 prepares them: images channels first in [0, 1], the rest as one-hot vectors."""
-        # SB3 gives a one-hot as (n, k) when it acts and as (n, 1, k) when it trains.
+        """Extract features from observations as SB3 prepares them.
+
+        Args:
+            observations: `image`, float32 (n, 3, h, w) in [0, 1], and one-hot vectors.
+
+        Returns:
+            float32 (n, features_dim).
+        """
+        # SB3's one-hot vectors are (n, k) when it acts and (n, 1, k) when it trains; both -> (n, k).
         rest = [observations[key].flatten(1) for key in self._discrete]
-        return torch.cat([self.encoder.features(observations["image"]), *rest], dim=1)
+        return torch.cat([self.encoder(observations["image"]), *rest], dim=1)
 
 
 class SB3Policy(Policy):
-    """Acts by an agent of SB3, greedily.
+    """Takes the greedy actions of an SB3 agent.
 
     Args:
-        model: a trained agent of one of `ALGORITHMS`.
-        name: what to call the policy.
+        model: an agent of one of `ALGORITHMS`.
+        name: name of the policy.
+
+    Example:
+        >>> from restore_env import SB3VecEnv, as_source, draw_pairs, evaluate
+        >>> envs = SB3VecEnv(2, toolbox="classical", time_limit="terminate")
+        >>> policy = SB3Policy(PPO("MultiInputPolicy", envs), "untrained")
+        >>> envs.close()
+        >>> pairs = draw_pairs(as_source("embedded", "moderate", 63), 2, seed=0)
+        >>> evaluate(pairs, policy, "classical").n
+        2
     """
 
     def __init__(self, model: BaseAlgorithm, name: str) -> None:
-        self.model, self.name = model, name
-        self.network = model.policy
+        self.model, self.network, self.name = model, model.policy, name
         spaces = model.observation_space
         assert isinstance(spaces, gym.spaces.Dict)
         image = spaces["image"]
@@ -101,14 +126,16 @@ class SB3Policy(Policy):
         steps = spaces.spaces.get("step")
         self._most_steps = int(steps.n) - 1 if isinstance(steps, gym.spaces.Discrete) else None
 
-    def to(self, device: str | torch.device) -> "SB3Policy":
-        """Move the agent's networks to a device."""
-        self.model.policy.to(device)
+    def to(self, device: str | torch.device) -> Self:
+        """Move the agent's networks to a device and return the policy."""
+        super().to(device)
         self.model.device = torch.device(device)
         return self
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose; only recurrent agents remember something.
+        """Choose the agent's greedy actions; see `Policy.act`.
+
+        The state is that of the agent's LSTM, and None for an agent without one.
 
         Raises:
             ValueError: if the agent observes the step and was trained for shorter toolchains.
@@ -125,14 +152,17 @@ class SB3Policy(Policy):
 
 
 def load_sb3_policy(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> SB3Policy:
-    """Load an agent from SB3's own file. This can run code: load only files you trust.
+    """Load an agent from SB3's own file. This can run code: load only files that you trust.
 
     Args:
-        path: a `.zip` that `model.save` of one of `ALGORITHMS` wrote.
-        device: where it computes.
+        path: a `.zip` file that `model.save` of one of `ALGORITHMS` wrote.
+        device: device of the agent's networks.
+
+    Returns:
+        The agent as a policy; the file's name is the name of the policy.
 
     Raises:
-        FormatError: if it is no such file.
+        FormatError: if it is not such a file.
     """
     file = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Policy folders, and the policies that have a name."""
+"""Policy folders, and policies by name."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -9,18 +9,18 @@ import torch
 from torch import nn
 
 from restore_env.constants import DEFAULT_POLICY
-from restore_env.errors import FormatError
-from restore_env.policies.base import Policy, Yardstick, check_actions_fit
+from restore_env.policies.base import Policy, check_actions_fit
 from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
-from restore_env.policies.ensemble import MeanQPolicy
+from restore_env.policies.ensemble import EnsembleQPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.toolbox import STOP, Toolbox
 from restore_env.utils.serialization import (
-    FORMAT_VERSION,
-    PRETRAINED,
+    as_format_error,
+    find_folder,
     load_weights,
     read_json,
     read_tensors,
+    shipped_names,
     write_json,
     write_tensors,
 )
@@ -29,7 +29,7 @@ DESCRIPTION: Final = "policy.json"
 WEIGHTS: Final = "policy.safetensors"
 FIXED: Final = "fixed:"
 
-_NAMED: Final[Mapping[str, Callable[[Toolbox], Policy | Yardstick]]] = {
+_NAMED: Final[Mapping[str, Callable[[Toolbox], Policy]]] = {
     STOP: lambda toolbox: FixedToolchain((), toolbox.action_names),
     "random": RandomPolicy,
     "greedy": lambda toolbox: GreedyWithReference(),
@@ -38,95 +38,118 @@ _NAMED: Final[Mapping[str, Callable[[Toolbox], Policy | Yardstick]]] = {
 
 
 def available_policies() -> list[str]:
-    """The names that `load_policy` knows, besides "fixed:" and a list of tools."""
-    return _shipped() + list(_NAMED)
+    """Return the names that `load_policy` accepts, besides "fixed:" with a list of tools.
 
-
-def _shipped() -> list[str]:
-    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}"))
+    Example:
+        >>> available_policies()
+        ['best-fixed', 'best-single', 'drqn', 'drqn-any', 'drqn-large', 'stop', 'random', 'greedy', 'oracle']
+    """
+    return [*shipped_names(DESCRIPTION), *_NAMED]
 
 
 def load_policy(
-    name: str | os.PathLike[str] | Policy | Yardstick = DEFAULT_POLICY,
+    name: str | os.PathLike[str] | Policy = DEFAULT_POLICY,
     toolbox: Toolbox | None = None,
     device: str | torch.device = "cpu",
-) -> Policy | Yardstick:
-    """Load a policy by name or from its folder.
+) -> Policy:
+    """Load a policy by name or from its folder or file.
 
     Args:
-        name: a shipped policy; "random", "stop", "greedy" or "oracle" (the last two need references);
-            "fixed:noise-3,blur-2" for a toolchain; a policy folder; a `.zip` that SB3 saved, which can run code when it
-            is loaded: name only files you trust; or a policy.
-        toolbox: what it shall act on; needed unless `name` is a folder.
-        device: where it computes.
+        name: a policy, or one of:
+
+            - the name of a shipped policy, such as "drqn";
+            - "random", "stop", "greedy" or "oracle"; the last two need references;
+            - "fixed:" and a toolchain, such as "fixed:noise-3,blur-2";
+            - a policy folder;
+            - a `.zip` file that SB3 saved. Loading it can run code, so load only files that you trust.
+        toolbox: the toolbox that the policy acts on. It is optional for shipped policies, folders and files.
+        device: device of the policy's networks.
+
+    Returns:
+        The policy.
 
     Raises:
+        TypeError: if `name` is not a name, a path or a policy.
         ValueError: if there is no such policy, or it was made for other actions than the toolbox has.
         FormatError: if the folder's files are damaged or do not fit each other.
+
+    Example:
+        >>> from restore_env import load_toolbox
+        >>> load_policy("fixed:median-3,bilateral", load_toolbox("classical")).tools
+        ('median-3', 'bilateral')
     """
     policy = _find(name, toolbox)
     if toolbox is not None:
         check_actions_fit(policy, toolbox)
-    return policy.to(device) if isinstance(policy, Policy) else policy
+    return policy.to(device)
 
 
 def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: str) -> None:
-    """Write a recurrent Q-policy, a mean of several or a fixed toolchain as a folder.
+    """Write a recurrent Q-policy, an ensemble of these or a fixed toolchain as a folder.
 
     Args:
-        policy: what to save.
-        folder: where to; it is made.
-        toolbox_name: the toolbox it was trained with, for the record.
+        policy: the policy.
+        folder: the folder to write; it is made if it does not exist.
+        toolbox_name: name of the toolbox that the policy was trained with; it is written for the record.
 
     Raises:
-        ValueError: if it is of another kind.
+        ValueError: if the policy is of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_policy(FixedToolchain(["denoise"], ["denoise", "stop"], "mine"), folder, "my-toolbox")
+        ...     load_policy(folder).name
+        'mine'
     """
-    description = {"format": FORMAT_VERSION, "name": policy.name, "toolbox": toolbox_name}
-    description["actions"] = list(policy.action_names or ())
+    content: dict[str, Any] = {"name": policy.name, "toolbox": toolbox_name}
+    content["actions"] = list(policy.action_names or ())
     if isinstance(policy, RecurrentQPolicy):
-        description |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
-    elif isinstance(policy, MeanQPolicy):
+        content |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
+    elif isinstance(policy, EnsembleQPolicy):
         networks = [member.network.arguments for member in policy.members]
-        description |= {"kind": "mean-q", "arguments": {"networks": networks, "least_gain": policy.least_gain}}
+        content |= {"kind": "ensemble-q", "arguments": {"networks": networks, "stop_margin": policy.stop_margin}}
     elif isinstance(policy, FixedToolchain):
-        description |= {"kind": "fixed-toolchain", "arguments": {"tools": list(policy.tools)}}
+        content |= {"kind": "fixed-toolchain", "arguments": {"tools": list(policy.tools)}}
     else:
         raise ValueError(
-            f"policy {policy.name!r} cannot be saved: only recurrent Q-policies, means of several and fixed toolchains "
-            "can"
+            f"policy {policy.name!r} cannot be saved: only recurrent Q-policies, ensembles of them and fixed "
+            "toolchains can"
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
-    if isinstance(policy, RecurrentQPolicy | MeanQPolicy):
-        weights = {key: value.detach().float().cpu().contiguous() for key, value in policy.network.state_dict().items()}
-        write_tensors(Path(folder) / WEIGHTS, weights)
-    write_json(Path(folder) / DESCRIPTION, description)
+    if policy.network is not None:
+        write_tensors(Path(folder) / WEIGHTS, policy.network.state_dict())
+    write_json(Path(folder) / DESCRIPTION, content)
 
 
-def _find(name: str | os.PathLike[str] | Policy | Yardstick, toolbox: Toolbox | None) -> Policy | Yardstick:
-    if isinstance(name, Policy | Yardstick):
+def _find(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) -> Policy:
+    """Return the policy that `name` stands for; see `load_policy`."""
+    if isinstance(name, Policy):
         return name
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"policy={name!r} is not a name, a folder or a policy")
-    folder = PRETRAINED / name if name in _shipped() else Path(name)
+    folder = find_folder(name, DESCRIPTION)
     if (folder / DESCRIPTION).is_file():
         return _load_folder(folder)
     if folder.suffix == ".zip" and folder.is_file():
         return _load_sb3(folder)
     text = str(name)
-    if (text in _NAMED or text.startswith(FIXED)) and toolbox is None:
+    is_fixed = text.startswith(FIXED)
+    if text not in _NAMED and not is_fixed:
+        known = ", ".join(map(repr, available_policies()))
+        raise ValueError(
+            f"policy={text!r} is neither one of {known}, nor 'fixed:TOOL,TOOL', nor a folder with a {DESCRIPTION}, "
+            "nor a .zip of Stable-Baselines3"
+        )
+    if toolbox is None:
         raise ValueError(f"policy={text!r} needs a toolbox to act on")
-    if text in _NAMED and toolbox is not None:
-        return _NAMED[text](toolbox)
-    if text.startswith(FIXED) and toolbox is not None:
+    if is_fixed:
         return FixedToolchain([tool for tool in text.removeprefix(FIXED).split(",") if tool], toolbox.action_names)
-    known = ", ".join(map(repr, available_policies()))
-    raise ValueError(
-        f"policy={text!r} is neither one of {known}, nor 'fixed:TOOL,TOOL', nor a folder with a {DESCRIPTION}, "
-        "nor a .zip of Stable-Baselines3"
-    )
+    return _NAMED[text](toolbox)
 
 
 def _load_sb3(file: Path) -> Policy:
+    """Load a file of Stable-Baselines3, if that is installed."""
     try:
         from restore_env.policies.sb3_policy import load_sb3_policy  # noqa: PLC0415  -- few need it, and it is slow
     except ImportError as error:
@@ -135,29 +158,32 @@ def _load_sb3(file: Path) -> Policy:
 
 
 def _load_folder(folder: Path) -> Policy:
-    path = folder / DESCRIPTION
-    content = read_json(path)
-    try:
+    """Load a policy folder; an error names its file."""
+    content = read_json(folder / DESCRIPTION)
+    with as_format_error(folder / DESCRIPTION):
         return _build(content, folder)
-    except FormatError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise FormatError(f"{path}: {type(error).__name__}: {error}") from error
 
 
 def _build(content: Mapping[str, Any], folder: Path) -> Policy:
+    """Make the policy that a folder describes; "mean-q" and "least_gain" are names of version 0.1."""
     actions, name, arguments = tuple(content["actions"]), str(content["name"]), content["arguments"]
-    if content["kind"] == "fixed-toolchain":
+    kind = content["kind"]
+    if kind == "fixed-toolchain":
         return FixedToolchain(arguments["tools"], actions, name)
-    if content["kind"] == "recurrent-q":
-        network = RecurrentQNetwork(**arguments)
-        load_weights(network, read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
-        return RecurrentQPolicy(network, actions, name)
-    if content["kind"] == "mean-q":
-        networks = [RecurrentQNetwork(**each) for each in arguments["networks"]]
-        load_weights(nn.ModuleList(networks), read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
-        members = [RecurrentQPolicy(network, actions) for network in networks]
-        return MeanQPolicy(members, name, arguments.get("least_gain", 0.0))
-    raise FormatError(
-        f"{folder / DESCRIPTION}: kind {content['kind']!r} is not 'recurrent-q', 'mean-q' or 'fixed-toolchain'"
-    )
+    if kind not in ("recurrent-q", "ensemble-q", "mean-q"):
+        raise ValueError(f"kind {kind!r} is not 'recurrent-q', 'ensemble-q' or 'fixed-toolchain'")
+    networks = [_new_network(each) for each in arguments.get("networks", [arguments])]
+    if kind == "recurrent-q":
+        load_weights(networks[0], read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
+        return RecurrentQPolicy(networks[0], actions, name)
+    load_weights(nn.ModuleList(networks), read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
+    members = [RecurrentQPolicy(network, actions) for network in networks]
+    return EnsembleQPolicy(members, name, arguments.get("stop_margin", arguments.get("least_gain", 0.0)))
+
+
+def _new_network(arguments: Mapping[str, Any]) -> RecurrentQNetwork:
+    """Make a network from its saved arguments; "dueling" and "statistics" are names of version 0.1."""
+    current = {"degradation_features" if name == "statistics" else name: value for name, value in arguments.items()}
+    if current.pop("dueling", False):
+        raise ValueError("dueling networks of version 0.1 cannot be loaded any more")
+    return RecurrentQNetwork(**current)

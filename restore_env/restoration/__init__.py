@@ -1,1 +1,1 @@
-"""The transition, rewards, metrics and the search over toolchains."""
+"""The transition of the task, its rewards, the metrics, and searches over toolchains."""

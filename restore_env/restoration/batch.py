@@ -1,4 +1,4 @@
-"""The transition: apply the chosen tools to a batch of images, measure, reward, finish."""
+"""The transition of the task: apply the chosen tools to a batch of images, measure them, pay rewards, end episodes."""
 
 from typing import Final, NamedTuple
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 from restore_env.constants import MAX_STEPS
 from restore_env.restoration.metrics import psnr
-from restore_env.restoration.rewards import Reward, Transition, as_reward, pay
+from restore_env.restoration.rewards import Reward, Transition, as_reward, compute_reward
 from restore_env.toolbox import Toolbox
 from restore_env.utils.checks import check_choice, check_flag, check_whole
 from restore_env.utils.tensors import tensor_to_images
 
 TIME_LIMITS: Final = ("truncate", "terminate")
 NO_TOOL: Final = -1
-"""Fills the toolchains of a batch beyond their end."""
+"""Fills up toolchains that are shorter than `max_steps`."""
 
 
 class Observation(NamedTuple):
-    """What a policy sees of n episodes, on the batch's device.
+    """The observations of n episodes, on the batch's device.
 
     Attributes:
-        image: uint8 (n, h, w, 3), RGB, clipped and rounded.
-        previous_action: int64 (n,), the last tool applied; `len(toolbox)` where none was.
-        step: int64 (n,), steps taken.
+        image: uint8 (n, h, w, 3), current images, RGB, clipped and rounded.
+        previous_action: int64 (n,), the last tool applied; `len(toolbox)` before the first.
+        step: int64 (n,), number of steps taken.
     """
 
     image: Tensor
@@ -32,12 +32,12 @@ class Observation(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a step of n episodes led to; 0 and False in the rows whose episodes had ended before.
+    """The result of a step of n episodes; 0 and False in the rows whose episodes had ended before.
 
     Attributes:
-        reward: float64 (n,).
-        terminated: bool (n,).
-        truncated: bool (n,).
+        reward: float64 (n,), the rewards.
+        terminated: bool (n,), whether each episode terminated.
+        truncated: bool (n,), whether each episode was truncated.
     """
 
     reward: Tensor
@@ -46,16 +46,16 @@ class Outcome(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What a step of n episodes would lead to; on the batch's device.
+    """A step of n episodes that was tried and not taken, on the batch's device.
 
     Attributes:
-        images: float32 (n, 3, h, w), the states after it.
-        psnr: float64 (n,), of those, in dB.
-        outcome: rewards, and which episodes it would end.
-        acting: bool (n,), the episodes that have not ended before.
-        applied: bool (n,), the episodes to which a tool is applied.
-        actions: int64 (n,), *stop* for episodes that have ended before.
-        taken: how many steps the batch had taken when it was tried.
+        images: float32 (n, 3, h, w), images after the step.
+        psnr: float64 (n,), their PSNR in dB.
+        outcome: rewards and ends of episodes.
+        acting: bool (n,), whether each episode had not ended before.
+        applied: bool (n,), whether a tool is applied in each episode.
+        actions: int64 (n,), actions; *stop* for episodes that had ended before.
+        taken: value of the batch's step counter when the step was tried.
     """
 
     images: Tensor
@@ -68,44 +68,56 @@ class Trial(NamedTuple):
 
 
 class RestorationBatch:
-    """n episodes of restoration side by side; nothing else applies a tool and pays a reward.
+    """A batch of n episodes that take their steps together.
 
-    The images are float32 (n, 3, h, w), RGB, about [0, 1], and are neither clipped nor rounded between tools, as in the
-    authors' program. Without references (restoring a photo) PSNR is NaN and rewards are 0.
+    The environments, `evaluate`, `restore` and the agents all use this class, so there is one definition of a step. The
+    images are neither clipped nor rounded between tools, as in the authors' program. Without references, as when a
+    photo is restored, PSNR is NaN and rewards are 0.
 
     Args:
-        toolbox: the tools; its device is that of the batch.
-        max_steps: tools in a toolchain at most.
+        toolbox: the toolbox; it is on the device of the images.
+        max_steps: largest number of tools in a toolchain.
         stop_action: whether the action *stop* is allowed.
-        time_limit: whether reaching `max_steps` "truncate"s or "terminate"s an episode.
+        time_limit: whether an episode "truncate"s or "terminate"s after `max_steps` steps.
         stop_if_worse: whether an episode terminates when its PSNR falls below that of its input.
-        reward: a name of `restore_env.restoration.rewards.REWARDS` or a function.
-        record: whether to keep the image of every step in `history`.
+        reward: a name of `restore_env.restoration.rewards.REWARDS`, or a function.
+        record: whether `history` keeps the images of all steps.
 
     Raises:
-        ValueError, TypeError: for an argument that is none of these.
+        ValueError, TypeError: if an argument is none of these.
+
+    Example:
+        >>> import torch
+        >>> from restore_env import Tool, Toolbox
+        >>> batch = RestorationBatch(Toolbox([Tool("brighten", lambda images: images + 0.1)]))
+        >>> batch.start(torch.full((2, 3, 16, 16), 0.4), torch.full((2, 3, 16, 16), 0.5))
+        >>> outcome = batch.step(torch.tensor([0, 1]))  # 1 is stop
+        >>> (outcome.reward > 0).tolist(), outcome.terminated.tolist()
+        ([True, False], [False, True])
+        >>> batch.toolchain(0)
+        ('brighten',)
     """
 
     images: Tensor
-    """float32 (n, 3, h, w), the present state."""
+    """float32 (n, 3, h, w), current images, RGB, about [0, 1]."""
     reference: Tensor | None
-    """float32 (n, 3, h, w)."""
+    """float32 (n, 3, h, w), reference images."""
     psnr: Tensor
-    """float64 (n,), of `images`, in dB."""
+    """float64 (n,), PSNR of the current images in dB."""
     psnr_initial: Tensor
-    """float64 (n,), at the start of the episodes."""
+    """float64 (n,), PSNR at the start of the episodes in dB."""
     previous_action: Tensor
-    """int64 (n,)."""
+    """int64 (n,), the last tools applied; `len(toolbox)` before the first."""
     steps: Tensor
-    """int64 (n,), steps taken, *stop* among them."""
+    """int64 (n,), number of steps taken, *stop* included."""
     ended: Tensor
-    """bool (n,)."""
+    """bool (n,), whether each episode has ended."""
     toolchains: Tensor
-    """int64 (n, max_steps), the actions taken, then -1; *stop* is not among them."""
+    """int64 (n, max_steps), the tools applied, filled up with `NO_TOOL`."""
     history: Tensor | None
-    """uint8 (n, max_steps + 1, h, w, 3), the image before the first and after each step."""
+    """uint8 (n, max_steps + 1, h, w, 3), images at the start and after each step; None unless `record`."""
     psnr_history: Tensor
-    """float64 (n, max_steps + 1), the PSNR of those."""
+    """float64 (n, max_steps + 1), PSNR at the start and after each step in dB."""
 
     def __init__(
         self,
@@ -135,8 +147,11 @@ class RestorationBatch:
         """Begin n new episodes.
 
         Args:
-            images: float32 (n, 3, h, w), the distorted images.
-            reference: what they should be, of the same shape; needed for PSNR and rewards.
+            images: float32 (n, 3, h, w), distorted images.
+            reference: float32 (n, 3, h, w), reference images; needed for PSNR and rewards.
+
+        Raises:
+            ValueError: if there is no reference and `stop_if_worse` needs one.
         """
         if reference is None and self.stop_if_worse:
             raise ValueError("stop_if_worse=True needs reference images")
@@ -160,9 +175,9 @@ class RestorationBatch:
         """Begin new episodes in some rows.
 
         Args:
-            rows: int64 (k,), their numbers.
-            images: float32 (k, 3, h, w).
-            reference: the same shape.
+            rows: int64 (k,), numbers of the rows.
+            images: float32 (k, 3, h, w), distorted images.
+            reference: float32 (k, 3, h, w), reference images.
         """
         assert self.reference is not None  # only batches with references are restarted
         self._taken += 1
@@ -177,28 +192,33 @@ class RestorationBatch:
         self._record(rows)
 
     def step(self, actions: Tensor) -> Outcome:
-        """Take one step in every episode that has not ended.
+        """Take one step in each episode that has not ended.
 
         Args:
             actions: n integers; those of ended episodes are ignored.
 
+        Returns:
+            The rewards, and which episodes ended.
+
         Raises:
-            ValueError: if an action is not allowed, or the reward is none; nothing has changed then.
-            ToolError: if a tool fails; nothing has changed then.
+            ValueError: if an action is not allowed, or a reward is not a finite number. No episode changes.
+            ToolError: if a tool fails. No episode changes.
         """
         trial = self.attempt(actions)
-        # Nothing has changed until here, so that a failing tool or reward leaves the episodes where they were.
-        self.commit(trial)
+        self.commit(trial)  # nothing has changed before, so a tool or reward that fails changes no episode
         return trial.outcome
 
     def attempt(self, actions: Tensor) -> Trial:
-        """What `step` would lead to, without taking it.
+        """Try a step without taking it.
 
         Args:
             actions: n integers; those of ended episodes are ignored.
 
+        Returns:
+            The trial, for `commit`.
+
         Raises:
-            ValueError, ToolError: as `step`.
+            ValueError, ToolError: as `step` does.
         """
         acting = ~self.ended
         chosen = self._checked(actions)
@@ -206,14 +226,17 @@ class RestorationBatch:
         applied = acting & (chosen != self.toolbox.stop)
         values = torch.where(applied, self._measure(images), self.psnr)
         terminated, truncated = self._ends(acting, applied, values)
-        reward = self._pay(images, values, acting, terminated | truncated)
+        reward = self._rewards(images, values, acting, terminated | truncated)
         return Trial(images, values, Outcome(reward, terminated, truncated), acting, applied, chosen, self._taken)
 
     def commit(self, trial: Trial) -> None:
-        """Take the step of a trial, whose images become the state.
+        """Take the step that a trial tried.
+
+        Args:
+            trial: what `attempt` returned.
 
         Raises:
-            ValueError: if another step or episode has begun since it was tried.
+            ValueError: if a step was taken or an episode begun after the trial.
         """
         if trial.taken != self._taken:
             raise ValueError("this trial was made before the last step; try again from the present state")
@@ -223,26 +246,27 @@ class RestorationBatch:
         self._count(trial.acting, trial.applied, trial.actions)
 
     def observe(self, rows: Tensor | None = None) -> Observation:
-        """What a policy sees now, in new tensors.
+        """Return observations in new tensors.
 
         Args:
-            rows: int64 (k,), the episodes wanted; by default all.
+            rows: int64 (k,), numbers of the episodes; by default all.
         """
         rows = torch.arange(len(self), device=self.images.device) if rows is None else rows
         return Observation(tensor_to_images(self.images[rows]), self.previous_action[rows], self.steps[rows])
 
     def toolchain(self, row: int) -> tuple[str, ...]:
-        """The names of the tools applied so far in one episode."""
+        """Return the names of the tools applied so far in one episode."""
         return self.named_toolchains(slice(row, row + 1))[0]
 
     def named_toolchains(self, rows: slice | Tensor) -> list[tuple[str, ...]]:
-        """The names of the tools applied so far, of each of these episodes."""
+        """Return the names of the tools applied so far in each of the episodes `rows`."""
         names = self.toolbox.names
         return [
             tuple(names[action] for action in chain if action != NO_TOOL) for chain in self.toolchains[rows].tolist()
         ]
 
     def _checked(self, actions: Tensor) -> Tensor:
+        """Return valid actions on the batch's device, with *stop* for ended episodes, or raise a `ValueError`."""
         ended = self.ended.cpu()
         given = torch.as_tensor(actions).cpu()
         chosen = torch.where(ended, self.toolbox.stop, given) if given.shape == ended.shape else given
@@ -253,6 +277,7 @@ class RestorationBatch:
         return chosen.to(self.images.device)
 
     def _count(self, acting: Tensor, applied: Tensor, chosen: Tensor) -> None:
+        """Write the actions of a step into the toolchains and count the step."""
         places = self.steps.clamp(max=self.max_steps - 1).unsqueeze(1)
         kept = self.toolchains.gather(1, places).squeeze(1)
         self.toolchains.scatter_(1, places, torch.where(applied, chosen, kept).unsqueeze(1))
@@ -261,7 +286,7 @@ class RestorationBatch:
         self._record(acting.nonzero().flatten())
 
     def _ends(self, acting: Tensor, applied: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Which episodes this step terminates, and which it truncates."""
+        """Return which episodes a step terminates and which it truncates; `values` is the PSNR after it."""
         terminated = acting & ~applied
         if self.stop_if_worse:
             terminated = terminated | (acting & (values < self.psnr_initial))
@@ -270,18 +295,21 @@ class RestorationBatch:
             return terminated | at_limit, torch.zeros_like(at_limit)
         return terminated, at_limit
 
-    def _pay(self, images: Tensor, values: Tensor, acting: Tensor, ended: Tensor) -> Tensor:
+    def _rewards(self, images: Tensor, values: Tensor, acting: Tensor, ended: Tensor) -> Tensor:
+        """Return the rewards of a step; `values` is the PSNR after it."""
         if self.reference is None:
             return torch.zeros_like(values)
         step = Transition(self.images, images, self.reference, self.psnr_initial, self.psnr, values, ended)
-        return torch.where(acting, pay(self.reward, step), 0.0)
+        return torch.where(acting, compute_reward(self.reward, step), 0.0)
 
     def _measure(self, images: Tensor) -> Tensor:
+        """Return the PSNR of images in dB; NaN without references."""
         if self.reference is None:
             return torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
         return psnr(images, self.reference)
 
     def _record(self, rows: Tensor) -> None:
+        """Write the current PSNR, and the images if they are kept, into the history of some rows."""
         places = self.steps[rows]
         self.psnr_history[rows, places] = self.psnr[rows]
         if self.history is not None:

@@ -1,4 +1,4 @@
-"""What a step is worth (paper, section 4.3 and Table 6)."""
+"""Rewards of a step (section 4.3 and Table 6 of the paper)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,16 +13,25 @@ from restore_env.utils.checks import check_choice
 
 @dataclass(frozen=True)
 class Transition:
-    """One step of n episodes, as a reward sees it.
+    """One step of n episodes, the argument of a reward function.
 
     Args:
-        before: float (n, 3, h, w), the images that the tools were applied to.
-        after: the images that came out, of the same shape; not clipped.
-        reference: what they should be.
-        psnr_initial: float64 (n,), PSNR in dB at the start of the episode.
-        psnr_before: PSNR of `before`.
-        psnr_after: PSNR of `after`.
+        before: float (n, 3, h, w), images before the step.
+        after: float (n, 3, h, w), images after the step, not clipped.
+        reference: float (n, 3, h, w), reference images.
+        psnr_initial: float64 (n,), PSNR at the start of the episode in dB.
+        psnr_before: float64 (n,), PSNR of `before` in dB.
+        psnr_after: float64 (n,), PSNR of `after` in dB.
         ended: bool (n,), whether the episode ended with this step.
+
+    Example:
+        >>> import restore_env
+        >>> def gain_minus_cost(step: restore_env.Transition) -> Tensor:
+        ...     return step.psnr_after - step.psnr_before - 0.1
+        >>> env = restore_env.ImageRestoreEnv(toolbox="classical", reward=gain_minus_cost)
+        >>> _ = env.reset(seed=0)
+        >>> round(env.step(env.toolbox.stop)[1], 6)
+        -0.1
     """
 
     before: Tensor
@@ -35,26 +44,26 @@ class Transition:
 
 
 Reward = Callable[[Transition], Tensor]
-"""A reward takes a `Transition` and returns n finite floats. Rows of episodes that had ended before are ignored."""
+"""A function that takes a `Transition` and returns n finite floats. Rows of ended episodes are ignored."""
 
 
 def step_psnr(step: Transition) -> Tensor:
-    """How much the PSNR rose, in dB."""
+    """Return the increase of the PSNR in the step, in dB."""
     return step.psnr_after - step.psnr_before
 
 
 def step_ssim(step: Transition) -> Tensor:
-    """How much the SSIM rose."""
+    """Return the increase of the SSIM in the step."""
     return ssim(step.after, step.reference) - ssim(step.before, step.reference)
 
 
 def final_psnr(step: Transition) -> Tensor:
-    """At the end of the episode, how much the PSNR rose over all of it, in dB; else 0."""
+    """Return the increase of the PSNR over the episode in dB at its end; 0 before."""
     return torch.where(step.ended, step.psnr_after - step.psnr_initial, 0.0)
 
 
 def final_mse(step: Transition) -> Tensor:
-    """At the end of the episode, how much the mean squared error fell over all of it (peak value 1); else 0."""
+    """Return the decrease of the mean squared error (peak value 1) over the episode at its end; 0 before."""
     error_initial, error_after = (10 ** (-value / 10) for value in (step.psnr_initial, step.psnr_after))
     return torch.where(step.ended, error_initial - error_after, 0.0)
 
@@ -68,11 +77,18 @@ REWARDS: Final[Mapping[str, Reward]] = {
 
 
 def as_reward(reward: str | Reward) -> Reward:
-    """Return the function that an environment's `reward` argument stands for.
+    """Return the reward function that the argument `reward` of an environment stands for.
+
+    Args:
+        reward: a name of `REWARDS`, or a function.
 
     Raises:
-        ValueError: if it is a name that is not known.
-        TypeError: if it is neither a name nor a function.
+        ValueError: if the name is unknown.
+        TypeError: if `reward` is neither a name nor a function.
+
+    Example:
+        >>> as_reward("step_psnr").__name__
+        'step_psnr'
     """
     if isinstance(reward, str):
         check_choice("reward", reward, REWARDS)
@@ -82,21 +98,30 @@ def as_reward(reward: str | Reward) -> Reward:
     return reward
 
 
-def pay(reward: Reward, step: Transition) -> Tensor:
-    """Call a reward and check what it returns: float64 (n,).
+def compute_reward(reward: Reward, step: Transition) -> Tensor:
+    """Call a reward function and check the result.
+
+    Args:
+        reward: the function.
+        step: a step of n episodes.
+
+    Returns:
+        The rewards, float64 (n,).
 
     Raises:
-        TypeError: if what it returned are no numbers.
-        ValueError: if it did not return n finite numbers.
+        TypeError: if the function does not return numbers.
+        ValueError: if it does not return n finite numbers.
     """
     name = getattr(reward, "__name__", repr(reward))
     value = reward(step)
     try:
-        paid = torch.as_tensor(value).to(step.psnr_after)
+        rewards = torch.as_tensor(value).to(step.psnr_after)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"reward={name} returned {type(value).__name__}; a tensor of numbers is needed") from error
-    if paid.shape != step.psnr_after.shape:
-        raise ValueError(f"reward={name} returned the shape {tuple(paid.shape)}; {tuple(step.ended.shape)} is needed")
-    if not torch.isfinite(paid).all():
+    if rewards.shape != step.psnr_after.shape:
+        raise ValueError(
+            f"reward={name} returned the shape {tuple(rewards.shape)}; {tuple(step.ended.shape)} is needed"
+        )
+    if not torch.isfinite(rewards).all():
         raise ValueError(f"reward={name} returned NaN or infinity")
-    return paid
+    return rewards

@@ -1,4 +1,4 @@
-"""Trying toolchains: all of them, or those that begin well."""
+"""Searches over toolchains: an exhaustive one for each image, and one for the best fixed toolchain."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ from restore_env.toolbox import Toolbox
 from restore_env.utils.progress import Progress
 
 Chain = tuple[int, ...]
+"""A toolchain as actions."""
 
 
 @dataclass(frozen=True)
 class ChainTable:
-    """What every toolchain makes of every image.
+    """The PSNR that each toolchain reaches on each image.
 
     Attributes:
-        chains: the toolchains as actions, the empty one first; a toolchain comes before those that it begins.
+        chains: the toolchains. The empty one is first, and each comes before those that extend it.
         psnr: float64 (n, chains), in dB.
         actions: int64 (chains, max_steps), the toolchains filled up with *stop*.
     """
@@ -31,29 +32,38 @@ class ChainTable:
 def chain_psnrs(
     toolbox: Toolbox, images: Tensor, reference: Tensor, max_steps: int, progress: Progress | None = None
 ) -> ChainTable:
-    """Apply every toolchain of at most `max_steps` tools to every image.
+    """Apply each toolchain of at most `max_steps` tools to each image.
 
     Args:
-        toolbox: the tools.
-        images: float32 (n, 3, h, w).
-        reference: the same shape.
-        max_steps: tools in a toolchain at most.
-        progress: called with the share that is done.
+        toolbox: the toolbox.
+        images: float32 (n, 3, h, w), distorted images.
+        reference: float32 (n, 3, h, w), reference images.
+        max_steps: largest number of tools in a toolchain.
+        progress: called with the share of the toolchains that are done.
+
+    Returns:
+        The table of all toolchains, the empty one included.
+
+    Example:
+        >>> from restore_env import Tool
+        >>> toolbox = Toolbox([Tool("up", lambda images: images + 0.1), Tool("down", lambda images: images - 0.1)])
+        >>> images = torch.full((1, 3, 16, 16), 0.5)
+        >>> table = chain_psnrs(toolbox, images, images + 0.2, max_steps=2)
+        >>> table.chains
+        [(), (0,), (0, 0), (0, 1), (1,), (1, 0), (1, 1)]
+        >>> table.chains[int(table.psnr[0].argmax())]
+        (0, 0)
     """
     chains: list[Chain] = []
     values: list[Tensor] = []
-    total = count_chains(len(toolbox), max_steps)
+    total = sum(len(toolbox) ** length for length in range(max_steps + 1))
     for chain, result in _results(toolbox, images, max_steps):
         chains.append(chain)
         values.append(psnr(result, reference).cpu())
         if progress is not None:
             progress(len(chains) / total)
-    return ChainTable(chains, torch.stack(values, dim=1), _padded(chains, toolbox.stop, max_steps))
-
-
-def count_chains(tools: int, max_steps: int) -> int:
-    """How many toolchains of at most `max_steps` tools there are, the empty one among them."""
-    return sum(tools**length for length in range(max_steps + 1))
+    actions = torch.tensor([[*chain, *[toolbox.stop] * (max_steps - len(chain))] for chain in chains])
+    return ChainTable(chains, torch.stack(values, dim=1), actions)
 
 
 def best_fixed_toolchain(
@@ -64,23 +74,30 @@ def best_fixed_toolchain(
     beam: int | None = None,
     progress: Progress | None = None,
 ) -> Chain:
-    """The toolchain with the highest mean PSNR over a set of images.
+    """Find the toolchain with the highest mean PSNR over a set of images.
 
     Args:
-        toolbox: the tools.
-        images: float32 (n, 3, h, w).
-        reference: the same shape.
-        max_steps: tools in a toolchain at most.
-        beam: how many of the toolchains of one length are made longer; None tries every toolchain.
-        progress: called with the share that is done.
+        toolbox: the toolbox.
+        images: float32 (n, 3, h, w), distorted images.
+        reference: float32 (n, 3, h, w), reference images.
+        max_steps: largest number of tools in the toolchain.
+        beam: number of toolchains of each length that are extended; None extends all, which is an exhaustive search.
+        progress: called with the share of the lengths that are done.
 
     Returns:
-        Its actions; the empty toolchain if no tool helps.
+        The actions; none if no tool helps.
+
+    Example:
+        >>> from restore_env import Tool
+        >>> toolbox = Toolbox([Tool("up", lambda images: images + 0.1), Tool("down", lambda images: images - 0.1)])
+        >>> images = torch.full((2, 3, 16, 16), 0.5)
+        >>> best_fixed_toolchain(toolbox, images, images - 0.2, max_steps=3)
+        (1, 1)
     """
     found: dict[Chain, float] = {(): float(psnr(images, reference).mean())}
     kept: list[Chain] = [()]
     for length in range(1, max_steps + 1):
-        reached = _extended(toolbox, images, reference, kept)
+        reached = _extend(toolbox, images, reference, kept)
         found |= reached
         kept = sorted(reached, key=reached.__getitem__, reverse=True)[:beam]
         if progress is not None:
@@ -88,29 +105,26 @@ def best_fixed_toolchain(
     return max(found, key=found.__getitem__)
 
 
-def _extended(toolbox: Toolbox, images: Tensor, reference: Tensor, chains: list[Chain]) -> dict[Chain, float]:
-    """Mean PSNR of every toolchain that is one of `chains` and one more tool."""
+def _extend(toolbox: Toolbox, images: Tensor, reference: Tensor, chains: list[Chain]) -> dict[Chain, float]:
+    """Extend each toolchain by each tool, and return the mean PSNR of the new toolchains."""
     values = {}
     for chain in chains:
         start = images
         for action in chain:
-            start = _applied(toolbox, start, action)
+            start = _apply(toolbox, start, action)
         for action in range(len(toolbox)):
-            values[(*chain, action)] = float(psnr(_applied(toolbox, start, action), reference).mean())
+            values[(*chain, action)] = float(psnr(_apply(toolbox, start, action), reference).mean())
     return values
 
 
 def _results(toolbox: Toolbox, images: Tensor, steps: int, chain: Chain = ()) -> Iterator[tuple[Chain, Tensor]]:
-    """Every toolchain of at most `steps` tools with what it makes of the images, each prefix computed once."""
+    """Yield each toolchain of at most `steps` tools with the resulting images; each prefix is computed once."""
     yield chain, images
     if steps:
         for action in range(len(toolbox)):
-            yield from _results(toolbox, _applied(toolbox, images, action), steps - 1, (*chain, action))
+            yield from _results(toolbox, _apply(toolbox, images, action), steps - 1, (*chain, action))
 
 
-def _applied(toolbox: Toolbox, images: Tensor, action: int) -> Tensor:
+def _apply(toolbox: Toolbox, images: Tensor, action: int) -> Tensor:
+    """Apply one tool to all images."""
     return toolbox.apply(images, [action] * len(images))
-
-
-def _padded(chains: list[Chain], stop: int, max_steps: int) -> Tensor:
-    return torch.tensor([[*chain, *[stop] * (max_steps - len(chain))] for chain in chains])

@@ -1,4 +1,4 @@
-"""Tools, toolboxes, and the networks and filters they are made of."""
+"""Tools, toolboxes, and the networks and filters that they are made of."""
 
 from restore_env.toolbox.storage import available_toolboxes, load_toolbox, save_toolbox
 from restore_env.toolbox.tool import Tool

@@ -1,4 +1,4 @@
-"""A second toolbox, without any training: well-known filters of OpenCV and scikit-image."""
+"""A toolbox without training: well-known filters of OpenCV and scikit-image."""
 
 from collections.abc import Callable
 from typing import Final
@@ -12,9 +12,13 @@ from restore_env.utils.tensors import ByteImage, FloatImage
 
 
 def classical_toolbox() -> Toolbox:
-    """Nine filters: non-local means, bilateral, median, total variation, unsharp mask, Richardson-Lucy.
+    """Return nine filters: median, bilateral, non-local means, unsharp mask, total variation and Richardson-Lucy.
 
-    The strengths are for noise of about 10 to 40 levels and blur of about 1 to 2 pixels.
+    Their strengths suit noise of about 10 to 40 levels of 0-255, and blur of about 1 to 2 pixels.
+
+    Example:
+        >>> classical_toolbox().names[:3]
+        ('median-3', 'bilateral', 'nl-means-mild')
     """
     bytes_tools = {
         "median-3": lambda image: cv2.medianBlur(image, 3),
@@ -49,7 +53,7 @@ def _unsharp_mask(sigma: float, amount: float) -> Callable[[ByteImage], ByteImag
     return apply
 
 
-# scikit-image's filters take longer to import, with SciPy, than PyTorch: only who uses them waits for that.
+# scikit-image's filters import SciPy, which takes longer than PyTorch, so they are imported when they are used.
 def _total_variation(image: FloatImage, weight: float) -> FloatImage:
     from skimage.restoration import denoise_tv_chambolle  # noqa: PLC0415
 
@@ -59,11 +63,11 @@ def _total_variation(image: FloatImage, weight: float) -> FloatImage:
 _BLUR_SIGMA: Final = 1.5
 _RADIUS: Final = 5
 _MARGIN: Final = 4 * _RADIUS
-"""Pixels mirrored around an image: the darkness beyond it creeps in with every round."""
+"""Pixels mirrored around an image. Otherwise the zeros beyond its edges darken it more with each round."""
 
 
 def _richardson_lucy(image: FloatImage) -> FloatImage:
-    """Ten rounds of Richardson-Lucy with a Gaussian of 1.5 pixels, edges mirrored so that they do not darken."""
+    """Deblur with ten rounds of Richardson-Lucy and a Gaussian kernel of 1.5 pixels."""
     from skimage.restoration import richardson_lucy  # noqa: PLC0415
 
     line = cv2.getGaussianKernel(2 * _RADIUS + 1, _BLUR_SIGMA)

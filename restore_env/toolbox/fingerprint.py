@@ -1,4 +1,4 @@
-"""A few letters that stand for data: a checkpoint goes on with what has the same ones only."""
+"""Digests that tell toolboxes and weights apart: a checkpoint resumes only with those of the same digest."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -7,18 +7,35 @@ from torch import nn
 
 from restore_env.toolbox import Toolbox
 
-LENGTH = 12
-
 
 def digest_of_toolbox(toolbox: Toolbox) -> str:
-    """Of the weights of a toolbox's networks."""
+    """Return the digest of the weights of a toolbox's networks."""
     return digest_of_weights(tool.module for tool in toolbox if tool.module is not None)
 
 
 def digest_of_weights(networks: Iterable[nn.Module]) -> str:
-    """Of the weights of networks."""
+    """Return the digest of the weights of networks.
+
+    Example:
+        >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+        >>> digest_of_weights([one]) == digest_of_weights([other])
+        False
+        >>> _ = other.load_state_dict(one.state_dict())
+        >>> digest_of_weights([one]) == digest_of_weights([other])
+        True
+    """
+    values = (value for network in networks for value in network.state_dict().values())
+    return digest_of_bytes(value.cpu().contiguous().numpy().tobytes() for value in values)
+
+
+def digest_of_bytes(parts: Iterable[bytes]) -> str:
+    """Return the digest of the bytes of all parts: the first 12 letters of their SHA-256 in hexadecimal.
+
+    Example:
+        >>> digest_of_bytes([b"restore", b"-env"])
+        '8af7d8facaf6'
+    """
     digest = sha256()
-    for network in networks:
-        for value in network.state_dict().values():
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:LENGTH]
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:12]

@@ -1,26 +1,27 @@
-"""Toolbox folders: `toolbox.json` describes the tools, `tools.safetensors` holds their weights."""
+"""Load and save toolbox folders: `toolbox.json` describes the tools, `tools.safetensors` holds their weights."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.errors import FormatError
 from restore_env.toolbox.classical import classical_toolbox
-from restore_env.toolbox.networks import ARCHITECTURES
+from restore_env.toolbox.networks import ARCHITECTURES, ToolNetwork
 from restore_env.toolbox.tool import Tool
 from restore_env.toolbox.toolbox import Toolbox
-from restore_env.utils.checks import check_device
+from restore_env.utils.checks import check_choice, check_device
 from restore_env.utils.serialization import (
-    FORMAT_VERSION,
-    PRETRAINED,
+    as_format_error,
+    find_folder,
     load_weights,
     read_json,
     read_tensors,
+    shipped_names,
     write_json,
     write_tensors,
 )
@@ -30,8 +31,13 @@ WEIGHTS: Final = "tools.safetensors"
 
 
 def available_toolboxes() -> list[str]:
-    """The names that `load_toolbox` knows."""
-    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}")) + ["classical"]
+    """Return the names that `load_toolbox` accepts.
+
+    Example:
+        >>> available_toolboxes()
+        ['rl-restore-12', 'rl-restore-12-separate', 'classical']
+    """
+    return [*shipped_names(DESCRIPTION), "classical"]
 
 
 def load_toolbox(
@@ -39,16 +45,22 @@ def load_toolbox(
     device: str | torch.device = "cpu",
     dtype: str | None = None,
 ) -> Toolbox:
-    """Load a shipped toolbox by name or any other by its folder.
+    """Load a toolbox by its name or from its folder.
 
     Args:
-        name: "rl-restore-12", "classical", or a folder; a `Toolbox` is returned as it is, on `device`.
-        device: where its networks compute.
-        dtype: in which precision they convolve, "float32" or "bfloat16"; by default as they are.
+        name: name of a shipped toolbox such as "rl-restore-12", "classical", a toolbox folder, or a `Toolbox`.
+        device: where the networks compute.
+        dtype: precision in which they compute, "float32" or "bfloat16"; None keeps that of the toolbox.
 
     Raises:
-        ValueError: if there is no such toolbox, or this machine lacks the device.
+        TypeError: if `name` is none of the above.
+        ValueError: if there is no such toolbox, the device is not available, or `dtype` is unknown.
         FormatError: if the folder's files are damaged or do not fit each other.
+
+    Example:
+        >>> toolbox = load_toolbox("rl-restore-12")
+        >>> toolbox.action_names[-3:]
+        ('jpeg-3', 'jpeg-4', 'stop')
     """
     check_device(device)
     if isinstance(name, Toolbox):
@@ -57,7 +69,7 @@ def load_toolbox(
         raise TypeError(f"toolbox={name!r} is not a name, a folder or a Toolbox")
     if name == "classical":
         return classical_toolbox().to(device, dtype)
-    folder = toolbox_folder(name)
+    folder = find_folder(name, DESCRIPTION)
     if not (folder / DESCRIPTION).is_file():
         known = ", ".join(map(repr, available_toolboxes()))
         raise ValueError(f"toolbox={str(name)!r} is neither one of {known} nor a folder with a {DESCRIPTION}")
@@ -65,89 +77,112 @@ def load_toolbox(
 
 
 def toolbox_folder(name: str | os.PathLike[str]) -> Path:
-    """Where a shipped toolbox lies, or the folder given."""
-    return PRETRAINED / name if name in available_toolboxes() else Path(name)
+    """Return the folder of a shipped toolbox, or `name` as a path."""
+    return find_folder(name, DESCRIPTION)
 
 
 def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str]) -> None:
-    """Write a toolbox of networks as a folder.
+    """Write a toolbox of networks as a folder that `load_toolbox` reads.
+
+    Args:
+        toolbox: the toolbox.
+        folder: where to write; the folder is made.
 
     Raises:
-        ValueError: if one of its tools is not one of the package's networks.
+        ValueError: if a tool is not a network of `restore_env.toolbox.networks`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from restore_env.toolbox.networks import ThreeLayerCNN
+        >>> with TemporaryDirectory() as folder:
+        ...     save_toolbox(Toolbox([Tool.from_module("mine", ThreeLayerCNN())], "my-tools"), folder)
+        ...     load_toolbox(folder)
+        Toolbox('my-tools': mine)
     """
-    entries = [_entry(tool) for tool in toolbox]
+    networks = {tool.name: _own_network(tool) for tool in toolbox}
     weights = {
-        f"{tool.name}.{key}": value.detach().float().cpu().contiguous().clone()  # tools may share a network
-        for tool in toolbox
-        if tool.module is not None
-        for key, value in tool.module.state_dict().items()
+        f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_tensors(Path(folder) / WEIGHTS, weights)
-    write_json(Path(folder) / DESCRIPTION, {"format": FORMAT_VERSION, "name": toolbox.name, "tools": entries})
+    tools = [_entry(tool, networks[tool.name]) for tool in toolbox]
+    write_json(Path(folder) / DESCRIPTION, {"name": toolbox.name, "tools": tools})
 
 
-def build_network(architecture: str, arguments: Mapping[str, int], where: str) -> nn.Module:
-    """Make a network from its entry in a toolbox folder, or raise a `FormatError` that names `where`."""
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(map(repr, ARCHITECTURES))
-        raise FormatError(f"{where}: architecture {architecture!r} is not one of {known}")
+def build_network(architecture: str, arguments: Mapping[str, int], where: str) -> ToolNetwork:
+    """Make a network, with random weights, from its description in a toolbox folder.
+
+    Args:
+        architecture: a name in `ARCHITECTURES`.
+        arguments: arguments of the network's constructor.
+        where: name of the tool, for messages.
+
+    Raises:
+        ValueError: if there is no such network, or the arguments do not fit it.
+
+    Example:
+        >>> build_network("three-layer", {"wide": 8}, "tool 'mine'").arguments
+        {'wide': 8, 'narrow': 16}
+    """
+    check_choice(f"{where}: architecture", architecture, ARCHITECTURES)
     try:
         return ARCHITECTURES[architecture](**arguments)
     except (TypeError, RuntimeError, ValueError) as error:
-        raise FormatError(f"{where}: {architecture!r} cannot be made from the arguments {arguments!r}") from error
+        raise ValueError(f"{where}: {architecture!r} cannot be made from the arguments {arguments!r}") from error
 
 
-def _entry(tool: Tool) -> dict[str, Any]:
-    names = {network: name for name, network in ARCHITECTURES.items()}
-    if type(tool.module) not in names:
+def parse_interval(interval: Any, where: str) -> tuple[float, float]:
+    """Return a tool's interval as two floats, or raise a `ValueError` that names `where` if it is not two numbers."""
+    try:
+        low, high = map(float, interval)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: interval={interval!r} is not two numbers") from error
+    return low, high
+
+
+def _own_network(tool: Tool) -> ToolNetwork:
+    """Return the network of a tool, or raise a `ValueError` if a toolbox folder cannot hold it."""
+    if type(tool.module) not in ARCHITECTURES.values():
         raise ValueError(f"tool {tool.name!r} cannot be saved: only networks of {', '.join(ARCHITECTURES)} can")
+    return cast(ToolNetwork, tool.module)
+
+
+def _entry(tool: Tool, network: ToolNetwork) -> dict[str, Any]:
+    """Return the description of a tool in `toolbox.json`."""
+    names = {kind: name for name, kind in ARCHITECTURES.items()}
     return {
         "name": tool.name,
         "removes": tool.removes,
         "interval": tool.interval,
-        "architecture": names[type(tool.module)],  # type: ignore[index]
-        "arguments": tool.module.arguments,  # type: ignore[union-attr]
+        "architecture": names[type(network)],
+        "arguments": network.arguments,
     }
 
 
 def _load_folder(folder: Path) -> Toolbox:
-    path = folder / DESCRIPTION
-    content = read_json(path)
+    """Load a toolbox folder, or raise a `FormatError` that names the file at fault."""
+    content = read_json(folder / DESCRIPTION)
     tensors = read_tensors(folder / WEIGHTS)
-    try:
+    with as_format_error(folder / DESCRIPTION):
         entries = [dict(entry) for entry in content["tools"]]
         tools = [_tool(entry, _take(tensors, entry["name"]), folder) for entry in entries]
         toolbox = Toolbox(tools, str(content["name"]))
-    except FormatError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: {type(error).__name__}: {error}") from error
     if tensors:
         raise FormatError(f"{folder / WEIGHTS}: the tensor {min(tensors)!r} belongs to no tool of {DESCRIPTION}")
     return toolbox
 
 
 def _take(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Take the tensors of one tool out of those of all, without the tool's name before their keys."""
+    """Remove the tensors of one tool from those of all, and return them without the tool's name in their keys."""
     owned = [key for key in tensors if key.rsplit(".", 2)[0] == name]  # a tool's name may hold dots
     return {key.removeprefix(f"{name}."): tensors.pop(key) for key in owned}
 
 
 def _tool(entry: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Tool:
-    network = build_network(
-        entry["architecture"], entry["arguments"], f"{folder / DESCRIPTION}, tool {entry['name']!r}"
-    )
-    load_weights(network, tensors, f"{folder / WEIGHTS}, tool {entry['name']!r}")
-    return Tool.from_module(entry["name"], network, removes=entry.get("removes", ""), interval=_interval(entry))
-
-
-def _interval(entry: Mapping[str, Any]) -> tuple[float, float] | None:
-    interval = entry.get("interval")
-    if interval is None:
-        return None
-    try:
-        low, high = map(float, interval)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"tool {entry['name']!r}: interval {interval!r} is not two numbers") from error
-    return low, high
+    """Make a tool from its description and its tensors."""
+    where = f"tool {entry['name']!r}"
+    network = build_network(entry["architecture"], entry["arguments"], where)
+    load_weights(network, tensors, f"{folder / WEIGHTS}: {where}")
+    given = entry.get("interval")
+    interval = None if given is None else parse_interval(given, where)
+    return Tool.from_module(entry["name"], network, removes=entry.get("removes", ""), interval=interval)

@@ -1,4 +1,4 @@
-"""The contract of a tool, and how a function or a network becomes one."""
+"""The contract of a tool, and how to make a tool of a function or a network."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -11,20 +11,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from restore_env.errors import ToolError
+from restore_env.utils.checks import check_choice
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One restoration tool: an action of the environment.
+    """A restoration tool, which is an action of the environment.
 
     Args:
-        name: unique in a toolbox, such as "noise-3".
-        function: takes a float tensor (n, 3, h, w), about [0, 1] but not clipped, and returns a new one of that shape.
-        removes: what it is made for: "blur", "noise", "jpeg", or empty.
-        interval: the distortion parameter it is made for, from the milder to the stronger end, in the parameter's unit.
+        name: name of the tool, unique in a toolbox, such as "noise-3".
+        function: takes a float tensor (n, 3, h, w) RGB in about [0, 1], not clipped, and returns a new tensor of the
+            same shape.
+        removes: the distortion that the tool is made for: "blur", "noise", "jpeg", or "" if unknown.
+        interval: interval of the distortion's parameter that the tool is made for, milder end first, in the parameter's
+            unit; None if unknown.
 
     Raises:
-        TypeError, ValueError: if `name` is no text or is empty, or `function` cannot be called.
+        TypeError: if `function` cannot be called.
+        ValueError: if `name` is not a text, or is empty.
+
+    Example:
+        >>> brighten = Tool("brighten", lambda images: images + 0.1)
+        >>> brighten(torch.zeros(1, 3, 1, 1)).flatten().tolist()
+        [0.10000000149011612, 0.10000000149011612, 0.10000000149011612]
     """
 
     name: str
@@ -40,36 +49,45 @@ class Tool:
 
     @classmethod
     def from_function(cls, name: str, function: Callable[..., NDArray[Any]], *, dtype: str = "uint8") -> "Tool":
-        """Make a tool from a function of one image.
+        """Make a tool of a function of one image.
 
         Args:
-            name: unique in a toolbox.
-            function: takes and returns one RGB image (h, w, 3), as OpenCV and scikit-image functions do.
-            dtype: what it works on: "uint8", or "float32" for values in [0, 1].
+            name: name of the tool, unique in a toolbox.
+            function: takes one RGB image (h, w, 3) and returns a new one, as functions of OpenCV and scikit-image do.
+            dtype: dtype of the image: "uint8" (0 to 255) or "float32" (values in [0, 1]).
 
         Raises:
-            ValueError: if `dtype` is neither.
+            ValueError: if `dtype` is neither "uint8" nor "float32".
+
+        Example:
+            >>> flip = Tool.from_function("flip", lambda image: image[:, ::-1])
+            >>> flip(torch.tensor([0.0, 1.0]).expand(1, 3, 1, 2))[0, 0].tolist()
+            [[1.0, 0.0]]
         """
-        if dtype not in ("uint8", "float32"):
-            raise ValueError(f"dtype={dtype!r} is neither 'uint8' nor 'float32'")
+        check_choice("dtype", dtype, ("uint8", "float32"))
         return cls(name, _ImageFunction(function, dtype))
 
     @classmethod
     def from_module(
         cls, name: str, module: nn.Module, *, removes: str = "", interval: tuple[float, float] | None = None
     ) -> "Tool":
-        """Make a tool from a network.
+        """Make a tool of a network.
 
         Args:
-            name: unique in a toolbox.
-            module: takes a float tensor (n, 3, h, w) and returns one of the same shape. It is used as it is, in
-                evaluation mode and laid out channels last. Give it an attribute `radius`, the pixels an output pixel
-                looks far, and large images are worked on in tiles.
-            removes: what it is made for.
-            interval: the distortion parameter it is made for.
+            name: name of the tool, unique in a toolbox.
+            module: takes a float tensor (n, 3, h, w) and returns one of the same shape. It is not copied, but set to
+                evaluation mode and laid out channels last. If it has an attribute `radius`, large images are processed
+                in tiles: an output pixel may depend on input pixels that are at most `radius` pixels away.
+            removes: the distortion that the tool is made for.
+            interval: interval of the distortion's parameter that the tool is made for.
 
         Raises:
-            TypeError: if `module` is no `torch.nn.Module`.
+            TypeError: if `module` is not a `torch.nn.Module`.
+
+        Example:
+            >>> tool = Tool.from_module("mean-3", nn.AvgPool2d(3, stride=1, padding=1), removes="noise")
+            >>> tool(torch.ones(2, 3, 8, 8)).shape
+            torch.Size([2, 3, 8, 8])
         """
         if not isinstance(module, nn.Module):
             raise TypeError(f"tool {name!r}: {module!r} is not a torch.nn.Module; Tool.from_function takes functions")
@@ -77,23 +95,29 @@ class Tool:
 
     @property
     def module(self) -> nn.Module | None:
-        """The network, or None if the tool is a function."""
+        """The network, None if the tool is a function."""
         return self.function if isinstance(self.function, nn.Module) else None
 
     @property
     def radius(self) -> int | None:
-        """How many pixels far an output pixel looks, None if unknown."""
+        """Largest distance in pixels of an input pixel that an output pixel depends on, None if unknown."""
         return getattr(self.function, "radius", None)
 
     def to(self, device: str | torch.device) -> "Tool":
-        """The tool on a device; a network is copied, a function stays where it is."""
+        """Return the tool on a device; a network is copied, a function is used as it is."""
         return self if self.module is None else replace(self, function=deepcopy(self.module).to(device))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Apply the tool to a float tensor (n, 3, h, w) and return a new one.
+        """Apply the tool to images.
+
+        Args:
+            images: float (n, 3, h, w) RGB in about [0, 1].
+
+        Returns:
+            A new tensor of the same shape, not clipped.
 
         Raises:
-            ToolError: if the tool raises, or returns another shape, no floats, NaN or infinity.
+            ToolError: if the tool raises an error, or returns another shape, another type than floats, NaN or infinity.
         """
         try:
             result = self.function(images)
@@ -115,20 +139,22 @@ class Tool:
 
 @dataclass(frozen=True)
 class _ImageFunction:
-    """Applies a function of one numpy image to each image of a tensor."""
+    """Apply a function of one NumPy image to each image of a tensor."""
 
     function: Callable[..., NDArray[Any]]
     dtype: str
 
     def __call__(self, images: Tensor) -> Tensor:
-        arrays = images.clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
+        arrays = images.clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()  # (n, 3, h, w) -> (n, h, w, 3)
         if self.dtype == "uint8":
             arrays = np.rint(arrays * 255).astype(np.uint8)
         results = np.stack([self._apply(np.ascontiguousarray(array)) for array in arrays])
         floats = np.divide(results, 255 if self.dtype == "uint8" else 1, dtype=np.float32)
+        # (n, h, w, 3) -> (n, 3, h, w)
         return torch.from_numpy(floats).permute(0, 3, 1, 2).to(images.device, images.dtype)
 
     def _apply(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Apply the function to one image, and check the shape and dtype of what it returns."""
         shape = image.shape
         result = self.function(image)
         if not isinstance(result, np.ndarray) or result.shape != shape:

@@ -1,4 +1,4 @@
-"""An ordered, immutable set of tools that acts on a batch of images."""
+"""An ordered, immutable set of tools that acts on batches of images."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +9,7 @@ from typing import Any, Final, overload
 import torch
 from torch import Tensor
 
-from restore_env.toolbox.networks import ARCHITECTURES
+from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.tool import Tool
 from restore_env.utils.checks import check_choice
 from restore_env.utils.threads import run_in_threads
@@ -18,29 +18,36 @@ STOP: Final = "stop"
 """Name of the last action."""
 
 CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
-"""Pixels that a tool gets at once on a device: on a CPU the feature maps then stay in its cache."""
+"""Pixels that a tool gets at once, by type of device. On a CPU the feature maps then stay in its cache."""
 
 DTYPES: Final = ("float32", "bfloat16")
-"""Precisions in which networks can convolve."""
-
-OWN_NETWORKS: Final = tuple(ARCHITECTURES.values())
-"""Networks that are known to bear several threads."""
+"""Precisions in which networks can compute."""
 
 TILE: Final = 256
-"""Side in pixels of the tiles in which images larger than a chunk are worked on."""
+"""Height and width in pixels of the tiles in which images larger than a chunk are processed."""
 
 
 class Toolbox(Sequence[Tool]):
-    """The tools of an environment, in the order of their actions; the action after the last tool is *stop*.
+    """The tools of an environment, in the order of their actions. The action after the last tool is *stop*.
+
+    A toolbox is immutable. To combine toolboxes, make a new one of their tools.
 
     Args:
-        tools: the tools; names are unique.
-        name: what to call the toolbox in reports and saved policies.
-        dtype: in which precision networks convolve, "float32" or "bfloat16"; images are float32 in any case.
+        tools: the tools; their names are unique.
+        name: name of the toolbox, for reports and saved policies.
+        dtype: precision in which networks compute, "float32" or "bfloat16". Images stay float32 in both cases.
 
     Raises:
-        TypeError: if something in `tools` is no `Tool`.
-        ValueError: if there is none, two share a name, or one is called "stop"; if `dtype` is neither.
+        TypeError: if one of the tools is not a `Tool`.
+        ValueError: if there are no tools, two have one name, one is called "stop", or `dtype` is unknown.
+
+    Example:
+        >>> toolbox = Toolbox([Tool("darken", lambda images: images / 2), Tool("invert", lambda images: 1 - images)])
+        >>> toolbox.action_names
+        ('darken', 'invert', 'stop')
+        >>> images = torch.ones(3, 3, 8, 8)
+        >>> toolbox.apply(images, [0, 1, toolbox.stop])[:, 0, 0, 0].tolist()
+        [0.5, 0.0, 1.0]
     """
 
     def __init__(self, tools: Iterable[Tool], name: str = "custom", dtype: str = "float32") -> None:
@@ -65,12 +72,12 @@ class Toolbox(Sequence[Tool]):
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """The names of all actions: the tools', then "stop"."""
+        """The names of all actions, first those of the tools and then "stop"."""
         return (*self.names, STOP)
 
     @property
     def stop(self) -> int:
-        """The action that leaves an image as it is and ends its episode."""
+        """The number of the action that leaves an image as it is and ends its episode."""
         return len(self._tools)
 
     def __len__(self) -> int:
@@ -84,39 +91,47 @@ class Toolbox(Sequence[Tool]):
         return self._tools[index]
 
     def __contains__(self, item: object) -> bool:
-        """Whether a tool, or a tool of that name, is in the toolbox."""
+        """Return whether a tool, or a tool of that name, is in the toolbox."""
         return item in self._tools or item in self.names
 
     def __repr__(self) -> str:
         return f"Toolbox({self.name!r}: {', '.join(self.names)})"
 
     def to(self, device: str | torch.device, dtype: str | None = None) -> "Toolbox":
-        """The toolbox on a device, and in another precision if one is given."""
+        """Return the toolbox on a device.
+
+        Args:
+            device: where the networks compute; they are copied there.
+            dtype: precision in which they compute, None to keep it.
+        """
         return Toolbox([tool.to(device) for tool in self._tools], self.name, dtype or self.dtype)
 
     def index(self, name: Any, *_: Any) -> int:
-        """The action of the tool called `name`, or of "stop".
+        """Return the number of an action.
+
+        Args:
+            name: name of a tool, or "stop".
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is no such action.
         """
         if name not in self.action_names:
             raise ValueError(f"{name!r} is not an action of the toolbox {self.name!r}: {', '.join(self.action_names)}")
         return self.action_names.index(name)
 
     def apply(self, images: Tensor, actions: Tensor | Sequence[int]) -> Tensor:
-        """Apply to each image the tool of its action; *stop* leaves it as it is.
+        """Apply to each image the tool of its action; *stop* leaves the image as it is.
 
         Args:
-            images: float (n, 3, h, w), RGB, about [0, 1].
+            images: float (n, 3, h, w) RGB in about [0, 1]; they stay as they are.
             actions: n integers from 0 to `len(toolbox)`.
 
         Returns:
             A new tensor of the same shape, not clipped.
 
         Raises:
-            ValueError: if an action is out of range or there are not n of them.
-            ToolError: if a tool fails; `images` is unchanged in any case.
+            ValueError: if there are not n actions, or one is out of range.
+            ToolError: if a tool fails.
         """
         chosen = self.check_actions(actions, len(images))
         result = torch.empty_like(images, memory_format=torch.channels_last)
@@ -140,11 +155,15 @@ class Toolbox(Sequence[Tool]):
         return result
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
-        """What networks run under; the images themselves are not rounded then."""
+        """Return the context in which networks run; it does not round the images themselves."""
         return torch.autocast(device.type, torch.bfloat16) if self.dtype == "bfloat16" else nullcontext()
 
     def check_actions(self, actions: Tensor | Sequence[int], n: int) -> Tensor:
-        """Return `actions` as an int64 tensor (n,) on the CPU, or raise a `ValueError`."""
+        """Return actions as an int64 tensor (n,) on the CPU.
+
+        Raises:
+            ValueError: if there are not n integers, or one is out of range.
+        """
         chosen = torch.as_tensor(actions).cpu()
         integers = not (chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool)
         if chosen.shape != (n,) or not integers:
@@ -156,9 +175,16 @@ class Toolbox(Sequence[Tool]):
 
 
 def apply_tool(tool: Tool, images: Tensor) -> Tensor:
-    """Apply a tool to images (n, 3, h, w) of any size, in tiles where they are large and the tool's radius is known.
+    """Apply a tool to images of any size; large images are processed in tiles if the tool's radius is known.
 
-    Tiles overlap by the radius, so the result is that of the whole image.
+    Tiles overlap by the radius, so the result is the same as for the whole image.
+
+    Args:
+        tool: the tool.
+        images: float (n, 3, h, w).
+
+    Returns:
+        A new tensor of the same shape.
     """
     height, width = images.shape[2:]
     if tool.radius is None or height * width <= CHUNK_PIXELS[images.device.type]:
@@ -173,26 +199,26 @@ def apply_tool(tool: Tool, images: Tensor) -> Tensor:
 
 
 def _cost(task: tuple[Tool, Tensor]) -> int:
-    """About how long a task takes: parameters times images."""
+    """Estimate how long a task takes: parameters times images."""
     tool, rows = task
     assert tool.module is not None
     return len(rows) * sum(parameter.numel() for parameter in tool.module.parameters())
 
 
 def _overlapping(start: int, side: int, radius: int) -> tuple[slice, slice]:
-    """The slice of a tile with its overlap, and inside that the slice of the tile alone."""
+    """Return the slice of a tile with its overlap, and in that slice the slice of the tile alone."""
     end = min(start + TILE, side)
     first = max(0, start - radius)
     return slice(first, min(end + radius, side)), slice(start - first, end - first)
 
 
 def _bears_threads(tool: Tool, images: Tensor) -> bool:
-    """Whether a tool may run in several threads: what users wrote need not bear it, and a GPU has one queue."""
-    return images.device.type == "cpu" and isinstance(tool.module, OWN_NETWORKS)
+    """Return whether a tool may run in several threads: users' tools may not be thread-safe, a GPU has one queue."""
+    return images.device.type == "cpu" and isinstance(tool.module, ToolNetwork)
 
 
 def _chunk_length(images: Tensor, tool: Tool) -> int:
-    """Images that a tool gets at once; few enough that every thread gets some."""
+    """Return how many images a tool gets at once; every thread gets some."""
     n, _, height, width = images.shape
     length = max(1, CHUNK_PIXELS[images.device.type] // (height * width))
     return min(length, -(-n // torch.get_num_threads())) if _bears_threads(tool, images) else length

@@ -1,25 +1,25 @@
-"""Digests of data: a checkpoint goes on with data of the same digest only."""
-
-from hashlib import sha256
+"""Digests that tell photos, pairs and settings apart: a checkpoint resumes only with those of the same digest."""
 
 from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
-from restore_env.toolbox.fingerprint import LENGTH
+from restore_env.toolbox.fingerprint import digest_of_bytes
 
 
 def digest_of_photos(photos: FolderPhotos) -> str:
-    """Of a folder of photos, by their names and sizes in bytes."""
+    """Return the digest of a folder's photos, by their names and sizes in bytes."""
     return digest_of_text(repr(sorted((path.name, path.stat().st_size) for path in photos.paths)))
 
 
 def digest_of_pairs(pairs: Pairs) -> str:
-    """Of the pixels of pairs."""
-    digest = sha256()
-    for pair in pairs:
-        digest.update(pair.distorted.tobytes() + pair.reference.tobytes())
-    return digest.hexdigest()[:LENGTH]
+    """Return the digest of the pixels of pairs."""
+    return digest_of_bytes(pair.distorted.tobytes() + pair.reference.tobytes() for pair in pairs)
 
 
 def digest_of_text(text: str) -> str:
-    """Of a text."""
-    return sha256(text.encode()).hexdigest()[:LENGTH]
+    """Return the digest of a text.
+
+    Example:
+        >>> digest_of_text("moderate, seed 0")
+        'f03fba19fb21'
+    """
+    return digest_of_bytes([text.encode()])

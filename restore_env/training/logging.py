@@ -1,7 +1,8 @@
-"""What a training tells while it runs: a line on standard error and TensorBoard scalars."""
+"""What a training tells while it runs: a line on standard error, TensorBoard scalars, and `history.json`."""
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -13,67 +14,62 @@ from restore_env.toolbox import STOP
 from restore_env.training.trainer import Status
 from restore_env.utils.files import write_text
 
+HISTORY: Final = "history.json"
 
-class TrainingLog:
-    """Reports how a training stands.
+
+class RunLogger:
+    """Reports how a training stands; use it in a `with` block.
 
     Args:
-        folder: of its TensorBoard file.
-        iteration: where the training goes on; what an earlier run logged after it is dropped.
+        folder: the run's folder. TensorBoard files go to `tensorboard/` in it, and measurements to `history.json`: a
+            list of objects, each with `iteration` and the scalars by name.
+        iteration: where the training resumes; later entries are dropped, and all entries where it is 0.
     """
 
     def __init__(self, folder: Path, iteration: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=iteration)
+        self._path = folder / HISTORY
+        self.entries = [entry for entry in read_history(folder) if entry["iteration"] <= iteration > 0]
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=iteration)
 
-    def __enter__(self) -> "TrainingLog":
+    def __enter__(self) -> "RunLogger":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._writer.close()
-
-    def report(self, status: Status) -> None:
-        """Print a line and write the scalars."""
-        print(status, file=sys.stderr, flush=True)
-        for name, value in status.scalars().items():
-            self._writer.add_scalar(name, value, status.iteration)
-        self._writer.flush()
-
-
-HISTORY: Final = "history.json"
-
-
-class History:
-    """Measurements in a JSON file: a list of objects, each with `iteration` and the scalars by name.
-
-    Args:
-        folder: where `history.json` is; what it holds is gone on with.
-        iteration: where the training stands; what was measured later is dropped, and all of it where that is 0.
-    """
-
-    def __init__(self, folder: Path, iteration: int) -> None:
-        self.path = folder / HISTORY
-        self.entries = [item for item in history_in(folder) if item["iteration"] <= iteration > 0]
 
     @property
     def last(self) -> int:
         """Where the training stood when it was measured last, 0 if it was not."""
         return int(self.entries[-1]["iteration"]) if self.entries else 0
 
-    def add(self, iteration: int, scalars: dict[str, float]) -> None:
-        """Add a measurement, and write the file."""
-        self.entries.append({"iteration": iteration, **scalars})
-        write_text(self.path, json.dumps(self.entries))
+    def report(self, status: Status) -> None:
+        """Print the line of a status and log its scalars."""
+        self.log(str(status), status.iteration, status.scalars())
+
+    def log(self, line: str, iteration: int, scalars: Mapping[str, float]) -> None:
+        """Print a line, write scalars to TensorBoard, and add them to the history."""
+        print(line, file=sys.stderr, flush=True)
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, iteration)
+        self._writer.flush()
+        before = [entry for entry in self.entries if entry["iteration"] < iteration]
+        self.entries = [*before, {"iteration": iteration, **scalars}]
+        write_text(self._path, json.dumps(self.entries))
 
 
-def history_in(folder: Path) -> list[dict[str, Any]]:
-    """The measurements in a folder's `history.json`; none if there is none."""
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Return the measurements in a folder's `history.json`; none if there is no such file."""
     path = folder / HISTORY
     entries: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     return entries
 
 
 def scalars_of(evaluation: Evaluation) -> dict[str, float]:
-    """PSNR, SSIM, gain, tools applied, how often the last step is a stop, and each action's share at each step."""
+    """Return what is logged of an evaluation of any agent, by TensorBoard's names.
+
+    Returns:
+        PSNR, SSIM, gain, tools applied, how often the last step is a stop, and each action's share at each step.
+    """
     found = {
         "validation/psnr": evaluation.psnr_out,
         "validation/ssim": evaluation.ssim_out,

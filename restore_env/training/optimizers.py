@@ -1,20 +1,95 @@
-"""SOAP, Adam in the eigenbasis of Shampoo (Vyas et al., arXiv 2409.11321), for small convolutional networks."""
+"""Optimizers by name, and the schedules of the learning rate."""
 
 from collections.abc import Callable, Iterable
+from math import cos, pi
+from typing import Final, Literal
 
 import torch
 from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 
+Optimizer = Literal["soap", "adam", "sgd", "plain-sgd"]
+"""Names that `new_optimizer` takes."""
+
+Schedule = Literal["cosine", "exponential", "steps", "constant"]
+"""Names that `learning_rate` takes."""
+
+
+def new_optimizer(name: Optimizer, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Return an optimizer by its name.
+
+    Args:
+        name: "soap" (`MatrixSOAP`), "adam", "sgd" (with momentum 0.9) or "plain-sgd".
+        parameters: what it updates.
+        learning_rate: the learning rate at first.
+    """
+    if name == "soap":
+        return MatrixSOAP(parameters, learning_rate)
+    if name == "adam":
+        return torch.optim.Adam(parameters, learning_rate)
+    return torch.optim.SGD(parameters, learning_rate, momentum=0.9 if name == "sgd" else 0.0)
+
+
+def learning_rate(
+    schedule: Schedule, peak: float, progress: float, updates: int, warmup_updates: int = 0, final: float = 0.0
+) -> float:
+    """Return the learning rate of an update.
+
+    Args:
+        schedule: how it falls from `peak` to `final` over the budget. "cosine": half a cosine; "exponential": by the
+            same factor in equal times; "steps": divided by 10 after each quarter; "constant": not at all.
+        peak: the largest rate.
+        progress: share of the budget that is used.
+        updates: updates so far.
+        warmup_updates: updates over which the rate rises linearly to the schedule's value first.
+        final: the rate at the end, of "cosine" and "exponential".
+
+    Example:
+        >>> [learning_rate("steps", 0.1, progress, 100) for progress in (0.0, 0.25, 0.5)]
+        [0.1, 0.010000000000000002, 0.0010000000000000002]
+        >>> learning_rate("cosine", 0.2, 0.5, updates=4, warmup_updates=10)
+        0.05
+    """
+    progress, rising = min(1.0, progress), min(1.0, (updates + 1) / max(1, warmup_updates))
+    if schedule == "exponential":
+        return float(rising * peak * (final / peak) ** progress)
+    if schedule == "cosine":
+        return rising * (final + (peak - final) * (1 + cos(pi * progress)) / 2)
+    falling: float = 0.1 ** min(3, int(4 * progress)) if schedule == "steps" else 1.0
+    return rising * peak * falling
+
+
+def take_step(optimizer: torch.optim.Optimizer, network: nn.Module, learning_rate: float, max_grad_norm: float) -> None:
+    """Update a network by the gradients of its parameters.
+
+    Args:
+        optimizer: updates the network's parameters.
+        network: its gradients are clipped in place.
+        learning_rate: the rate of this update.
+        max_grad_norm: largest norm of all gradients together.
+    """
+    nn.utils.clip_grad_norm_(network.parameters(), max_grad_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.step()
+
 
 class MatrixSOAP(SOAP):
-    """SOAP that sees a convolution's kernel as one matrix, (outputs, height x width x inputs).
+    """SOAP, Adam in the eigenbasis of Shampoo (Vyas et al., arXiv 2409.11321), for small convolutional networks.
 
-    With one eigenbasis for the patches that a kernel looks at and one for its outputs, tools of this size reach in two
-    minutes what Adam needs ten for. Networks must be laid out channels last, so that the matrices share their memory.
+    A convolution's kernel is one matrix, (outputs, height x width x inputs). It has one eigenbasis for the patches that
+    the kernel looks at, and one for its outputs. Tools of this size then reach in two minutes what takes Adam ten.
+    Networks must be laid out channels last, so that the matrices share their memory.
+
+    Args:
+        parameters: what it updates.
+        learning_rate: the learning rate at first.
+
+    Raises:
+        ValueError: if a parameter is not laid out channels last.
     """
 
-    LARGEST = 900
+    LARGEST: Final = 900
     """Side of the largest matrix that gets an eigenbasis: all but the last convolution of the eight-layer network."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
@@ -32,20 +107,11 @@ class MatrixSOAP(SOAP):
         return super().step(closure)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
 
 def _matrix(tensor: Tensor) -> Tensor:
-    """A kernel (o, i, h, w) as (o, h x w x i), in the same memory if it is laid out channels last; a bias as it is."""
+    """Return a kernel (o, i, h, w) as (o, h * w * i), in the same memory if it is channels last; a bias as it is."""
     return tensor.permute(0, 2, 3, 1).reshape(len(tensor), -1) if tensor.ndim == 4 else tensor
-
-
-def new_optimizer(name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """An optimizer by its name, one of `CHOICES`."""
-    if name == "soap":
-        return MatrixSOAP(parameters, learning_rate)
-    if name == "adam":
-        return torch.optim.Adam(parameters, learning_rate)
-    return torch.optim.SGD(parameters, learning_rate, momentum=0.9 if name == "sgd" else 0.0)

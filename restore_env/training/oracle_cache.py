@@ -1,4 +1,4 @@
-"""The oracle's results on pairs, found once and kept in a file: trying every toolchain takes minutes."""
+"""The oracle's results on pairs, computed once and kept in a file: to try every toolchain takes minutes."""
 
 import json
 from pathlib import Path
@@ -17,26 +17,29 @@ from restore_env.utils.progress import progress_bar
 def oracle_of(
     pairs: Pairs, toolbox: Toolbox, folder: Path, max_steps: int = MAX_STEPS, device: str = "cpu"
 ) -> Evaluation:
-    """What the best toolchain of every pair reaches.
+    """Return what the best toolchain of every pair reaches, read from the folder if it was computed before.
+
+    Results are kept if all tools are networks: nobody can tell whether two functions are the same.
 
     Args:
         pairs: distorted and reference images.
-        toolbox: the tools; those of equal weights have one result.
-        folder: where results are kept, if all tools are networks; it cannot be told whether functions are the same.
+        toolbox: the tools; toolboxes of equal weights share a result.
+        folder: where results are kept.
         max_steps: tools in a toolchain at most.
         device: where to compute.
     """
-
-    def found() -> Evaluation:
-        with progress_bar("oracle") as report:
-            return evaluate(pairs, Oracle(), toolbox, max_steps=max_steps, device=device, progress=report)
-
     if any(tool.module is None for tool in toolbox):
-        return found()
+        return _search(pairs, toolbox, max_steps, device)
     tools = (toolbox.names, digest_of_toolbox(toolbox), toolbox.dtype, max_steps)
     path = folder / f"oracle-{digest_of_text(repr((digest_of_pairs(pairs), tools)))}.json"
     if not path.exists():
-        write_text(path, json.dumps(found().to_json()))
+        write_text(path, json.dumps(_search(pairs, toolbox, max_steps, device).to_json()))
     kept = json.loads(path.read_text())
     images = [ImageResult(**image | {"toolchain": tuple(image["toolchain"])}) for image in kept["images"]]
     return Evaluation(**kept | {"images": images})
+
+
+def _search(pairs: Pairs, toolbox: Toolbox, max_steps: int, device: str) -> Evaluation:
+    """Try every toolchain on every pair."""
+    with progress_bar("oracle") as report:
+        return evaluate(pairs, Oracle(), toolbox, max_steps=max_steps, device=device, progress=report)

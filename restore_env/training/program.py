@@ -1,4 +1,4 @@
-"""How every program ends: well, or with one line that says why not."""
+"""What every program shares: the folder of its run, and how it ends."""
 
 import sys
 from collections.abc import Callable
@@ -9,11 +9,25 @@ from restore_env.errors import ToolError
 from restore_env.training.signals import Stopped
 
 
+def run_folder(output: Path, checkpoints: Path | None) -> Path:
+    """Return the folder of all that belongs to an unfinished run.
+
+    Args:
+        output: what the program writes at its end.
+        checkpoints: the folder that the user named; None stands for `runs/` and the output's name.
+
+    Example:
+        >>> run_folder(Path("agents/mine"), None).as_posix()
+        'runs/mine'
+    """
+    return checkpoints or Path("runs") / output.resolve().name.removesuffix(".zip")
+
+
 def run_program(main: Callable[[], object]) -> None:
-    """Call what a program does; wrong input, a lost process or a signal end it with a line instead of a traceback.
+    """Call a program; wrong input, a lost process or a signal end it with one line instead of a traceback.
 
     Raises:
-        SystemExit: then, with what a shell expects.
+        SystemExit: with the exit code that a shell expects, where the program did not end well.
     """
     name = Path(sys.argv[0]).stem
     try:

@@ -1,4 +1,4 @@
-"""Ending a long training well when it is told to: by Ctrl-C, by SIGTERM, or by the death of the program itself."""
+"""Stop requests: a training ends well on Ctrl-C and SIGTERM."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,14 @@ from types import FrameType
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """A signal ended a training; all of it is in its checkpoints."""
+    """A signal stopped the program, and its work so far is in its checkpoints.
+
+    Args:
+        number: the signal's number.
+
+    Attributes:
+        exit_code: what a shell expects of a program that the signal ended.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -15,13 +22,17 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 class StopRequest:
-    """Whether SIGINT or SIGTERM came: call it."""
+    """Knows whether SIGINT or SIGTERM came; `stop_request` makes one.
+
+    Attributes:
+        number: the last signal's number, None if none came.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     def __call__(self) -> bool:
-        """Whether one came."""
+        """Return whether a signal came."""
         return self.number is not None
 
     def answer(self, number: int, frame: FrameType | None) -> None:
@@ -36,7 +47,17 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within the block SIGINT and SIGTERM do not end the program; the work inside looks whether they came."""
+    """Note SIGINT and SIGTERM within the block instead of ending the program.
+
+    Yields:
+        The request; the work inside the block asks it whether to stop.
+
+    Example:
+        >>> with stop_request() as request:
+        ...     signal.raise_signal(signal.SIGTERM)
+        ...     print(request())
+        True
+    """
     request = StopRequest()
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, request.answer) for number in numbers]

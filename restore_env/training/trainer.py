@@ -1,52 +1,72 @@
-"""What every training here has in common: a budget, reports, and a checkpoint from which it goes on exactly."""
+"""What every training has in common: a budget, reports, and a checkpoint from which it resumes exactly."""
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 
+from restore_env.utils.checks import check_whole
 from restore_env.utils.files import replacing
 
-EVERY = 60.0
+CHECKPOINT_SECONDS: Final = 60.0
 """Seconds between checkpoints."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a training is over: after so many iterations, or so many minutes of training."""
+    """State when a training is over: after a number of iterations, or of minutes of training.
+
+    Args:
+        iterations: how many there are; None if the minutes count.
+        minutes: how long it trains, where no iterations are given.
+
+    Raises:
+        ValueError: if one of them is 0 or less.
+
+    Example:
+        >>> Budget(iterations=10).progress(iteration=4, seconds=60.0)
+        0.4
+        >>> Budget(minutes=2).left(iteration=4, seconds=30.0)
+        90.0
+    """
 
     iterations: int | None = None
-    minutes: float | None = None
+    minutes: float = inf
+
+    def __post_init__(self) -> None:
+        if self.iterations is not None:
+            check_whole("iterations", self.iterations, 1)
+        if not self.minutes > 0:
+            raise ValueError(f"minutes={self.minutes} is not more than 0")
 
     def progress(self, iteration: int, seconds: float) -> float:
-        """Share of the budget that is used; 1 or more when it is used up."""
-        if self.iterations is not None:
-            return iteration / self.iterations if self.iterations else 1.0
-        return seconds / (60 * (self.minutes or 0)) if self.minutes else 1.0
+        """Return the share of the budget that is used; 1 or more when it is used up."""
+        return seconds / (60 * self.minutes) if self.iterations is None else iteration / self.iterations
 
     def left(self, iteration: int, seconds: float) -> float | None:
-        """Seconds of training that are left, None if unknown."""
+        """Return the seconds of training that are left, None if unknown."""
         used = self.progress(iteration, seconds)
         return max(0.0, seconds / used - seconds) if used else None
 
 
 class Status(Protocol):
-    """How a training stands; as a text it is one line."""
+    """How a training stands; `str()` of it is one line."""
 
     @property
     def iteration(self) -> int:
         """Iterations so far."""
 
     def scalars(self) -> Mapping[str, float]:
-        """What is logged, by TensorBoard's names."""
+        """Return what is logged, by TensorBoard's names."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class ToolStatus:
     """How the training of one or more tools stands.
 
     Args:
@@ -54,7 +74,7 @@ class Progress:
         iteration: updates so far.
         loss: of the last batch, None before the first.
         before: mean PSNR in dB of the validation patches, before the tool or with the tools as they were.
-        after: the same, after the tool or with the tools as they are.
+        after: mean PSNR in dB after the tool or with the tools as they are.
         rate: the learning rate.
         seconds: of training so far.
         left: seconds of training that are left, None if unknown.
@@ -78,7 +98,7 @@ class Progress:
         )
 
     def scalars(self) -> dict[str, float]:
-        """What is logged."""
+        """Return what is logged, by TensorBoard's names."""
         loss = {} if self.loss is None else {"training/loss": self.loss}
         return loss | {
             "validation/psnr": self.after,
@@ -89,10 +109,10 @@ class Progress:
 
 
 class Training(ABC):
-    """Work in iterations; call `run`.
+    """Train in iterations; call `run`.
 
-    Stopped at any moment, it goes on from its last checkpoint as if it had never stopped: what an iteration does
-    depends on the state, the number of the iteration, and the share of the budget that is used. With a budget in
+    Stopped at any moment, a training resumes from its last checkpoint as if it had never stopped. What an iteration
+    does depends on the state, the iteration's number and the share of the budget that is used. With a budget in
     iterations the result on a CPU is the same to the bit; in minutes the share depends on the machine.
 
     Args:
@@ -102,6 +122,9 @@ class Training(ABC):
 
     budget: Budget
     checkpoint: Path
+    saved: tuple[str, ...]
+    """Names of the attributes that the next iteration depends on, besides `iteration` and `seconds`: plain values, and
+    what has a `state_dict`, alone or in lists."""
     iteration: int = 0
     seconds: float = 0.0
     clock: Callable[[], float] = staticmethod(time.monotonic)
@@ -109,23 +132,31 @@ class Training(ABC):
 
     @abstractmethod
     def advance(self) -> None:
-        """One iteration; raises `iteration` by one."""
+        """Do one iteration and raise `iteration` by one."""
 
     @abstractmethod
     def status(self) -> Status:
-        """How the training stands."""
+        """Measure how the training stands."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What must be the same for a training to go on; the budget may differ, to train for longer."""
+        """Return what must be the same for a training to resume; the budget may differ, to train for longer."""
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
-        """All that the next iteration depends on, but for `iteration` and `seconds`."""
+        """Return all that the next iteration depends on, but for `iteration` and `seconds`."""
+        return {name: _state_of(getattr(self, name)) for name in self.saved}
 
-    @abstractmethod
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned; raise a KeyError, TypeError or RuntimeError if it does not fit."""
+        """Restore what `state` returned; raise a KeyError, TypeError or RuntimeError if it does not fit."""
+        for name in self.saved:
+            value, found = getattr(self, name), state[name]
+            if not isinstance(value, list):
+                value, found = [value], [found]
+            for part, part_state in zip(value, found, strict=True):
+                if hasattr(part, "load_state_dict"):
+                    part.load_state_dict(part_state)
+                else:
+                    setattr(self, name, state[name])
 
     @property
     def progress(self) -> float:
@@ -133,7 +164,10 @@ class Training(ABC):
         return self.budget.progress(self.iteration, self.seconds)
 
     def run(
-        self, report: Callable[[Any], None], stopping: Callable[[], bool] = lambda: False, every: float = EVERY
+        self,
+        report: Callable[[Any], None],
+        stopping: Callable[[], bool] = lambda: False,
+        every: float = CHECKPOINT_SECONDS,
     ) -> bool:
         """Train until the budget is used up, or until `stopping`; report and checkpoint every so many seconds.
 
@@ -143,7 +177,7 @@ class Training(ABC):
             every: seconds between two checkpoints.
 
         Returns:
-            whether the budget is used up.
+            Whether the budget is used up.
         """
         reported = time.monotonic()
         while self.progress < 1 and not stopping():
@@ -164,7 +198,7 @@ class Training(ABC):
         save_checkpoint(self.checkpoint, position | self.state())
 
     def restore(self) -> None:
-        """Go on from the checkpoint, if there is one.
+        """Resume from the checkpoint, if there is one.
 
         Raises:
             ValueError: if it is damaged or belongs to another training.
@@ -172,13 +206,7 @@ class Training(ABC):
         state: dict[str, Any] | None = load_checkpoint(self.checkpoint)
         if state is None:
             return
-        settings = self.settings()
-        differing = [key for key, value in settings.items() if state.get("settings", {}).get(key) != value]
-        if differing:
-            raise ValueError(
-                f"{self.checkpoint}: belongs to a training with another {differing[0]}; delete it to start afresh, or "
-                "choose another folder of checkpoints"
-            )
+        check_settings(state.get("settings", {}), self.settings(), self.checkpoint)
         try:
             self.load_state(state)
             self.iteration, self.seconds = state["iteration"], state["seconds"]
@@ -186,12 +214,35 @@ class Training(ABC):
             raise ValueError(f"{self.checkpoint}: not a checkpoint of this training") from error
 
 
+def _state_of(value: Any) -> Any:
+    """Return the state of something that a checkpoint holds."""
+    if isinstance(value, list):
+        return [_state_of(part) for part in value]
+    return value.state_dict() if hasattr(value, "state_dict") else value
+
+
+def check_settings(before: Mapping[str, Any], now: Mapping[str, Any], file: Path) -> None:
+    """Raise a `ValueError` if a checkpoint belongs to a training with other settings.
+
+    Args:
+        before: the settings in the checkpoint.
+        now: the settings of the training that would resume.
+        file: the checkpoint, for the message.
+    """
+    differing = [name for name, value in now.items() if before.get(name) != value]
+    if differing:
+        raise ValueError(
+            f"{file}: belongs to a training with another {differing[0]}; delete it to start afresh, or choose another "
+            "folder of checkpoints"
+        )
+
+
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a state of tensors, numbers, texts, lists and dictionaries.
+    """Write a state of tensors, numbers, texts, lists and dictionaries, complete or not at all.
 
     Args:
         path: where to; the folder is made.
-        state: what `load_checkpoint` shall return.
+        state: what `load_checkpoint` returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

@@ -1,1 +1,1 @@
-"""What every other part uses: checks, files, serialization, tensors, threads, progress."""
+"""Helpers without knowledge of the task: checks, files, serialization, tensors, threads and progress bars."""

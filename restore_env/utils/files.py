@@ -1,4 +1,4 @@
-"""Writing files so that they are complete or not there."""
+"""Write files so that they are either complete or absent."""
 
 import os
 import uuid
@@ -9,15 +9,30 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `path` in one step when the block ends well, else it is removed.
+    """Yield a temporary path that becomes `path` in one step.
 
-    The temporary file lies beside `path` and keeps its suffix, because writers choose the format by it.
+    If the block raises an error, the temporary file is removed and `path` stays as it was. The temporary file lies
+    beside `path` and has its suffix, because writers choose the format by the suffix.
+
+    Args:
+        path: the file to write or replace.
+
+    Yields:
+        The path that the block must write to.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: if the file cannot be written, or the block wrote nothing.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "result.txt")) as temporary:
+        ...         _ = temporary.write_text("done")
+        ...     Path(folder, "result.txt").read_text()
+        'done'
     """
     target = Path(path).resolve()
-    if target.exists() and not target.is_file():  # a device or a pipe: nothing to replace
+    if target.exists() and not target.is_file():  # a device or a pipe cannot be replaced
         yield target
         return
     if not target.parent.is_dir():
@@ -33,16 +48,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text in UTF-8 that ends in a new line, complete or not at all."""
+    """Write a text in UTF-8, either completely or not at all; one newline ends the file."""
     with replacing(path) as temporary:
         temporary.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
 
 def make_folders(*folders: Path) -> None:
-    """Make what will be written to, before hours of work depend on it.
+    """Make folders before hours of work depend on them.
 
     Raises:
-        ValueError: if one cannot be.
+        ValueError: if a folder cannot be made.
     """
     for folder in folders:
         try:

@@ -1,4 +1,4 @@
-"""How far some work has come, as a bar on the terminal."""
+"""A progress bar on the terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,12 +7,19 @@ from rich import progress
 from rich.console import Console
 
 Progress = Callable[[float], None]
-"""Called with the share of some work that is done, up to 1."""
+"""Function that is called with the share of the work that is done, from 0 to 1."""
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """Yield a function to call with the share that is done; the bar is on standard error, where that is a terminal."""
+    """Show a progress bar on standard error while the block runs; show nothing if that is not a terminal.
+
+    Args:
+        what: name of the work, shown before the bar.
+
+    Yields:
+        The function that moves the bar.
+    """
     console = Console(stderr=True)
     columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.TimeRemainingColumn())
     with progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

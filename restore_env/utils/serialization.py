@@ -1,7 +1,9 @@
-"""What toolbox and policy folders have in common: a JSON description and weights in safetensors, never a pickle."""
+"""Folders that hold a JSON description and weights in safetensors. Nothing is pickled."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,24 +17,53 @@ from restore_env.utils.files import replacing, write_text
 FORMAT_VERSION: Final = 1
 
 PRETRAINED: Final = Path(__file__).parents[1] / "pretrained"
-"""Where the shipped folders are."""
+"""Folder of the shipped toolboxes and policies."""
+
+
+def shipped_names(description: str) -> list[str]:
+    """Return the names of the shipped folders that contain a file called `description`, sorted."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{description}"))
+
+
+def find_folder(name: str | os.PathLike[str], description: str) -> Path:
+    """Return the shipped folder called `name` if it contains the file `description`, else `name` as a path."""
+    return PRETRAINED / name if name in shipped_names(description) else Path(name)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, or raise a `FormatError` that names the file."""
+    """Read a JSON object that `write_json` wrote.
+
+    Returns:
+        The object without its format version.
+
+    Raises:
+        FormatError: if the file cannot be read or has another format version. The message names the file.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT_VERSION:
-        found = content.get("format") if isinstance(content, dict) else None
-        raise FormatError(f"{path}: format {found!r}; this version reads format {FORMAT_VERSION}")
-    return content
+    version = content.pop("format", None) if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise FormatError(f"{path}: format {version!r}; this version reads format {FORMAT_VERSION}")
+    return dict(content)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, complete or not at all."""
-    write_text(path, json.dumps(content, indent=1))
+    """Write a JSON object and its format version, either completely or not at all."""
+    write_text(path, json.dumps({"format": FORMAT_VERSION, **content}, indent=1))
+
+
+@contextmanager
+def as_format_error(path: Path) -> Iterator[None]:
+    """Turn errors that a file's content causes in the block into a `FormatError` that names the file."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise FormatError(f"{path}: {reason}") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -43,21 +74,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise FormatError(f"{path}: cannot be read as safetensors ({error})") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file, complete or not at all."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as float32 into a safetensors file, either completely or not at all."""
+    # Cloned, because safetensors refuses tensors that share memory.
+    floats = {key: value.detach().float().cpu().contiguous().clone() for key, value in tensors.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors))
+        temporary.write_bytes(save(floats))
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load tensors into a module, or raise a `FormatError` that names what does not fit."""
-    expected = module.state_dict()
-    for key in sorted(expected.keys() | tensors.keys()):
-        if key not in tensors:
-            raise FormatError(f"{where}: the tensor {key!r} is missing")
-        if key not in expected:
-            raise FormatError(f"{where}: the tensor {key!r} belongs to nothing in the description")
-        if tensors[key].shape != expected[key].shape:
-            shapes = f"{tuple(tensors[key].shape)}, the description needs {tuple(expected[key].shape)}"
-            raise FormatError(f"{where}: the tensor {key!r} has the shape {shapes}")
-    module.load_state_dict(dict(tensors))
+    """Load tensors into a module.
+
+    Args:
+        module: the module; its weights are replaced.
+        tensors: its new state, by the keys of its `state_dict`.
+        where: the file, and the part of it, for messages.
+
+    Raises:
+        FormatError: if a tensor is missing, has another shape, or belongs to no parameter of the module.
+    """
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        _, *reasons = str(error).splitlines()  # the first line names the module's class
+        raise FormatError(f"{where}: {' '.join(reason.strip() for reason in reasons)}") from error

@@ -1,7 +1,7 @@
-"""Work on a CPU's cores in parallel, each task on one core.
+"""Run tasks in parallel on a CPU, each on one core.
 
-PyTorch splits every single operation over all cores. For the small images and networks here much of the time is then
-spent waiting for the slowest part of each operation; whole tasks side by side keep the cores busy.
+PyTorch splits every single operation over all cores. With small images and networks, most cores then wait for the
+slowest part of each operation. Whole tasks side by side keep the cores busy.
 """
 
 import os
@@ -17,18 +17,26 @@ Task = TypeVar("Task")
 
 
 def run_in_threads(function: Callable[[Task], None], tasks: Iterable[Task]) -> None:
-    """Call a function for every task, in as many threads as PyTorch may use; in this thread where that is better.
+    """Call a function once for each task, in as many threads as PyTorch may use.
+
+    Fewer tasks than threads run one after the other in the calling thread, where PyTorch splits each operation.
 
     Args:
-        function: called once for each task, from several threads at once.
-        tasks: the longest first, so that all threads end at about the same time.
+        function: called from several threads at once.
+        tasks: arguments of the calls. Put the longest first, so that all threads end at about the same time.
 
     Raises:
-        Exception: the first that a call raised.
+        Exception: the first error that a call raised.
+
+    Example:
+        >>> done = []
+        >>> run_in_threads(done.append, range(8))
+        >>> sorted(done)
+        [0, 1, 2, 3, 4, 5, 6, 7]
     """
     pending = list(tasks)
     threads = torch.get_num_threads()
-    if threads == 1 or len(pending) < threads:  # PyTorch's own way, which splits each operation
+    if threads == 1 or len(pending) < threads:
         for task in pending:
             function(task)
         return
@@ -40,21 +48,22 @@ def run_in_threads(function: Callable[[Task], None], tasks: Iterable[Task]) -> N
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads in each of which PyTorch uses one core."""
+    """Start threads in each of which PyTorch uses one core."""
     started = Barrier(threads + 1)
     pool = ThreadPoolExecutor(threads, "tools", initializer=_use_one_core, initargs=(started,))
     for _ in range(threads):
         pool.submit(int)
     started.wait()
-    torch.set_num_threads(threads)  # what a thread sets is also the default of threads that begin later
+    torch.set_num_threads(threads)  # a thread's setting also becomes the default of later threads
     return pool
 
 
 def _use_one_core(started: Barrier) -> None:
+    """Let PyTorch use one core in this thread, and wait until all threads have started."""
     torch.set_num_threads(1)
-    torch.get_num_threads()  # settles the number in this thread
+    torch.get_num_threads()  # makes PyTorch apply the number in this thread
     started.wait()
 
 
-# A forked process has none of its parent's threads.
+# A forked process has none of its parent's threads, so it needs a pool of its own.
 os.register_at_fork(after_in_child=_pool.cache_clear)

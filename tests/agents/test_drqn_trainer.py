@@ -15,7 +15,8 @@ import pytest
 import torch
 from agent_problems import SIDE, Memoryless, Shifts, White, hidden_toolbox, shift_toolbox, small_network
 
-from agents.drqn.config import Options
+from agents.data import AgentData
+from agents.drqn.config import DRQNConfig
 from agents.drqn.trainer import DRQNTraining
 from restore_env.data.distortions import GaussianNoise
 from restore_env.data.sampling import PatchSampler
@@ -26,24 +27,26 @@ from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.rewards import Transition
 from restore_env.training.trainer import Budget
 
-TAKEN = {"targets": "taken", "tries": 0, "decision": 0.0}
+TAKEN = {"n_counterfactual": 0, "regret_coef": 0.0}
 
-QUICK = Options(episodes=8, updates=4, batch_size=8, learning_starts=16, target_every=10, replay_steps=90)
+QUICK = DRQNConfig(
+    n_envs=8, gradient_steps=4, batch_size=8, learning_starts=16, target_update_interval=10, buffer_size=90
+)
 
-STEADY = Options(**{**vars(QUICK), "epsilon": 0.5, "final_epsilon": 0.5, "final_rate": QUICK.learning_rate})
+STEADY = replace(QUICK, exploration_initial_eps=0.5, exploration_final_eps=0.5, final_learning_rate=QUICK.learning_rate)
 """Without schedules, which run over the whole budget: these trainings have different ones."""
 
 LEARNING = {
-    "episodes": 16,
-    "updates": 16,
+    "n_envs": 16,
+    "gradient_steps": 16,
     "batch_size": 16,
     "learning_starts": 0,
-    "target_every": 20,
+    "target_update_interval": 20,
     "optimizer": "adam",
     "learning_rate": 5e-3,
     "loss": "squared",
-    "clip": 100.0,
-    "final_epsilon": 1.0,
+    "max_grad_norm": 100.0,
+    "exploration_final_eps": 1.0,
 }
 
 
@@ -52,21 +55,20 @@ def in_bels(step: Transition) -> torch.Tensor:
     return (step.psnr_after - step.psnr_before) / 10
 
 
-def new_training(folder: Path, iterations: int, options: Options = QUICK, seed: int = 0, **changes) -> DRQNTraining:
+def new_training(folder: Path, iterations: int, config: DRQNConfig = QUICK, seed: int = 0, **changes) -> DRQNTraining:
     source, toolbox = changes.get("source", Shifts((-40, -20, 0, 20, 40))), changes.get("toolbox", shift_toolbox())
+    validation = draw_pairs(source, 8, changes.get("validation", 99))
     return DRQNTraining(
-        changes.get("network", small_network(seed, dueling=options.dueling)),
-        lambda: RestorationBatch(toolbox, reward=in_bels, max_steps=changes.get("max_steps", 3)),
-        source,
-        changes.get("data", "shifts"),
-        draw_pairs(source, 8, changes.get("validation", 99)),
-        options,
+        changes.get("network", small_network(seed)),
+        RestorationBatch(toolbox, reward=in_bels, max_steps=changes.get("max_steps", 3)),
+        AgentData(source, validation, changes.get("data", "shifts")),
+        config,
         Budget(iterations=iterations),
         folder,
-        "agent",
-        seed,
-        changes.get("oracle"),
-        changes.get("keep_last", False),
+        name="agent",
+        seed=seed,
+        oracle=changes.get("oracle"),
+        keep_last=changes.get("keep_last", False),
     )
 
 
@@ -83,13 +85,9 @@ def same_weights(one: RecurrentQNetwork, other: RecurrentQNetwork) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [QUICK, Options(**{**vars(QUICK), **TAKEN, "priority": 0.6, "dueling": True, "n_step": 2})],
-    ids=["all", "taken"],
-)
-def test_a_training_that_was_killed_ends_as_if_it_never_had_been(options, tmp_path, one_thread):
-    expected = finished(new_training(tmp_path / "whole", 20, options), every=0.0)
+@pytest.mark.parametrize("config", [QUICK, replace(QUICK, **TAKEN)], ids=["all", "taken"])
+def test_a_training_that_was_killed_ends_as_if_it_never_had_been(config, tmp_path, one_thread):
+    expected = finished(new_training(tmp_path / "whole", 20, config), every=0.0)
 
     class KilledError(Exception):
         pass
@@ -98,12 +96,12 @@ def test_a_training_that_was_killed_ends_as_if_it_never_had_been(options, tmp_pa
         if status.iteration == 11:
             raise KilledError
 
-    interrupted = new_training(tmp_path / "killed", 20, options)
+    interrupted = new_training(tmp_path / "killed", 20, config)
     with pytest.raises(KilledError):
         interrupted.run(kill, every=0.0)
-    for _ in range(3):  # lost with the kill, after files of the memory had changed
+    for _ in range(3):  # lost with the kill, after files of the replay buffer had changed
         interrupted.advance()
-    again = new_training(tmp_path / "killed", 20, options, network=small_network(5, dueling=options.dueling))
+    again = new_training(tmp_path / "killed", 20, config, network=small_network(5))
     assert again.iteration == 10
     assert same_weights(finished(again, every=0.0).network, expected.network)
     assert same_weights(again.policy.network, expected.policy.network)
@@ -114,7 +112,7 @@ PROGRAM = """
 import sys; sys.path[:0] = {paths!r}
 import torch; torch.set_num_threads(1)
 from pathlib import Path
-from test_drqn_training import STEADY, new_training
+from test_drqn_trainer import STEADY, new_training
 new_training(Path({folder!r}), 10_000, STEADY).run(lambda status: print(status.iteration, flush=True), every=0.0)
 """
 
@@ -129,7 +127,7 @@ def test_a_training_that_was_ended_by_sigkill_ends_as_if_it_never_had_been(tmp_p
             if int(line) >= 9:
                 os.kill(process.pid, signal.SIGKILL)
                 break
-    again = new_training(tmp_path / "killed", 0, STEADY)
+    again = new_training(tmp_path / "killed", 1, STEADY)
     assert again.iteration >= 8
     again.budget = Budget(iterations=again.iteration + 4)
     expected = finished(new_training(tmp_path / "whole", again.iteration + 4, STEADY), every=1e9)
@@ -147,7 +145,7 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, one_thread):
 
 
 def test_which_policy_is_the_best_does_not_depend_on_stops_and_reports(tmp_path, one_thread, monkeypatch):
-    monkeypatch.setattr("agents.drqn.trainer.CHOICES", 3)
+    monkeypatch.setattr("agents.drqn.trainer.EVALUATIONS", 3)
     expected = finished(new_training(tmp_path / "whole", 12), every=1e9)
     seen, asked = [], count()
     stopped = new_training(tmp_path / "stopped", 12)
@@ -159,23 +157,23 @@ def test_which_policy_is_the_best_does_not_depend_on_stops_and_reports(tmp_path,
     assert {status.kept for status in seen if status.iteration < 4} == {float("-inf")}
 
 
-def test_perception_comes_first_and_goes_on_where_it_was(tmp_path, one_thread):
+def test_the_auxiliary_loss_is_trained_first_and_resumes(tmp_path, one_thread):
     photo = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     problem = {"source": PatchSampler([photo], GaussianNoise(5, 50), SIDE)}
-    options = replace(QUICK, perception=1.0, glances=8, glance_share=0.4)
-    expected = finished(new_training(tmp_path / "whole", 6, options, **problem))
+    config = replace(QUICK, aux_coef=1.0, aux_batch_size=8, pretrain_fraction=0.4)
+    expected = finished(new_training(tmp_path / "whole", 6, config, **problem))
     asked = count()
-    stopped = new_training(tmp_path / "stopped", 6, options, **problem)
+    stopped = new_training(tmp_path / "stopped", 6, config, **problem)
     first = deepcopy(stopped.network)
     assert not stopped.run(silent, stopping=lambda: next(asked) == 3)
     assert (stopped.steps, stopped.updates) == (0, 12)
     assert not same_weights(stopped.network, first)
-    again = finished(new_training(tmp_path / "stopped", 6, options, **problem))
+    again = finished(new_training(tmp_path / "stopped", 6, config, **problem))
     assert again.steps > 0
     assert same_weights(again.network, expected.network)
-    assert torch.equal(again.perception.read.weight, expected.perception.read.weight)
-    new = new_training(tmp_path / "new", 6, options, **problem)
-    assert not torch.equal(again.perception.read.weight, new.perception.read.weight)
+    assert torch.equal(again.auxiliary.linear.weight, expected.auxiliary.linear.weight)
+    new = new_training(tmp_path / "new", 6, config, **problem)
+    assert not torch.equal(again.auxiliary.linear.weight, new.auxiliary.linear.weight)
 
 
 def test_the_same_seed_gives_the_same_agent_and_another_does_not(tmp_path, one_thread):
@@ -190,10 +188,10 @@ BOTH = pytest.mark.parametrize("targets", ["all", pytest.param("taken", marks=py
 
 @BOTH
 def test_the_agent_learns_what_helps(targets, tmp_path, one_thread):
-    options = Options(**(TAKEN if targets == "taken" else {}), **LEARNING)
+    config = DRQNConfig(**(TAKEN if targets == "taken" else {}), **LEARNING)
     source = Shifts((-25, 25))
     problem = {"source": source, "network": small_network(width=8)}
-    run = finished(new_training(tmp_path, ITERATIONS[targets], options, **problem))
+    run = finished(new_training(tmp_path, ITERATIONS[targets], config, **problem))
     pairs = draw_pairs(source, 24, seed=5)
     learnt, possible = (evaluate(pairs, policy, run.toolbox) for policy in (run.policy, "greedy"))
     assert learnt.gain == pytest.approx(possible.gain, abs=0.01)
@@ -201,12 +199,12 @@ def test_the_agent_learns_what_helps(targets, tmp_path, one_thread):
 
 @BOTH
 def test_a_problem_that_needs_the_previous_action_is_solved_with_memory_only(targets, tmp_path, one_thread):
-    options = Options(**(TAKEN if targets == "taken" else {}), **LEARNING)
+    config = DRQNConfig(**(TAKEN if targets == "taken" else {}), **LEARNING)
     gains = {}
     for kind in (RecurrentQNetwork, Memoryless):
         network = small_network(kind=kind, width=8)
         problem = {"toolbox": hidden_toolbox(), "source": White(), "network": network}
-        run = finished(new_training(tmp_path / kind.__name__, ITERATIONS[targets], options, **problem))
+        run = finished(new_training(tmp_path / kind.__name__, ITERATIONS[targets], config, **problem))
         result = evaluate(draw_pairs(White(), 4, 0), run.policy, run.toolbox)
         gains[kind] = result.gain
         if kind is RecurrentQNetwork:
@@ -218,11 +216,11 @@ def test_a_problem_that_needs_the_previous_action_is_solved_with_memory_only(tar
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     finished(new_training(tmp_path, 1))
     changes = {
-        "options": {"options": Options(**{**vars(QUICK), "gamma": 0.5})},
+        "config": {"config": replace(QUICK, gamma=0.5)},
         "seed": {"seed": 1},
         "data": {"data": "other"},
         "validation": {"validation": 98},
-        "network": {"network": small_network(dueling=True)},
+        "network": {"network": small_network(scaled=True)},
         "actions": {"toolbox": hidden_toolbox()},
     }
     for what, change in changes.items():
@@ -233,14 +231,14 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
 def test_a_refused_training_spoils_nothing(tmp_path, one_thread):
     expected = finished(new_training(tmp_path / "whole", 8))
     finished(new_training(tmp_path / "run", 4))
-    with pytest.raises(ValueError, match="another options"):
-        new_training(tmp_path / "run", 8, Options(**{**vars(QUICK), "replay_steps": 30}))
-    # schedules run over the whole budget, so only what was remembered is compared
+    with pytest.raises(ValueError, match="another config"):
+        new_training(tmp_path / "run", 8, replace(QUICK, buffer_size=30))
+    # schedules run over the whole budget, so only the replay buffers are compared
     again = new_training(tmp_path / "run", 8)
-    assert again.replay.found and len(again.replay) == 30
-    drawn = again.replay[again.replay.draw(64, np.random.default_rng(0), 0)[0]]
+    assert again.replay_buffer.found and len(again.replay_buffer) == 30
+    drawn = again.replay_buffer.sample(64, np.random.default_rng(0))
     assert drawn.known.any() and drawn.image.max() > 0
-    assert len(expected.replay) == 30
+    assert len(expected.replay_buffer) == 30
 
 
 def test_a_checkpoint_without_its_memory_is_refused(tmp_path):
@@ -283,7 +281,7 @@ def test_the_policy_is_the_best_on_the_validation_pairs_or_the_last(keep_last, k
     )
     run = new_training(tmp_path, len(gains), keep_last=keep_last)
     weights = []
-    assert run.run(lambda status: weights.append(run.average.values.weight.clone()), every=0)
+    assert run.run(lambda status: weights.append(run.averaged_network.values.weight.clone()), every=0)
     assert len(weights) == len(gains) + 1  # reported once more at the end, of what was measured already
     assert torch.equal(run.policy.network.values.weight, weights[kept])
     again = new_training(tmp_path, len(gains), keep_last=keep_last)

@@ -8,14 +8,14 @@ import torch
 
 import agents.joint_rounds as module
 from agents.data import VALIDATION_SEED
-from agents.drqn.config import Options
+from agents.drqn.config import DRQNConfig
 from agents.joint_rounds import Args, main
 from restore_env import evaluate, load_policy, load_toolbox, load_toolchain_log, save_policy, save_toolbox
 from restore_env.data.sources import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from tools.finetune_joint import JOINT_RECIPES
 
-QUICK = Options(episodes=4, updates=2, batch_size=4, learning_starts=0, replay_steps=60)
+QUICK = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60)
 
 
 @pytest.fixture
@@ -28,16 +28,16 @@ def args(photo_folder, network_toolbox, tmp_path, monkeypatch) -> Args:
     policy = RecurrentQPolicy(RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8), network_toolbox.action_names)
     save_policy(policy, tmp_path / "first", "tools")
     return Args(
-        str(photo_folder),
-        str(photo_folder),
-        tmp_path / "jointly",
-        str(tmp_path / "first"),
-        str(tmp_path / "tools"),
+        photos=str(photo_folder),
+        validation=str(photo_folder),
+        output=tmp_path / "jointly",
+        policy=str(tmp_path / "first"),
+        toolbox=str(tmp_path / "tools"),
         rounds=2,
         toolchains=8,
         tool_minutes=0.01,
         agent_minutes=0.01,
-        options=QUICK,
+        config=QUICK,
         patches=4,
         checkpoints=tmp_path / "runs",
     )
@@ -50,7 +50,7 @@ def gains(monkeypatch):
     def set_gains(*values):
         monkeypatch.setattr(
             module,
-            "measured",
+            "measure",
             lambda number, *_: {"round": number, "gain": values[number]},
         )
 
@@ -90,7 +90,11 @@ def test_the_same_call_repeats_nothing(args, gains, monkeypatch):
     gains(1.0, 2.0, 3.0)
     first = main(args)
     kept = weights(args.output / "toolbox")
-    for work in ("agents.log_toolchains.play", "tools.joint.trainer.backpropagate", "agents.drqn.trainer.collect"):
+    for work in (
+        "agents.log_toolchains.play",
+        "tools.joint.trainer.backpropagate",
+        "agents.drqn.trainer.collect_episodes",
+    ):
         monkeypatch.setattr(work, None)
     assert main(args) == first
     assert all(torch.equal(one, other) for one, other in zip(kept, weights(args.output / "toolbox"), strict=True))

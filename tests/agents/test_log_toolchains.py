@@ -21,7 +21,12 @@ from restore_env.training.signals import Stopped
 def args(photo_folder, network_toolbox, tmp_path) -> Args:
     save_toolbox(network_toolbox, tmp_path / "tools")
     return Args(
-        str(photo_folder), tmp_path / "log", policy="random", toolbox=str(tmp_path / "tools"), augment=False, n=7
+        images=str(photo_folder),
+        output=tmp_path / "log",
+        policy="random",
+        toolbox=str(tmp_path / "tools"),
+        augment=False,
+        n=7,
     )
 
 

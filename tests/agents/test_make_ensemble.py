@@ -25,7 +25,7 @@ def args(tmp_path):
             "settings": {"seed": seed, "severity": "mild", "photos": "mine"},
         }
         (tmp_path / f"agent-{seed}" / "training.json").write_text(json.dumps(record))
-    return Args(tuple(tmp_path / f"agent-{seed}" for seed in range(3)), tmp_path / "together")
+    return Args(agents=tuple(tmp_path / f"agent-{seed}" for seed in range(3)), output=tmp_path / "together")
 
 
 def test_agents_become_one_policy_with_a_card(args, function_toolbox):
@@ -41,13 +41,13 @@ def test_agents_become_one_policy_with_a_card(args, function_toolbox):
 
 
 def test_a_folder_of_several_stands_for_its_agents(args, tmp_path):
-    main(replace(args, agents=args.agents[:2], output=tmp_path / "two", least_gain=0.5))
+    main(replace(args, agents=args.agents[:2], output=tmp_path / "two", stop_margin=0.5))
     main(replace(args, agents=(tmp_path / "two", args.agents[2])))
     main(replace(args, output=tmp_path / "at once"))
     one, other = (tmp_path / name / "policy.safetensors" for name in ("together", "at once"))
     assert one.read_bytes() == other.read_bytes()
     assert (tmp_path / "together" / "training.json").read_text() == (tmp_path / "at once" / "training.json").read_text()
-    assert load_policy(tmp_path / "two").least_gain == 0.5 and load_policy(tmp_path / "together").least_gain == 0
+    assert load_policy(tmp_path / "two").stop_margin == 0.5 and load_policy(tmp_path / "together").stop_margin == 0
     assert "It stops unless a tool promises 0.5 dB more" in (tmp_path / "two" / "README.md").read_text()
 
 

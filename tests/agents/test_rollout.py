@@ -4,14 +4,20 @@ import pytest
 import torch
 from agent_problems import Shifts, shift_toolbox, small_network
 
-from agents.drqn.config import Options
-from agents.drqn.rollout import _candidates, collect
+from agents.drqn.config import DRQNConfig
+from agents.drqn.counterfactual import draw_actions
+from agents.drqn.rollout import collect_episodes
 from restore_env.data.sources import draw_pairs
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.utils.tensors import bytes_to_floats
 
 N = 12
 STOP = 2
+CONFIGS = {
+    "taken": DRQNConfig(n_counterfactual=0, regret_coef=0.0),
+    "some": DRQNConfig(n_counterfactual=1),
+    "all": DRQNConfig(n_counterfactual=2),
+}
 
 
 def started(**options) -> RestorationBatch:
@@ -23,8 +29,7 @@ def started(**options) -> RestorationBatch:
 
 def played(targets: str, epsilon: float = 0.7, **options):
     generator = torch.Generator().manual_seed(3)
-    chosen = Options(targets=targets, tries=0, decision=0.0)
-    return collect(small_network(), started(**options), chosen, epsilon, generator)
+    return collect_episodes(small_network(), started(**options), CONFIGS[targets], epsilon, generator)
 
 
 @pytest.mark.parametrize("targets", ["taken", "all"])
@@ -88,23 +93,17 @@ def test_an_episode_that_falls_below_its_input_can_end():
     ).sum()
 
 
-@pytest.mark.parametrize(("targets", "tries"), [("taken", 0), ("all", 0), ("all", 1)])
-def test_the_batch_remembers_the_actions_that_were_taken(targets, tries):
+@pytest.mark.parametrize("targets", CONFIGS)
+def test_the_batch_remembers_the_actions_that_were_taken(targets):
     batch = started()
-    options = Options(targets=targets, tries=tries, decision=0.0)
-    episodes = collect(small_network(), batch, options, 1.0, torch.Generator().manual_seed(3))
+    episodes = collect_episodes(small_network(), batch, CONFIGS[targets], 1.0, torch.Generator().manual_seed(3))
     tools = torch.where(episodes.action == STOP, -1, episodes.action)
     assert len(set(map(tuple, tools.tolist()))) > 3
     assert torch.equal(batch.toolchains, tools)
 
 
 def test_trying_some_tools_notes_the_same_of_fewer():
-    def play(tries):
-        return collect(
-            small_network(), started(), Options(tries=tries, final_epsilon=0.0), 0.0, torch.Generator().manual_seed(3)
-        )
-
-    every, some = play(0), play(1)
+    every, some = (played(targets, epsilon=0.0) for targets in ("all", "some"))
     assert torch.equal(every.action, some.action)  # without chance both take what the network wants
     lives = some.action != -1
     known = some.known[lives]
@@ -122,8 +121,8 @@ def test_tools_that_could_be_the_best_are_tried(chosen):
     taken = torch.full((1000,), chosen)
 
     def tried(temperature):
-        options = Options(tries=2, try_temperature=temperature)
-        found = _candidates(taken, values, options, torch.Generator().manual_seed(0))
+        config = DRQNConfig(n_counterfactual=2, counterfactual_temperature=temperature)
+        found = draw_actions(taken, values, config, torch.Generator().manual_seed(0))
         assert found.shape == (4, 1000) and (found[0] == chosen).all() and (found[1] == 6).all()
         return torch.bincount(found[2:].flatten(), minlength=7)
 

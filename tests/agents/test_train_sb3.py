@@ -14,14 +14,14 @@ import torch
 from stable_baselines3 import A2C, PPO
 
 from agents import train_sb3
-from agents.train_sb3 import Args, check, checkpoint_of, folder_of, main
+from agents.train_sb3 import Args, main, plan
 from restore_env import evaluate, load_policy, restore
 from restore_env.data.sources import as_source, draw_pairs
 from restore_env.envs.sb3_vec_env import SB3VecEnv
 from restore_env.errors import FormatError
 from restore_env.policies.sb3_policy import ALGORITHMS
 from restore_env.toolbox import load_toolbox, save_toolbox
-from restore_env.training.logging import history_in
+from restore_env.training.logging import read_history
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -33,11 +33,11 @@ def args(photo_folder, network_toolbox, tmp_path, monkeypatch) -> Args:
     small |= dict.fromkeys(("ppo", "maskable_ppo", "recurrent_ppo"), {"n_steps": 8, "batch_size": 16, "n_epochs": 1})
     monkeypatch.setattr(train_sb3, "DEFAULTS", small)
     return Args(
-        str(photo_folder),
-        tmp_path / "agent.zip",
+        photos=str(photo_folder),
+        output=tmp_path / "agent.zip",
         toolbox=str(tmp_path / "tools"),
         steps=64,
-        envs=4,
+        n_envs=4,
         buffer_size=200,
         patches=2,
         every=32,
@@ -45,14 +45,18 @@ def args(photo_folder, network_toolbox, tmp_path, monkeypatch) -> Args:
     )
 
 
+def folder_of(args: Args) -> Path:
+    return args.checkpoints / args.algo
+
+
 @pytest.fixture
 def last(monkeypatch):
     """Trains, and returns the agent as it was at the end, which need not be the best."""
     kept = []
 
-    def save(model, args, better=False):
+    def save(model, plan, better=False):
         kept.append(model)
-        train_sb3_save(model, args, better)
+        train_sb3_save(model, plan, better)
 
     def train(args):
         main(args)
@@ -68,7 +72,7 @@ def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, 
     args = replace(args, algo=algo, oracle=1)
     trained = main(args)
     assert "32 steps, gain" in capsys.readouterr().err
-    history = history_in(folder_of(args))
+    history = read_history(folder_of(args))
     assert [item["iteration"] for item in history][0] == 32 and history[-1]["iteration"] >= 64
     assert {"validation/gain", "step_1/three", "validation/stop_ratio", "validation/share_of_oracle"} <= set(history[0])
     record = json.loads(args.output.with_suffix(".json").read_text())
@@ -97,10 +101,10 @@ def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread, last):
     first = last(args).num_timesteps
     again = last(replace(args, steps=first + 32))
     assert again.num_timesteps >= first + 32
-    steps = [item["iteration"] for item in history_in(folder_of(args))]
+    steps = [item["iteration"] for item in read_history(folder_of(args))]
     assert steps == sorted(set(steps)) and {first, again.num_timesteps} <= set(steps)
     if algo == "dqn":
-        assert again.replay_buffer.size() > first // args.envs  # what was remembered before is there
+        assert again.replay_buffer.size() > first // args.n_envs  # what was remembered before is there
     written = load_policy(args.output).network.state_dict()
     kept = last(replace(args, steps=first + 32))
     assert kept is again  # there was nothing left to do
@@ -141,8 +145,8 @@ def test_the_best_agent_is_kept_though_it_grows_worse(args, one_thread, monkeypa
     found = iter([1.0, 3.0, 2.0, 2.5])
     monkeypatch.setattr(train_sb3, "scalars_of", lambda _: {"validation/gain": next(found), "validation/tools": 1.0})
     best = main(replace(args, algo="ppo", steps=96))
-    assert [item["validation/gain"] for item in history_in(folder_of(args))] == [1.0, 3.0, 2.0]
-    assert best.model.num_timesteps == history_in(folder_of(args))[1]["iteration"]
+    assert [item["validation/gain"] for item in read_history(folder_of(args))] == [1.0, 3.0, 2.0]
+    assert best.model.num_timesteps == read_history(folder_of(args))[1]["iteration"]
 
 
 def test_a_resumed_training_draws_other_pairs(args, one_thread, last):
@@ -194,13 +198,13 @@ def test_value_based_agents_learn_once_in_four_steps(args, one_thread, last):
         ({"steps": 0}, "steps"),
         ({"output": Path("agent.pt")}, r"output='agent.pt' does not end in .zip"),
         ({"device": "tpu"}, "tpu"),
-        ({"singles": 1.5}, "singles=1.5 is not between 0 and 1"),
+        ({"single_distortion_fraction": 1.5}, "single_distortion_fraction=1.5 is not between 0 and 1"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 is not more than 0"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message, args):
     with pytest.raises(ValueError, match=message):
-        check(replace(args, **changes))
+        plan(replace(args, **changes))
 
 
 def test_other_files_are_refused(args, tmp_path, network_toolbox):
@@ -232,10 +236,10 @@ def test_an_agent_of_another_environment_is_refused(tmp_path):
 @pytest.mark.slow
 def test_a_signal_ends_it_well_and_the_checkpoint_is_there(args):
     command = [sys.executable, "-m", "agents.train_sb3", "--photos", args.photos, "--output", str(args.output)]
-    command += ["--toolbox", args.toolbox, "--patches", "2", "--every", "64", "--envs", "4"]
+    command += ["--toolbox", args.toolbox, "--patches", "2", "--every", "64", "--n-envs", "4"]
     command += ["--checkpoints", str(args.checkpoints), "--steps", "10000000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        while not checkpoint_of(args).exists():
+        while not (folder_of(args) / "checkpoint.zip").exists():
             assert process.poll() is None
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGTERM)

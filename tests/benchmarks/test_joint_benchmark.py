@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.joint import Args, main
 from restore_env import Toolbox, evaluate, save_toolbox
+from restore_env.data.photos import FolderPhotos
 from restore_env.data.sources import as_source, draw_pairs
 
 
@@ -17,7 +18,7 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
     save_toolbox(Toolbox(tools), tmp_path / "one")
     save_toolbox(Toolbox([replace(tools[0], function=tools[1].function), tools[1]]), tmp_path / "two")
     stages = (f"before=fixed:three@{tmp_path / 'one'}", f"after=fixed:three@{tmp_path / 'two'}")
-    return Args(photo_folder, tmp_path / "joint.json", stages, n=3)
+    return Args(photos=photo_folder, output=tmp_path / "joint.json", stages=stages, n=3)
 
 
 def test_stages_are_measured_on_the_same_patches_and_tools_on_their_own_tasks(args, tmp_path):
@@ -59,3 +60,11 @@ def test_stages_of_one_name_are_refused(args):
 def test_a_wrong_stage_is_one_line(args):
     with pytest.raises(ValueError, match="policy='nobody' is neither"):
         main(replace(args, stages=("nobody",)))
+
+
+def test_the_photos_are_opened_once(args, monkeypatch):
+    opened = []
+    init = FolderPhotos.__init__
+    monkeypatch.setattr(FolderPhotos, "__init__", lambda self, folder: opened.append(folder) or init(self, folder))
+    main(args)
+    assert opened == [args.photos]

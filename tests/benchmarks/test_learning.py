@@ -2,22 +2,22 @@ from dataclasses import replace
 
 import pytest
 
-from agents.drqn.config import Options
+from agents.drqn.config import DRQNConfig
 from benchmarks import learning
 from benchmarks.learning import Args, main
 from restore_env import save_toolbox
 
-QUICK = Options(episodes=4, updates=2, batch_size=4, learning_starts=0, replay_steps=60)
+QUICK = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60)
 
 
 def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, network_toolbox, tmp_path, monkeypatch):
-    monkeypatch.setattr(learning, "VARIANTS", {"fast": QUICK, "two": replace(QUICK, dueling=True)})
+    monkeypatch.setattr(learning, "VARIANTS", {"fast": QUICK, "two": replace(QUICK, learning_rate=1e-2)})
     save_toolbox(network_toolbox, tmp_path / "tools")
     args = Args(
-        str(photo_folder),
-        tmp_path / "learning.json",
-        str(photo_folder),
-        ("fast", "two:0", "two:1"),
+        photos=str(photo_folder),
+        output=tmp_path / "learning.json",
+        validation=str(photo_folder),
+        variants=("fast", "two:0", "two:1"),
         minutes=0.01,
         seeds=(0, 1),
         rival="nothing=stop",

@@ -3,9 +3,15 @@ import json
 import pytest
 import torch
 
-from benchmarks.common.multiplications import of_decision, of_evaluation, of_tools
-from benchmarks.policies import SEVERITIES, Args, contender, main, share_interval
-from restore_env import evaluate, load_policy, load_toolbox, save_policy, save_toolbox
+from benchmarks.common.multiplications import (
+    decision_multiplications,
+    evaluation_multiplications,
+    tool_multiplications,
+)
+from benchmarks.common.patches import PAPER_SEVERITIES
+from benchmarks.common.systems import System, load_system
+from benchmarks.policies import Args, main
+from restore_env import Toolbox, evaluate, load_policy, load_toolbox, save_policy, save_toolbox
 from restore_env.data.sources import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 
@@ -13,6 +19,7 @@ from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 @pytest.fixture
 def args(photo_folder, network_toolbox, tmp_path) -> Args:
     save_toolbox(network_toolbox, tmp_path / "tools")
+    save_toolbox(Toolbox(network_toolbox[:1], "others"), tmp_path / "others")
     for seed in (0, 1):
         torch.manual_seed(seed)
         network = RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8)
@@ -20,15 +27,15 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
             RecurrentQPolicy(network, network_toolbox.action_names, f"agent-{seed}"), tmp_path / f"agent-{seed}", "t"
         )
     return Args(
-        photo_folder,
-        photo_folder,
-        tmp_path / "results.json",
-        str(tmp_path / "tools"),
-        (
+        photos=photo_folder,
+        train_photos=photo_folder,
+        output=tmp_path / "results.json",
+        toolbox=str(tmp_path / "tools"),
+        policies=(
             f"agent={tmp_path / 'agent-0'}",
             f"agent={tmp_path / 'agent-1'}",
             f"fixed:three@{tmp_path / 'tools'}",
-            "elsewhere=fixed:median-3@classical",
+            f"elsewhere=fixed:three@{tmp_path / 'others'}",
         ),
         rivals=("elsewhere", "best single tool"),
         n=3,
@@ -39,13 +46,14 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
     )
 
 
-def test_every_policy_and_yardstick_has_a_row_a_severity(args):
+def test_every_policy_and_baseline_has_a_row_a_severity(args):
     results = main(args)
     by_name = {(row["severity"], row["policy"]): row for row in results["rows"]}
     names = ["input", "random", "best single tool", "best fixed toolchain", "agent", "fixed:three", "elsewhere"]
     assert [row["policy"] for row in results["rows"]] == 3 * [*names, "greedy", "oracle"]
-    for severity in SEVERITIES:
+    for severity in PAPER_SEVERITIES:
         assert by_name[severity, "input"]["gain"] == by_name[severity, "input"]["multiplications"] == 0
+        assert by_name[severity, "greedy"]["multiplications"] is None
         assert by_name[severity, "oracle"]["n"] == 2 and by_name[severity, "oracle"]["over"]["elsewhere"] is None
         agent, rival = by_name[severity, "agent"], by_name[severity, "elsewhere"]
         assert agent["seeds"] == 2
@@ -53,7 +61,7 @@ def test_every_policy_and_yardstick_has_a_row_a_severity(args):
         assert agent["over"]["elsewhere"][0] == pytest.approx(agent["gain"] - rival["gain"])
         single = by_name[severity, "best single tool"]
         assert agent["over"]["best single tool"][0] == pytest.approx(agent["gain"] - single["gain"])
-        assert rival["toolbox"] == "classical" and rival["over"]["elsewhere"][0] == 0
+        assert rival["toolbox"] == "others" and rival["over"]["elsewhere"][0] == 0
     text = args.output.with_suffix(".md").read_text()
     assert text.count("\n| ") == 2 + len(results["rows"])
     assert "agent, mean of 2 seeds" in text and "over elsewhere | over best single tool |" in text
@@ -65,7 +73,7 @@ def test_every_policy_and_yardstick_has_a_row_a_severity(args):
 @pytest.mark.parametrize(
     ("policies", "message"),
     [
-        (("greedy",), "would be called as the yardstick 'greedy' is"),
+        (("greedy",), "has the name of the baseline 'greedy'"),
         (("fixed:three", "fixed:three"), "two are called 'fixed:three'; give them a LABEL="),
         (("a=fixed:three", "a=fixed:median-3@classical"), "'a' acts on two toolboxes"),
     ],
@@ -74,14 +82,6 @@ def test_rows_that_could_not_be_told_apart_are_refused(args, policies, message):
     args.policies, args.rivals = policies, ()
     with pytest.raises(ValueError, match=message):
         main(args)
-
-
-def test_the_interval_of_a_share_is_that_of_a_ratio_of_means():
-    best = [4.0, 5.0, 6.0, 5.0]
-    assert share_interval([2.0, 2.5, 3.0, 2.5, 99.0], best, range(5)) == pytest.approx(0)  # always the same share
-    scattered = share_interval([1.0, 4.0, 2.0, 4.0], best, range(4))
-    assert scattered > 0
-    assert share_interval([1.0, 4.0, 2.0, 4.0], best, [0, 0, 1, 1]) != scattered
 
 
 def test_the_ratios_of_several_seeds_are_their_mean(args):
@@ -101,7 +101,7 @@ def test_the_ratios_of_several_seeds_are_their_mean(args):
 
 def test_paths_with_signs_of_their_own_can_be_named(args, tmp_path):
     (tmp_path / "agent-0").rename(tmp_path / "lr=1e-3@home")
-    found = contender(f"mine={tmp_path / 'lr=1e-3@home'}@{args.toolbox}", load_toolbox())
+    found = load_system(f"mine={tmp_path / 'lr=1e-3@home'}@{args.toolbox}", load_toolbox())
     assert (found.label, found.policy.name, found.toolbox.name) == ("mine", "agent-0", "networks")
 
 
@@ -117,7 +117,7 @@ def test_an_unknown_label_or_policy_is_one_line(args):
 def test_multiplications_are_those_of_the_paper():
     """Table 3 gives 0.474e9 for the paper's agent; one step of a tool is a convolution's weights at every pixel."""
     toolbox = load_toolbox()
-    tools = of_tools(toolbox, 63)
+    tools = tool_multiplications(toolbox, 63)
     for tool in toolbox:
         weights = sum(weight.numel() for weight in tool.module.parameters() if weight.ndim == 4)
         assert tools[tool.name] == weights * 63**2
@@ -127,15 +127,13 @@ def test_multiplications_are_those_of_the_paper():
     convolutions = [weight for weight in network.parameters() if weight.ndim == 4]
     expected = sum(weight.numel() * size**2 for weight, size in zip(convolutions, sizes, strict=True))
     expected += sum(weight.numel() for weight in network.parameters() if weight.ndim == 2)
-    assert of_decision(policy, toolbox, 63) == expected
+    assert decision_multiplications(policy, toolbox, 63) == expected
 
 
-def test_multiplications_of_restoring_count_every_tool_and_every_look(photo_folder):
+def test_multiplications_of_restoring_count_every_tool_and_every_decision(photo_folder):
     toolbox = load_toolbox()
     pairs = draw_pairs(as_source(str(photo_folder), "moderate", 63), 2, 0)
     policy = load_policy("fixed:noise-1,blur-4", toolbox)
-    tools = of_tools(toolbox, 63)
-    found = of_evaluation(evaluate(pairs, policy, toolbox), policy, toolbox, 63)
+    tools = tool_multiplications(toolbox, 63)
+    found = evaluation_multiplications(evaluate(pairs, policy, toolbox), System("a", policy, toolbox))
     assert found == tools["noise-1"] + tools["blur-4"]
-    greedy = load_policy("greedy", toolbox)
-    assert of_evaluation(evaluate(pairs, greedy, toolbox), greedy, toolbox, 63) is None

@@ -35,7 +35,7 @@ def folders(tmp_path):
 
 def run(photo_folder, folders, **changes):
     options = {"toolbox": str(folders / "idle"), "beside": str(folders / "harmful"), "n": 4, "n_map": 2} | changes
-    return main(Args(photo_folder, folders / "results.json", **options))
+    return main(Args(photos=photo_folder, output=folders / "results.json", **options))
 
 
 def test_measures_each_tool_beside_the_other_toolbox(photo_folder, folders):
@@ -82,7 +82,7 @@ def test_a_toolbox_without_the_same_tools_is_refused(photo_folder, folders):
     save_toolbox(Toolbox([made_for("blur", "blur", (1, 2), 0.0)], "few"), folders / "few")
     with pytest.raises(ValueError, match="the toolbox 'few' has no tool 'noise'"):
         run(photo_folder, folders, beside=str(folders / "few"))
-    with pytest.raises(ValueError, match="toolbox='classical' says of no tool"):
+    with pytest.raises(ValueError, match="toolbox='classical' has no tool that says"):
         run(photo_folder, folders, toolbox="classical", beside="")
 
 
@@ -91,5 +91,5 @@ def test_plots_show_what_they_are_given():
     bars(axes, ["a", "b"], {"one": [1.0, 2.0], "two": [3.0, -1.0]}, "gain")
     assert [patch.get_height() for patch in axes.patches] == [1, 2, 3, -1]
     axes = Figure().add_subplot()
-    heat_map(axes, [[1.0, -9.0], [0.0, 2.0]], ["a", "b"], ["c", "d"], "x", "y", "gain")
+    heat_map(axes, {"c": {"a": 1.0, "b": -9.0}, "d": {"a": 0.0, "b": 2.0}}, ("x", "y", "gain"))
     assert [text.get_text() for text in axes.texts] == ["1.0", "-9.0", "0.0", "2.0"]

@@ -125,7 +125,7 @@ def test_observations_stay_inside_their_space(make, arguments):
         observation, info = env.reset(seed=seed)
         assert observation in env.observation_space
         terminated = truncated = False
-        for step in range(1, env._episodes.batch.max_steps + 1):
+        for step in range(1, env._core.batch.max_steps + 1):
             action = env.action_space.sample()
             observation, reward, terminated, truncated, info = env.step(action)
             assert observation in env.observation_space

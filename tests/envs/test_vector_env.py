@@ -1,11 +1,14 @@
 """The vector environment must be `SyncVectorEnv` over single environments, only faster."""
 
+import inspect
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from restore_env import ImageRestoreEnv, ImageRestoreVectorEnv, Tool, Toolbox, ToolError
+from restore_env.envs.common import EnvOptions
 
 MODES = list(AutoresetMode)
 STOP = 3  # of function_toolbox
@@ -364,6 +367,7 @@ def test_render_draws_each_episode(arguments):
         ({"max_episode_steps": 0}, ValueError, ["=0", "at least 1"]),
         ({"reward": "psnr"}, ValueError, ["reward='psnr'", "'step_psnr'"]),
         ({"patch_size": 3}, ValueError, ["patch_size=3", "at least 11"]),
+        ({"patch": 63}, TypeError, ["unexpected keyword argument 'patch'"]),
     ],
 )
 def test_wrong_arguments_are_named(arguments, wrong, error, fragments):
@@ -371,3 +375,7 @@ def test_wrong_arguments_are_named(arguments, wrong, error, fragments):
         ImageRestoreVectorEnv(**{**arguments, **wrong})
     for fragment in fragments:
         assert fragment in str(caught.value)
+
+
+def test_the_options_are_those_of_the_single_environment():
+    assert EnvOptions.__annotations__.keys() == inspect.signature(ImageRestoreEnv).parameters.keys()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore_env.policies import FixedToolchain, Policy, Yardstick, play
+from restore_env.policies import FixedToolchain, Policy, play
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.utils.tensors import images_to_tensor, tensor_to_images
 
@@ -138,17 +138,20 @@ def test_the_order_of_the_actions_counts(function_toolbox):
         play(policy, started(function_toolbox, np.zeros((63, 63, 3), dtype=np.uint8)))
 
 
-def test_a_yardstick_chooses_from_the_batch_itself(function_toolbox):
-    class Brightens(Yardstick):
+def test_a_reference_policy_starts_with_the_batch_itself(function_toolbox):
+    class Brightens(Policy):
         name = "brightens"
+        needs_reference = True
 
-        def initial_state(self, batch, progress=None):
-            return len(batch)
+        def start(self, batch, progress=None):
+            return batch.reference
 
-        def act(self, batch, state):
-            return torch.where(batch.steps < 2, BRIGHTEN, STOP), state
+        def act(self, observation, state):
+            darker = observation.image.float().mean() / 255 < state.mean()
+            return torch.where(darker, torch.tensor([BRIGHTEN]), STOP), state
 
-    batch = started(function_toolbox, np.zeros((5, 9, 3), dtype=np.uint8), max_steps=4)
+    batch = RestorationBatch(function_toolbox, max_steps=4)
+    batch.start(torch.zeros(1, 3, 5, 9), torch.full((1, 3, 5, 9), 6 / 255))  # it brightens by 3 levels
     votes = []
     play(Brightens(), batch, lambda _, counted: votes.append(counted.tolist()))
     assert batch.toolchain(0) == ("brighten", "brighten")

@@ -166,14 +166,15 @@ def test_oracle_keeps_to_the_steps_allowed(shifts):
 def test_oracle_tells_how_far_it_is(shifts, pairs):
     shares = []
     batch = played(FixedToolchain((), shifts.action_names), shifts, pairs, max_steps=2)
-    Oracle().initial_state(batch, shares.append)
+    Oracle().start(batch, shares.append)
     assert shares == pytest.approx([number / 7 for number in range(1, 8)])
 
 
-@pytest.mark.parametrize("yardstick", [GreedyWithReference(), Oracle()], ids=lambda yardstick: yardstick.name)
-def test_yardsticks_need_a_reference(yardstick, function_toolbox, pairs):
-    with pytest.raises(ValueError, match="compare with a reference"):
-        played(yardstick, function_toolbox, (pairs[0], None))
+@pytest.mark.parametrize("policy", [GreedyWithReference(), Oracle()], ids=lambda policy: policy.name)
+def test_reference_policies_need_a_reference(policy, function_toolbox, pairs):
+    assert policy.needs_reference
+    with pytest.raises(ValueError, match=f"policy '{policy.name}' needs reference images, and the batch has none"):
+        played(policy, function_toolbox, (pairs[0], None))
 
 
 def test_random_choices_go_on_from_one_batch_to_the_next(shifts, pairs):

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.functional import pad, relu
 
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy
-from restore_env.policies.difference_statistics import difference_statistics
+from restore_env.policies.degradation_features import degradation_features
 from restore_env.policies.recurrent_q import CHUNK, LSTMState
 from restore_env.restoration.batch import Observation
 
@@ -37,12 +37,14 @@ def test_features_pad_as_the_released_program_does():
     torch.manual_seed(1)
     network = RecurrentQNetwork(TOOLS)
     maps = images = torch.rand(2, 3, 63, 63)
-    for convolution, (before, after) in zip(network.convolutions, [(4, 4), (1, 2), (1, 2), (1, 2)], strict=True):
+    for convolution, (before, after) in zip(
+        network.encoder.convolutions, [(4, 4), (1, 2), (1, 2), (1, 2)], strict=True
+    ):
         maps = relu(convolution(pad(maps, (before, after, before, after))))
     assert maps.shape == (2, 24, 4, 4)
     flat = torch.stack([maps[:, :, row, column] for row in range(4) for column in range(4)], dim=1).flatten(1)
-    expected = relu(flat @ network.describe.weight.T + network.describe.bias)
-    torch.testing.assert_close(network.features(images), expected, atol=1e-6, rtol=0)  # another order of summing
+    expected = relu(flat @ network.encoder.projection.weight.T + network.encoder.projection.bias)
+    torch.testing.assert_close(network.embed(images), expected, atol=1e-6, rtol=0)  # another order of summing
 
 
 @pytest.mark.parametrize("side", [11, 16, 20, 33, 63])
@@ -66,7 +68,7 @@ def test_memory_is_that_of_an_lstm_cell(network):
     generator = torch.Generator().manual_seed(0)
     features, hidden, memory = (torch.randn(4, size, generator=generator) for size in (7, 5, 5))
     previous = torch.tensor([0, 1, 2, TOOLS])
-    found = network.remember(features, previous, LSTMState(hidden, memory))
+    found = network.lstm_step(features, previous, LSTMState(hidden, memory))
     vectors = torch.eye(TOOLS + 1)[previous][:, :TOOLS]
     expected = cell(torch.cat([features, vectors], dim=1), (hidden, memory))
     for one, other in zip(found, expected, strict=True):
@@ -142,29 +144,31 @@ def test_a_scaled_network_sees_differences_and_counts_in_tens(network):
 
 
 def test_statistics_enter_the_description_beside_the_convolutions():
-    network = RecurrentQNetwork(TOOLS, patch_size=20, statistics=True)
+    network = RecurrentQNetwork(TOOLS, patch_size=20, degradation_features=True)
     images = torch.rand(2, 3, 20, 20)
     before = []
-    network.describe.register_forward_hook(lambda module, inputs, output: before.append(output))
-    found = network.features(images)
-    torch.testing.assert_close(found, torch.relu(before[0] + network.statistics(difference_statistics(images))))
+    network.encoder.projection.register_forward_hook(lambda module, inputs, output: before.append(output))
+    found = network.embed(images)
+    torch.testing.assert_close(
+        found, torch.relu(before[0] + network.encoder.degradation_projection(degradation_features(images)))
+    )
     assert not torch.equal(found, torch.relu(before[0]))
     with pytest.raises(ValueError, match="patch_size=2 is less than 3"):
-        RecurrentQNetwork(TOOLS, patch_size=2, statistics=True)
+        RecurrentQNetwork(TOOLS, patch_size=2, degradation_features=True)
 
 
 def test_dropout_hides_maps_and_statistics_only_while_training():
-    network = RecurrentQNetwork(TOOLS, patch_size=20, statistics=True).eval()
+    network = RecurrentQNetwork(TOOLS, patch_size=20, degradation_features=True).eval()
     images = torch.rand(2, 3, 20, 20)
-    whole = network.features(images)
-    network.dropout.p = 0.5
-    torch.testing.assert_close(network.features(images), whole, rtol=0, atol=0)
+    whole = network.embed(images)
+    network.encoder.dropout.p = 0.5
+    torch.testing.assert_close(network.embed(images), whole, rtol=0, atol=0)
     entered = []
-    for layer in (network.describe, network.statistics):
+    for layer in (network.encoder.projection, network.encoder.degradation_projection):
         layer.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
-    network.train().features(images)
+    network.train().embed(images)
     maps, statistics = entered
     for values in (maps, statistics):
         assert (values == 0).float().mean() > 0.4
     kept = statistics != 0
-    torch.testing.assert_close(statistics[kept], 2 * difference_statistics(images)[kept])
+    torch.testing.assert_close(statistics[kept], 2 * degradation_features(images)[kept])

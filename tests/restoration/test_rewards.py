@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from restore_env.restoration.metrics import ssim
-from restore_env.restoration.rewards import Transition, as_reward, pay
+from restore_env.restoration.rewards import Transition, as_reward, compute_reward
 
 NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse")
 
@@ -38,13 +38,13 @@ def step():
     ],
 )
 def test_named_reward_by_hand(name, expected, step):
-    np.testing.assert_allclose(pay(as_reward(name), step), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(compute_reward(as_reward(name), step), expected, rtol=0, atol=1e-12)
 
 
 def test_step_ssim(step):
     """An image that becomes its reference gains what it lacked; one that is left alone gains nothing."""
     after = torch.stack([step.reference[0], step.before[1], 1 - step.reference[2]])
-    paid = pay(as_reward("step_ssim"), dataclasses.replace(step, after=after))
+    paid = compute_reward(as_reward("step_ssim"), dataclasses.replace(step, after=after))
     lacked = 1 - ssim(step.before, step.reference)
     assert paid[0].item() == pytest.approx(lacked[0].item(), abs=1e-6)
     assert lacked[0] > 0.5
@@ -54,7 +54,7 @@ def test_step_ssim(step):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rewards_are_one_finite_float64_for_each_episode(name, step):
-    paid = pay(as_reward(name), step)
+    paid = compute_reward(as_reward(name), step)
     assert paid.shape == (3,) and paid.dtype == torch.float64
 
 
@@ -67,7 +67,10 @@ def test_step_rewards_of_an_episode_add_up_to_the_final_reward(step):
         )
         for number, (old, new) in enumerate(zip(values[:-1], values[1:], strict=True))
     ]
-    sums = {name: sum(pay(as_reward(name), step).item() for step in steps) for name in ("step_psnr", "final_psnr")}
+    sums = {
+        name: sum(compute_reward(as_reward(name), step).item() for step in steps)
+        for name in ("step_psnr", "final_psnr")
+    }
     assert sums == pytest.approx({"step_psnr": 6.0, "final_psnr": 6.0})
 
 
@@ -75,11 +78,11 @@ class TestOwnReward:
     def test_function_of_the_transition(self, step):
         reward = as_reward(lambda step: step.psnr_after - 0.5 * step.ended + (step.after - step.before).mean((1, 2, 3)))
         brightened = dataclasses.replace(step, after=step.before + 0.25)
-        np.testing.assert_allclose(pay(reward, brightened), [23.75, 29.75, 19.75], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(compute_reward(reward, brightened), [23.75, 29.75, 19.75], rtol=0, atol=1e-6)
 
     @pytest.mark.parametrize("value", [[1, 2, 3], np.array([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0])])
     def test_anything_array_like_is_taken(self, step, value):
-        assert pay(lambda step: value, step).tolist() == [1.0, 2.0, 3.0]
+        assert compute_reward(lambda step: value, step).tolist() == [1.0, 2.0, 3.0]
 
     @pytest.mark.parametrize("value", [1.0, [1.0, 2.0], [[1.0], [2.0], [3.0]]])
     def test_wrong_shape_is_refused(self, step, value):
@@ -87,7 +90,7 @@ class TestOwnReward:
             return value
 
         with pytest.raises(ValueError, match=r"reward=mine returned the shape .*; \(3,\) is needed"):
-            pay(mine, step)
+            compute_reward(mine, step)
 
     @pytest.mark.parametrize("value", [None, "good", object(), [1.0, None, 2.0]])
     def test_what_is_no_number_is_refused(self, step, value):
@@ -95,7 +98,7 @@ class TestOwnReward:
             return value
 
         with pytest.raises(TypeError, match=f"reward=mine returned {type(value).__name__}; a tensor"):
-            pay(mine, step)
+            compute_reward(mine, step)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
     def test_nan_and_infinity_are_refused(self, step, value):
@@ -103,7 +106,7 @@ class TestOwnReward:
             return torch.tensor([0.0, value, 0.0])
 
         with pytest.raises(ValueError, match="reward=mine returned NaN or infinity"):
-            pay(mine, step)
+            compute_reward(mine, step)
 
     def test_callable_object_without_a_name(self, step):
         class Mine:
@@ -114,7 +117,7 @@ class TestOwnReward:
                 return "Mine()"
 
         with pytest.raises(ValueError, match=r"reward=Mine\(\) returned the shape \(1,\)"):
-            pay(as_reward(Mine()), step)
+            compute_reward(as_reward(Mine()), step)
 
 
 def test_unknown_name_is_refused():

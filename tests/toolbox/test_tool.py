@@ -143,7 +143,7 @@ def test_a_tool_needs_a_name(name):
     [
         (lambda: Tool("median", 3), TypeError, "tool 'median': 3 cannot be called"),
         (lambda: Tool.from_module("median", lambda x: x), TypeError, "not a torch.nn.Module; Tool.from_function"),
-        (lambda: Tool.from_function("median", abs, dtype="int8"), ValueError, "dtype='int8' is neither 'uint8' nor"),
+        (lambda: Tool.from_function("median", abs, dtype="int8"), ValueError, "dtype='int8' is not one of 'uint8'"),
     ],
 )
 def test_what_no_tool_can_be_made_of(make, error, message):

@@ -10,7 +10,9 @@ import torch
 
 from agents import log_toolchains
 from restore_env import load_toolbox, save_toolbox
+from restore_env.data.photos import FolderPhotos
 from restore_env.training.signals import Stopped
+from tools import finetune_joint
 from tools.finetune_joint import Args, main
 from tools.joint.trainer import JointTraining
 
@@ -21,12 +23,12 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
     for name, policy in (("one", "fixed:eight,three"), ("two", "random")):
         log_toolchains.main(
             log_toolchains.Args(
-                str(photo_folder), tmp_path / name, policy=policy, toolbox=str(tmp_path / "tools"), n=12
+                images=str(photo_folder), output=tmp_path / name, policy=policy, toolbox=str(tmp_path / "tools"), n=12
             )
         )
     return Args(
-        (tmp_path / "one", tmp_path / "two"),
-        tmp_path / "jointly",
+        logs=(tmp_path / "one", tmp_path / "two"),
+        output=tmp_path / "jointly",
         toolbox=str(tmp_path / "tools"),
         iterations=3,
         batch_size=2,
@@ -78,6 +80,13 @@ def test_a_finished_training_is_packed_again_and_a_longer_one_goes_on(args):
     assert not torch.equal(weights(first)[0], weights(longer)[0])
 
 
+def test_each_log_is_opened_once(args, monkeypatch):
+    opened, load = [], finetune_joint.load_toolchain_log
+    monkeypatch.setattr(finetune_joint, "load_toolchain_log", lambda path: opened.append(path) or load(path))
+    main(args)
+    assert opened == list(args.logs)
+
+
 def test_killed_it_resumes_to_the_same_result(args, monkeypatch, one_thread):
     straight = main(replace(args, checkpoints=args.checkpoints / "straight"))
     advance = JointTraining.advance
@@ -106,14 +115,18 @@ def test_other_tools_or_logs_are_another_training(args, network_toolbox, tmp_pat
         main(args)
 
 
-def test_own_tasks_are_mixed_in(args, network_toolbox, photo_folder, tmp_path):
+def test_own_tasks_are_mixed_in_and_the_photos_are_opened_once(
+    args, network_toolbox, photo_folder, tmp_path, monkeypatch
+):
     tools = [
         replace(tool, removes="noise", interval=interval)
         for tool, interval in zip(network_toolbox, ((0.0, 10.0), (10.0, 30.0)), strict=True)
     ]
     save_toolbox(type(network_toolbox)(tools, "networks"), tmp_path / "tools")
+    opened, begin = [], FolderPhotos.__init__
+    monkeypatch.setattr(FolderPhotos, "__init__", lambda self, folder: opened.append(folder) or begin(self, folder))
     toolbox = main(replace(args, own_task=0.5, photos=photo_folder, pool=3))
-    assert toolbox[0].interval == (0.0, 10.0)
+    assert toolbox[0].interval == (0.0, 10.0) and opened == [photo_folder]
     assert len(list((args.checkpoints / "pools").glob("*.npz"))) == 2
 
 

@@ -86,7 +86,7 @@ def test_played_as_any_policy_it_begins_with_the_same_actions(golden, toolbox, p
 
 
 def test_main_writes_folders_that_load(official, upright, tmp_path):
-    toolbox, policy = main(Args(official / "toolbox", official / "models", tmp_path))
+    toolbox, policy = main(Args(toolbox=official / "toolbox", agent=official / "models", output=tmp_path))
     tools = load_toolbox(tmp_path / "toolbox")
     loaded = load_policy(tmp_path / "policy", tools)
     assert tools.names[0] == "blur-1" and tools.names[11] == "jpeg-4"

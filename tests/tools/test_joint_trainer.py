@@ -15,12 +15,11 @@ from restore_env.data.sources import draw_pairs
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains, load_toolchain_log
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
 from restore_env.training.trainer import Budget
-from restore_env.utils.tensors import images_to_tensor
 from tools.joint.batches import ChainBatch, ChainBatches
 from tools.joint.trainer import JointTraining, along_chains
 from tools.recipes import JOINT_RECIPES
 
-PAPER = replace(JOINT_RECIPES["paper"], batch_size=2, crop=12, clip=inf)
+PAPER = replace(JOINT_RECIPES["paper"], batch_size=2, crop=12, max_grad_norm=inf)
 """Algorithm 1 alone; the recipe clips gradients besides."""
 
 
@@ -39,19 +38,17 @@ def chain_batch(chains, seed=0, side=12) -> ChainBatch:
     return ChainBatch(distorted, reference, torch.tensor(chains))
 
 
-class Same:
-    """The same batch in every iteration."""
-
-    def __init__(self, batch: ChainBatch) -> None:
-        self.same = batch
-
-    def batch(self, iteration: int) -> ChainBatch:
-        return self.same
-
-
-def training(toolbox, batch, tmp_path, recipe=PAPER, iterations=1):
+def training(toolbox, batch, tmp_path, recipe=PAPER, iterations=1, start="start", validation=None):
+    """Make a training on the same batch in every iteration, or on what a function of the iteration returns."""
     return JointTraining(
-        toolbox, Same(batch), "made up", batch, Budget(iterations), tmp_path / "joint.pt", recipe, "start"
+        toolbox=toolbox,
+        batch=batch if callable(batch) else lambda iteration: batch,
+        data="made up",
+        validation=validation or batch,
+        budget=Budget(iterations),
+        checkpoint=tmp_path / "joint.pt",
+        recipe=recipe,
+        start=start,
     )
 
 
@@ -118,14 +115,11 @@ def test_a_tool_that_no_toolchain_uses_stays_as_it_is(toolbox, tmp_path, optimiz
 def test_a_tool_that_is_used_later_does_not_move_before_or_after(toolbox, tmp_path):
     """A memory of gradients must not push a tool in iterations without it."""
 
-    class Alternating:
-        def batch(self, iteration):
-            return chain_batch([[iteration % 2, -1]], seed=iteration)
+    def alternating(iteration):
+        return chain_batch([[iteration % 2, -1]], seed=iteration)
 
     recipe = replace(PAPER, optimizer="adam", learning_rate=1e-3)
-    run = JointTraining(
-        toolbox, Alternating(), "made up", chain_batch([[0]]), Budget(4), tmp_path / "joint.pt", recipe, ""
-    )
+    run = training(toolbox, alternating, tmp_path, recipe, 4, validation=chain_batch([[0]]))
     seen = [weights(run.toolbox)]
     for _ in range(4):
         run.advance()
@@ -159,7 +153,7 @@ def test_nothing_is_clipped_between_tools(toolbox):
 
 
 def test_training_raises_the_psnr_of_the_toolchains(toolbox, tmp_path):
-    recipe = replace(JOINT_RECIPES["fast"], batch_size=2, crop=12, learning_rate=3e-3, average=0.0)
+    recipe = replace(JOINT_RECIPES["fast"], batch_size=2, crop=12, learning_rate=3e-3, ema_decay=0.0)
     plain = torch.full((2, 3, 12, 12), 0.5)
     batch = ChainBatch(plain + 0.2, plain, torch.tensor([[0, 1], [1, -1]]))
     run = training(toolbox, batch, tmp_path, recipe, 30)
@@ -181,17 +175,14 @@ def threads(request):
 def test_stopped_at_any_iteration_it_ends_with_the_same_weights(toolbox, tmp_path, recipe, threads):
     recipe = replace(JOINT_RECIPES[recipe], batch_size=4, crop=12)
 
-    class Drawn:
-        def batch(self, iteration):
-            rng = np.random.default_rng(iteration)
-            return chain_batch(rng.integers(-1, 2, (4, 2)).tolist(), seed=iteration)
+    def drawn(iteration):
+        rng = np.random.default_rng(iteration)
+        return chain_batch(rng.integers(-1, 2, (4, 2)).tolist(), seed=iteration)
 
     def run(folder, stops=()):
         folder.mkdir()
         for stop in (*stops, None):
-            joint = JointTraining(
-                toolbox, Drawn(), "d", chain_batch([[0, 1]]), Budget(6), folder / "joint.pt", recipe, ""
-            )
+            joint = training(toolbox, drawn, folder, recipe, 6, validation=chain_batch([[0, 1]]))
             joint.run(lambda status: None, lambda joint=joint, stop=stop: joint.iteration == stop)
         return joint
 
@@ -207,7 +198,7 @@ def test_it_goes_on_with_the_same_tools_and_data_only(toolbox, tmp_path):
     with pytest.raises(ValueError, match="belongs to a training with another recipe"):
         training(toolbox, batch, tmp_path, replace(PAPER, learning_rate=1.0))
     with pytest.raises(ValueError, match="belongs to a training with another start"):
-        JointTraining(toolbox, Same(batch), "made up", batch, Budget(1), tmp_path / "joint.pt", PAPER, "others")
+        training(toolbox, batch, tmp_path, start="others")
 
 
 def test_a_tool_that_is_no_network_is_named(function_toolbox, tmp_path):
@@ -218,8 +209,7 @@ def test_a_tool_that_is_no_network_is_named(function_toolbox, tmp_path):
 @pytest.mark.parametrize("recipe", ["fast", "paper"])
 def test_a_few_steps_do_not_spoil_the_shipped_tools(tmp_path, photos, recipe):
     pairs = draw_pairs(PatchSampler(photos), 8, 0)
-    images = (images_to_tensor(array) for array in (pairs.distorted, pairs.reference))
-    batch = ChainBatch(*images, torch.tensor([[6, 10, -1], [2, 5, 4]] * 4))
+    batch = ChainBatch(*pairs.to_tensors(), torch.tensor([[6, 10, -1], [2, 5, 4]] * 4))
     run = training(load_toolbox(), batch, tmp_path, JOINT_RECIPES[recipe], 4)
     statuses = []
     run.run(statuses.append)
@@ -282,9 +272,9 @@ class TestChainBatches:
         assert [number == 200 for number in numbers] == [False] * 4 + [True] * 4
         assert sorted(batch.chain[4:, 0].tolist()) == [0, 0, 1, 1] and batch.chain[4:, 1].tolist() == [-1] * 4
 
-    def test_what_is_kept_aside_is_not_drawn(self, log):
-        assert max(self.numbers(ChainBatches([log, log], 200, 8, seed=0, kept_aside=4).batch(0))) == 4
-        half = ChainBatches([log], 200, 8, seed=0, kept_aside=1000)
+    def test_what_is_held_out_is_not_drawn(self, log):
+        assert max(self.numbers(ChainBatches([log, log], 200, 8, seed=0, held_out=4).batch(0))) == 4
+        half = ChainBatches([log], 200, 8, seed=0, held_out=1000)
         assert max(self.numbers(half.batch(0))) == len(log) - len(log) // 2 - 1
 
     def test_own_tasks_that_cannot_be_are_refused(self, log):

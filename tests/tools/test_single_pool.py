@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from restore_env import ImageError, Pairs
+from restore_env import ImageError
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import draw_pairs
 from tools.single import pool as training_data
-from tools.single.pool import BLOCK, PoolBatches, pairs_to_tensors, prepare_pool
+from tools.single.pool import BLOCK, PoolBatches, draw_pool, load_pool
 
 
 @pytest.fixture
@@ -57,13 +57,12 @@ def test_every_pair_of_the_pool_comes(pool):
     assert len(seen) == len(pool)
 
 
-def test_a_pool_is_read_once_it_was_drawn(source, tmp_path, monkeypatch):
-    pool = prepare_pool(tmp_path / "pools", "noise-1", source, "mine", 6, seed=3, jobs=1)
+def test_a_pool_is_drawn_once(source, tmp_path, monkeypatch):
+    path = draw_pool(tmp_path / "pools", "noise-1", source, "mine", 6, seed=3, jobs=1)
+    pool = load_pool(path)
     np.testing.assert_array_equal(pool.distorted, draw_pairs(source, 6, 3).distorted)
     monkeypatch.setattr(training_data, "draw_in_parallel", None)  # drawing would fail
-    again = prepare_pool(tmp_path / "pools", "noise-1", source, "mine", 6, seed=3, jobs=1)
-    np.testing.assert_array_equal(again.distorted, pool.distorted)
-    np.testing.assert_array_equal(again.reference, pool.reference)
+    assert draw_pool(tmp_path / "pools", "noise-1", source, "mine", 6, seed=3, jobs=1) == path
 
 
 def test_another_pool_is_drawn_anew(source, tmp_path):
@@ -74,7 +73,7 @@ def test_another_pool_is_drawn_anew(source, tmp_path):
         ("a", "x", 2, 1),
         ("b", "x", 2, 0),
     ):
-        prepare_pool(tmp_path, name, source, identity, n, seed, 1)
+        draw_pool(tmp_path, name, source, identity, n, seed, 1)
     assert len(list(tmp_path.glob("*.npz"))) == 5
 
 
@@ -87,7 +86,7 @@ def test_a_pool_of_more_processes_is_the_same_pool(source, tmp_path, monkeypatch
 
     monkeypatch.setattr(training_data, "draw_in_parallel", draw)
     for jobs in (3, 1):
-        prepare_pool(tmp_path, "noise-1", source, "mine", 2, 0, jobs)
+        draw_pool(tmp_path, "noise-1", source, "mine", 2, 0, jobs)
     assert asked == [3]
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -98,23 +97,14 @@ def test_a_pool_that_cannot_be_drawn_leaves_nothing(tmp_path):
             raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        prepare_pool(tmp_path / "pools", "noise-1", Broken(), "mine", 2, 0, 1)
+        draw_pool(tmp_path / "pools", "noise-1", Broken(), "mine", 2, 0, 1)
     assert not (tmp_path / "pools").exists()
 
 
 def test_a_damaged_pool_is_named(source, tmp_path):
-    prepare_pool(tmp_path, "noise-1", source, "mine", 2, 0, 1)
-    (path,) = tmp_path.glob("*.npz")
+    path = draw_pool(tmp_path, "noise-1", source, "mine", 2, 0, 1)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(
         ImageError, match=r"noise-1-\w+\.npz: not a pairs file, or damaged; .*; delete it, and it is drawn"
     ):
-        prepare_pool(tmp_path, "noise-1", source, "mine", 2, 0, 1)
-
-
-def test_pairs_become_tensors(photos):
-    pairs = Pairs(np.stack(photos), np.stack(photos[::-1]))
-    distorted, reference = pairs_to_tensors(pairs)
-    assert distorted.shape == (3, 3, 96, 128)
-    assert np.array_equal((distorted * 255).round().permute(0, 2, 3, 1).numpy(), np.stack(photos))
-    assert torch.equal(reference, distorted.flip(0))
+        load_pool(path)

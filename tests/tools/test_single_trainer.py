@@ -15,7 +15,7 @@ from restore_env.data.sources import draw_pairs
 from restore_env.restoration.metrics import psnr
 from restore_env.training.trainer import Budget
 from tools.recipes import RECIPES, Recipe
-from tools.single.pool import PoolBatches, pairs_to_tensors
+from tools.single.pool import PoolBatches
 from tools.single.trainer import ToolTraining
 from tools.specs import ToolSpec
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[2]
 ITERATIONS = 30
-QUICK = Recipe(warm_up=5, batch_size=4, crop=24)
+QUICK = Recipe(warmup_updates=5, batch_size=4, crop=24)
 SPECS = {
     "three-layer": ToolSpec("noise-2", "noise", (12.5, 25), "three-layer", {"wide": 4, "narrow": 3}),
     "eight-layer": ToolSpec("noise-3", "noise", (25, 37.5), "eight-layer", {"wide": 6, "narrow": 4}),
@@ -38,10 +38,10 @@ class Killed(ToolTraining):
         if self.iteration == 14:
             super().save()
 
-    def step(self, batch):
+    def advance(self):
         if self.iteration == 23:
             raise KeyboardInterrupt
-        super().step(batch)
+        super().advance()
 
 
 @pytest.fixture
@@ -52,10 +52,16 @@ def training(photos, tmp_path):
         kind=ToolTraining, spec=SPEC, name="run", seed=0, iterations=ITERATIONS, recipe=QUICK, data="photos", **options
     ):
         pool = draw_pairs(PatchSampler(photos, spec.distortion(), recipe.crop, augment=True), 40, seed)
-        validation = pairs_to_tensors(draw_pairs(PatchSampler(photos, spec.task(), 24), 4, 99))
-        batches = PoolBatches(pool, recipe.batch_size, seed)
         return kind(
-            spec, batches, data, validation, Budget(iterations), tmp_path / f"{name}.pt", recipe, seed, **options
+            spec=spec,
+            batch=PoolBatches(pool, recipe.batch_size, seed).batch,
+            data=data,
+            validation=draw_pairs(PatchSampler(photos, spec.task(), 24), 4, 99).to_tensors(),
+            budget=Budget(iterations),
+            checkpoint=tmp_path / f"{name}.pt",
+            recipe=recipe,
+            seed=seed,
+            **options,
         )
 
     return make
@@ -71,7 +77,7 @@ def finished(run, report=silent, **options):
 
 
 def state(run):
-    """All that a training consists of: weights, their average, and the optimizer."""
+    """Return all that a training consists of: weights, their average, and the optimizer."""
     return [run.network.state_dict(), run.average.state_dict(), run.optimizer.state_dict(), run.iteration]
 
 
@@ -120,8 +126,15 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(training):
 def on_pairs(folder, name):
     """A training on the pairs of a folder, the same in every process."""
     pairs = load_pairs(folder / "pairs.npz")
-    batches = PoolBatches(pairs, QUICK.batch_size, 0)
-    return ToolTraining(SPEC, batches, "pairs", pairs_to_tensors(pairs.first(2)), Budget(120), folder / name, QUICK)
+    return ToolTraining(
+        spec=SPEC,
+        batch=PoolBatches(pairs, QUICK.batch_size, 0).batch,
+        data="pairs",
+        validation=pairs.first(2).to_tensors(),
+        budget=Budget(120),
+        checkpoint=folder / name,
+        recipe=QUICK,
+    )
 
 
 TRAIN = """
@@ -158,7 +171,7 @@ def test_the_same_seed_gives_the_same_tool(training):
 
 @pytest.mark.parametrize(
     "recipe",
-    [replace(RECIPES["fast"], batch_size=8, crop=24, average=0.95), replace(RECIPES["paper"], batch_size=8, crop=24)],
+    [replace(RECIPES["fast"], batch_size=8, crop=24, ema_decay=0.95), replace(RECIPES["paper"], batch_size=8, crop=24)],
     ids=["fast", "paper"],
 )
 def test_training_raises_the_psnr_of_patches_it_has_not_seen(recipe, training):
@@ -166,7 +179,7 @@ def test_training_raises_the_psnr_of_patches_it_has_not_seen(recipe, training):
     run = training(spec=spec, iterations=150, recipe=recipe)
     untrained, losses = run.validate(), []
     for _ in range(150):
-        run.step(run.batches.batch(run.iteration))
+        run.advance()
         losses.append(float(run.loss.detach()))
     before, after = run.validate()
     assert before == untrained[0]
@@ -177,26 +190,26 @@ def test_training_raises_the_psnr_of_patches_it_has_not_seen(recipe, training):
 
 
 def test_the_learning_rate_is_the_recipes(training):
-    recipe = replace(QUICK, optimizer="sgd", schedule="steps", learning_rate=0.1, warm_up=0)
+    recipe = replace(QUICK, optimizer="sgd", lr_schedule="steps", learning_rate=0.1, warmup_updates=0)
     run, rates = training(iterations=8, recipe=recipe), []
     while run.progress < 1:
-        run.step(run.batches.batch(run.iteration))
+        run.advance()
         rates.append(run.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
 
 
 def test_gradients_are_clipped(training):
-    recipe = replace(QUICK, optimizer="sgd", learning_rate=1.0, warm_up=0, clip=1e-3)
+    recipe = replace(QUICK, optimizer="sgd", learning_rate=1.0, warmup_updates=0, max_grad_norm=1e-3)
     run = training(recipe=recipe)
     before = [parameter.detach().clone() for parameter in run.network.parameters()]
-    run.step(run.batches.batch(0))
+    run.advance()
     moved = [(parameter - old).square().sum() for old, parameter in zip(before, run.network.parameters(), strict=True)]
     assert float(sum(moved).sqrt().detach()) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_the_loss_is_the_recipes(training):
     run = training()
-    distorted, reference = run.batches.batch(0)
+    distorted, reference = run.batch(0)
     with torch.no_grad():
         restored = run.network(distorted)
     squares = (restored - reference).square()
@@ -208,7 +221,7 @@ def test_the_loss_is_the_recipes(training):
     for name, value in expected.items():
         # below 30 dB the floor of 1e-5 changes less than 0.1 dB
         assert float(Recipe(loss=name).loss_of(restored, reference)) == pytest.approx(value, rel=2e-3)
-    run.step((distorted, reference))
+    run.advance()
     assert float(run.loss.detach()) == pytest.approx(expected["psnr"], rel=2e-3)
 
 
@@ -230,23 +243,23 @@ def test_training_starts_near_the_identity(training):
 def test_the_tool_is_the_average_of_the_weights(training):
     run = training(iterations=2)
     seen = []
-    step = run.step
+    advance = run.advance
 
-    def remembering(batch):
-        step(batch)
+    def remembering():
+        advance()
         seen.append([parameter.detach().clone() for parameter in run.network.parameters()])
 
-    run.step = remembering
+    run.advance = remembering
     finished(run)
     assert (run.tool.name, run.tool.removes, run.tool.interval) == ("noise-2", "noise", (12.5, 25))
-    assert run.tool.module is run.average
-    for average, one, two in zip(run.average.parameters(), *seen, strict=True):
+    assert run.tool.module is run.average.module
+    for average, one, two in zip(run.average.module.parameters(), *seen, strict=True):
         torch.testing.assert_close(average.detach(), (one + two) / 2)  # at first the plain mean
 
 
 def test_without_an_average_the_tool_is_the_last_weights(training):
-    run = finished(training(iterations=5, recipe=replace(QUICK, average=0.0)))
-    for average, last in zip(run.average.parameters(), run.network.parameters(), strict=True):
+    run = finished(training(iterations=5, recipe=replace(QUICK, ema_decay=0.0)))
+    for average, last in zip(run.average.module.parameters(), run.network.parameters(), strict=True):
         assert torch.equal(average, last)
 
 
@@ -254,7 +267,7 @@ def test_a_finished_training_is_not_continued(training):
     expected = finished(training(iterations=5))
 
     class Idle(ToolTraining):
-        def step(self, batch):
+        def advance(self):
             raise AssertionError("trained again")
 
     again = training(Idle, iterations=5)
@@ -293,7 +306,7 @@ def test_progress_says_how_the_training_stands(training):
         ({"recipe": replace(QUICK, crop=25)}, "recipe"),
         ({"seed": 1}, "seed"),
         ({"data": "other photos"}, "data"),
-        ({"bfloat16": True}, "precision"),
+        ({"precision": "bfloat16"}, "precision"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused(changes, what, training):
@@ -319,7 +332,11 @@ def test_a_budget_is_iterations_or_minutes():
     assert Budget(iterations=10).progress(4, seconds=1e6) == pytest.approx(0.4)
     assert Budget(minutes=2).progress(4, seconds=30) == pytest.approx(0.25)
     assert Budget(iterations=10, minutes=1).progress(5, seconds=600) == pytest.approx(0.5)
-    assert Budget(iterations=0).progress(0, 0) == Budget(minutes=0).progress(0, 0) == Budget().progress(0, 0) == 1
+    assert Budget().progress(10**9, seconds=1e9) == 0
+    for wrong in ({"iterations": 0}, {"minutes": 0.0}, {"minutes": float("nan")}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name}="):
+            Budget(**wrong)
 
 
 def test_a_budget_in_minutes_ends_the_training(training):
@@ -332,7 +349,7 @@ def test_a_budget_in_minutes_ends_the_training(training):
 
 def test_bfloat16_computes_about_the_same(training):
     exact = finished(training(name="exact", iterations=8))
-    run = finished(training(name="rounded", iterations=8, bfloat16=True))
+    run = finished(training(name="rounded", iterations=8, precision="bfloat16"))
     assert run.validate()[1] == pytest.approx(exact.validate()[1], abs=0.5)
     assert not same(run, exact)
     assert {parameter.dtype for parameter in run.network.parameters()} == {torch.float32}

@@ -4,21 +4,21 @@ from dataclasses import replace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from restore_env.training.logging import TrainingLog
-from restore_env.training.trainer import Progress
+from restore_env.training.logging import RunLogger, read_history
+from restore_env.training.trainer import ToolStatus
 
-FIRST = Progress("noise-1", 10, 2e-3, before=25.0, after=24.5, rate=1e-3, seconds=30.0, left=90.0)
+FIRST = ToolStatus("noise-1", 10, 2e-3, before=25.0, after=24.5, rate=1e-3, seconds=30.0, left=90.0)
 NAMES = ["training/learning_rate", "training/loss", "training/minutes", "validation/gain", "validation/psnr"]
 
 
 def scalars(folder):
-    """All scalars of a folder: {name: {iteration: value}}."""
-    events = EventAccumulator(str(folder)).Reload()
+    """Return all scalars of a run: {name: {iteration: value}}."""
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
     return {name: {event.step: event.value for event in events.Scalars(name)} for name in events.Tags()["scalars"]}
 
 
 def test_a_report_is_a_line_and_scalars(tmp_path, capsys):
-    with TrainingLog(tmp_path, 0) as log:
+    with RunLogger(tmp_path, 0) as log:
         log.report(FIRST)
         log.report(replace(FIRST, iteration=20, after=27.0))
     captured = capsys.readouterr()
@@ -34,24 +34,47 @@ def test_a_report_is_a_line_and_scalars(tmp_path, capsys):
 
 
 def test_before_the_first_step_there_is_no_loss(tmp_path):
-    with TrainingLog(tmp_path, 0) as log:
+    with RunLogger(tmp_path, 0) as log:
         log.report(replace(FIRST, iteration=0, loss=None))
     assert sorted(scalars(tmp_path)) == [name for name in NAMES if name != "training/loss"]
 
 
 def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path, monkeypatch):
-    with TrainingLog(tmp_path, 0) as log:
+    with RunLogger(tmp_path, 0) as log:
         for iteration in (10, 20, 30):
             log.report(replace(FIRST, iteration=iteration))
     # TensorBoard reads files in the order of their names: the second, then a running number, of which 10 is before 9.
     later = time.time() + 1
     monkeypatch.setattr(time, "time", lambda: later)
-    with TrainingLog(tmp_path, 20) as log:
+    with RunLogger(tmp_path, 20) as log:
         log.report(replace(FIRST, iteration=25, after=30.0))
     assert scalars(tmp_path)["validation/psnr"] == pytest.approx({10: 24.5, 25: 30.0})
 
 
+def test_the_history_has_an_entry_for_each_report(tmp_path):
+    with RunLogger(tmp_path, 0) as log:
+        assert log.last == 0
+        for iteration in (10, 20, 30):
+            log.report(replace(FIRST, iteration=iteration))
+        assert log.last == 30
+    with RunLogger(tmp_path, 20) as log:
+        assert log.last == 20
+        log.report(replace(FIRST, iteration=20))  # a run that was finished reports once more
+        log.report(replace(FIRST, iteration=25, after=30.0))
+    found = read_history(tmp_path)
+    assert [entry["iteration"] for entry in found] == [10, 20, 25]
+    assert found[-1] == {"iteration": 25, **replace(FIRST, after=30.0).scalars()}
+
+
+def test_a_run_that_begins_anew_drops_all_entries(tmp_path):
+    assert read_history(tmp_path) == []
+    for _ in range(2):
+        with RunLogger(tmp_path, 0) as log:
+            log.report(FIRST)
+    assert len(read_history(tmp_path)) == 1
+
+
 def test_what_was_reported_is_on_the_disk_at_once(tmp_path):
-    with TrainingLog(tmp_path, 0) as log:
+    with RunLogger(tmp_path, 0) as log:
         log.report(FIRST)
         assert scalars(tmp_path)["validation/psnr"] == {10: 24.5}

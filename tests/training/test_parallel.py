@@ -13,7 +13,7 @@ from restore_env.data.pairs import Pair
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import draw_pairs
 from restore_env.training import parallel
-from restore_env.training.parallel import draw_in_parallel, only_the_parent_is_told, when_orphaned
+from restore_env.training.parallel import draw_in_parallel, ignore_signals, when_orphaned
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +75,7 @@ def test_signals_are_left_to_the_parent():
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     try:
-        only_the_parent_is_told()
+        ignore_signals()
         for number in numbers:
             signal.raise_signal(number)
     finally:
@@ -100,11 +100,11 @@ def test_a_process_learns_that_its_parent_was_killed():
     processes_end_with_their_parent(
         """
 import multiprocessing, os, time
-from restore_env.training.parallel import only_the_parent_is_told, when_orphaned
+from restore_env.training.parallel import ignore_signals, when_orphaned
 
 def work():
     when_orphaned(lambda: os._exit(1))
-    only_the_parent_is_told()
+    ignore_signals()
     print("working", flush=True)
     time.sleep(600)
 

@@ -1,7 +1,7 @@
 """Batches of toolchains to fine-tune tools along: from logs, and from the tools' own tasks as chains of one tool."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 from restore_env.data.pairs import Pairs
 from restore_env.data.toolchain_log import ToolchainLog
 from restore_env.restoration.batch import NO_TOOL
-from restore_env.utils.tensors import bytes_to_floats
+from restore_env.utils.tensors import augment_dihedral, bytes_to_floats
 
-SYMMETRIES = 8
+SYMMETRIES: Final = 8
 
 
 class ChainBatch(NamedTuple):
@@ -31,23 +31,23 @@ class ChainBatch(NamedTuple):
 
 
 class ChainBatches:
-    """Batches of toolchains; the one of an iteration depends on the logs, the seed and its number alone.
+    """Batches of toolchains; each depends only on the logs, the seed and the iteration's number.
 
     Patches are cut, mirrored and transposed at random. Toolchains without a tool are left out: they teach nothing.
 
     Args:
-        logs: of equal actions; together one set of toolchains.
+        logs: logs of the same actions; together they are one set of toolchains.
         batch_size: toolchains in a batch.
-        crop: height and width in pixels of what is cut.
-        seed: together with an iteration's number, what is drawn.
+        crop: height and width of the patches in pixels.
+        seed: together with an iteration's number, it determines what is drawn.
         pools: for some tools, by their numbers, pairs of their own task.
-        own_task: share of a batch that comes from the pools, from all of them equally often.
+        own_task: share of a batch that comes from the pools, equally often from each.
         device: where batches go.
-        kept_aside: so many of the last toolchains of each log are not drawn, half of it at most: logs of one seed hold
-            the same pairs.
+        held_out: number of toolchains at the end of each log that are not drawn, at most half of the log. Logs of one
+            seed hold the same pairs.
 
     Raises:
-        ValueError: if there is no toolchain, or patches are smaller than the crop; if there can be no own tasks.
+        ValueError: if there is no toolchain, patches are smaller than the crop, or own tasks are not possible.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ChainBatches:
         pools: Mapping[int, Pairs] | None = None,
         own_task: float = 0.0,
         device: str | torch.device = "cpu",
-        kept_aside: int = 0,
+        held_out: int = 0,
     ) -> None:
         self.logs, self.batch_size, self.crop, self.seed, self.device = logs, batch_size, crop, seed, device
         self.pools = dict(pools or {})
@@ -71,58 +71,50 @@ class ChainBatches:
         sides += [min(image.shape[:2]) for pool in self.pools.values() for image in pool.distorted[:1]]
         if min(sides) < crop:
             raise ValueError(f"patches of {min(sides)} pixels are smaller than the crop of {crop}")
-        rows = [_used_rows(log) for log in logs]
-        ends = [len(log) - min(kept_aside, len(log) // 2) for log in logs]
-        rows = [some[some < end] for end, some in zip(ends, rows, strict=True)]
-        self._places = np.concatenate([np.stack([np.full_like(some, log), some], 1) for log, some in enumerate(rows)])
+        self._places = np.concatenate([_places(number, log, held_out) for number, log in enumerate(logs)])
         if not len(self._places):
             raise ValueError("the logs hold no toolchain with a tool")
         self.max_steps = max(log.header.max_steps for log in logs)
 
     def __len__(self) -> int:
-        """Toolchains with a tool in the logs."""
+        """Return the number of toolchains with a tool in the logs."""
         return len(self._places)
 
     def batch(self, iteration: int) -> ChainBatch:
-        """The batch of an iteration."""
+        """Return the batch of an iteration."""
         rng = np.random.default_rng([self.seed, iteration])
-        images: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
-        chains: list[NDArray[np.int64]] = []
-        for number, row in self._places[rng.integers(len(self._places), size=self.batch_size - self.own_count)]:
-            found = self.logs[number][[int(row)]]
-            images.append((found.distorted[0], found.reference[0]))
-            chains.append(found.chain[0])
-        tools = sorted(self.pools)
-        for tool in np.resize(rng.permutation(tools), self.own_count):
-            pool = self.pools[int(tool)]
-            pair = pool[int(rng.integers(len(pool)))]
-            images.append((pair.distorted, pair.reference))
-            chains.append(np.array([tool]))
-        cut = [self._cut(pair, rng) for pair in images]
-        distorted, reference = (
-            bytes_to_floats(torch.from_numpy(np.stack(column)).to(self.device)) for column in zip(*cut, strict=True)
-        )
-        chain = np.full((len(chains), self.max_steps), NO_TOOL)
-        for place, tools_used in enumerate(chains):
-            chain[place, : len(tools_used)] = tools_used
+        drawn = self._logged(rng) + self._own_tasks(rng)
+        images = np.stack([self._cut(pair, rng) for pair, _ in drawn], 1)  # n of (2, h, w, 3) -> (2, n, h, w, 3)
+        distorted, reference = (bytes_to_floats(part.to(self.device)) for part in torch.from_numpy(images))
+        chain = np.full((len(drawn), self.max_steps), NO_TOOL)
+        for row, (_, tools) in zip(chain, drawn, strict=True):
+            row[: len(tools)] = tools
         return ChainBatch(distorted, reference, torch.from_numpy(chain))
 
-    def _cut(
-        self, pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        height, width = pair[0].shape[:2]
-        top, left = int(rng.integers(height - self.crop + 1)), int(rng.integers(width - self.crop + 1))
-        symmetry = int(rng.integers(SYMMETRIES))
+    def _logged(self, rng: np.random.Generator) -> list[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Draw toolchains from the logs: images (2, h, w, 3), distorted and reference, and the tools applied."""
+        places = self._places[rng.integers(len(self._places), size=self.batch_size - self.own_count)]
+        found = [self.logs[number][[int(row)]] for number, row in places]
+        return [(np.concatenate([one.distorted, one.reference]), one.chain[0]) for one in found]
 
-        def turned(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            part = image[top : top + self.crop, left : left + self.crop]
-            part = part[:: -1 if symmetry & 1 else 1, :: -1 if symmetry & 2 else 1]
-            return part.transpose(1, 0, 2) if symmetry & 4 else part
+    def _own_tasks(self, rng: np.random.Generator) -> list[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Draw pairs of single tools' tasks, in the same form."""
+        drawn = []
+        for tool in np.resize(rng.permutation(sorted(self.pools)), self.own_count):
+            pair = self.pools[int(tool)][int(rng.integers(len(self.pools[int(tool)])))]
+            drawn.append((np.stack([pair.distorted, pair.reference]), np.array([tool])))
+        return drawn
 
-        return turned(pair[0]), turned(pair[1])
+    def _cut(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Cut, mirror and transpose the images (2, h, w, 3) of a pair alike."""
+        top, left = (int(rng.integers(side - self.crop + 1)) for side in images.shape[1:3])
+        part = images[:, top : top + self.crop, left : left + self.crop]
+        return augment_dihedral(part, int(rng.integers(SYMMETRIES)))
 
 
-def _used_rows(log: ToolchainLog) -> NDArray[np.int64]:
-    """The numbers of a log's toolchains with at least one tool."""
-    used = [(log.part(number)["toolchain"] != NO_TOOL).any(1) for number in range(len(log.lengths))]
-    return np.flatnonzero(np.concatenate(used)) if used else np.empty(0, np.int64)
+def _places(number: int, log: ToolchainLog, held_out: int) -> NDArray[np.int64]:
+    """Return where the toolchains with a tool lie that may be drawn: rows of the log's number and the toolchain's."""
+    used = [(log.part(part)["toolchain"] != NO_TOOL).any(1) for part in range(len(log.lengths))]
+    rows = np.flatnonzero(np.concatenate(used)) if used else np.empty(0, np.int64)
+    rows = rows[rows < len(log) - min(held_out, len(log) // 2)]
+    return np.stack([np.full_like(rows, number), rows], 1)

@@ -16,7 +16,7 @@ from restore_env.data.sources import PairSource
 from restore_env.errors import ImageError
 from restore_env.training.fingerprints import digest_of_text
 from restore_env.training.parallel import draw_in_parallel
-from restore_env.utils.tensors import bytes_to_floats, images_to_tensor
+from restore_env.utils.tensors import bytes_to_floats
 
 Batch = tuple[Tensor, Tensor]
 
@@ -25,15 +25,21 @@ BLOCK: Final = 1000
 
 
 class PoolBatches:
-    """Batches from a pool of pairs; the one of an iteration depends on the pool, the seed and its number alone.
+    """Batches from a pool of pairs; each depends only on the pool, the seed and the iteration's number.
 
-    A training that goes on from a checkpoint therefore needs no state of a generator to see the same data.
+    A training that resumes from a checkpoint therefore needs no state of a generator to see the same data.
 
     Args:
         pool: pairs of one size.
         batch_size: pairs in a batch.
-        seed: together with an iteration's number, what is drawn.
+        seed: together with an iteration's number, it determines what is drawn.
         device: where the pool lives, one byte a value.
+
+    Example:
+        >>> images = np.zeros((3, 8, 8, 3), np.uint8)
+        >>> distorted, reference = PoolBatches(Pairs(images, images), batch_size=2, seed=0).batch(0)
+        >>> distorted.shape
+        torch.Size([2, 3, 8, 8])
     """
 
     def __init__(self, pool: Pairs, batch_size: int, seed: int, device: str | torch.device = "cpu") -> None:
@@ -44,41 +50,49 @@ class PoolBatches:
         self._block, self._rows = -1, torch.empty(0)
 
     def batch(self, iteration: int) -> Batch:
-        """Distorted and reference, each float32 (batch, 3, h, w) in [0, 1] on the device, laid out channels last."""
+        """Return the batch of an iteration.
+
+        Returns:
+            Distorted and reference, each float32 (batch, 3, h, w) in [0, 1] on the device, laid out channels last.
+        """
         block, place = divmod(iteration, BLOCK)
         if block != self._block:
-            rows = np.random.default_rng([self.seed, block]).integers(
-                len(self.distorted), size=(BLOCK, self.batch_size)
-            )
+            rng = np.random.default_rng([self.seed, block])
+            rows = rng.integers(len(self.distorted), size=(BLOCK, self.batch_size))
             self._block, self._rows = block, torch.from_numpy(rows).to(self.distorted.device)
         return bytes_to_floats(self.distorted[self._rows[place]]), bytes_to_floats(self.reference[self._rows[place]])
 
 
-def prepare_pool(folder: Path, name: str, source: PairSource, identity: str, n: int, seed: int, jobs: int) -> Pairs:
-    """Draw a pool in several processes, or read it if it was drawn before.
+def draw_pool(folder: Path, name: str, source: PairSource, identity: str, n: int, seed: int, jobs: int) -> Path:
+    """Draw a pool in several processes and write it, unless it was drawn before.
 
     Args:
         folder: where pools are kept.
-        name: what to call it.
+        name: name of the pool.
         source: where its pairs come from.
         identity: a text that is the same only if the source is.
-        n: how many pairs.
+        n: number of pairs.
         seed: of what is drawn.
         jobs: processes that work side by side; the pool does not depend on how many.
+
+    Returns:
+        The file, which `load_pool` reads.
     """
-    digest = digest_of_text(f"{identity}, {n} pairs, seed {seed}")
-    path = folder / f"{name}-{digest}.npz"
-    if path.is_file():
-        try:
-            return load_pairs(path)
-        except ImageError as error:
-            raise ImageError(f"{error}; delete it, and it is drawn again") from error
-    pairs = draw_in_parallel(source, n, seed, jobs, f"{name}: training pairs")
-    folder.mkdir(parents=True, exist_ok=True)
-    save_pairs(path, pairs)
-    return pairs
+    path = folder / f"{name}-{digest_of_text(f'{identity}, {n} pairs, seed {seed}')}.npz"
+    if not path.is_file():
+        pairs = draw_in_parallel(source, n, seed, jobs, f"{name}: training pairs")
+        folder.mkdir(parents=True, exist_ok=True)
+        save_pairs(path, pairs)
+    return path
 
 
-def pairs_to_tensors(pairs: Pairs, device: str | torch.device = "cpu") -> Batch:
-    """All pairs as float32 (n, 3, h, w) in [0, 1], distorted and reference."""
-    return images_to_tensor(pairs.distorted, device), images_to_tensor(pairs.reference, device)
+def load_pool(path: Path) -> Pairs:
+    """Read a pool.
+
+    Raises:
+        ImageError: if the file is damaged.
+    """
+    try:
+        return load_pairs(path)
+    except ImageError as error:
+        raise ImageError(f"{error}; delete it, and it is drawn again") from error

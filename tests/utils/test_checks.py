@@ -1,0 +1,58 @@
+"""Arguments are checked, and messages name the argument, its value and what would do."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from restore_env.utils.checks import check_choice, check_device, check_flag, check_literals, check_whole
+
+Mode = Literal["fast", "careful"]
+
+
+@dataclass(kw_only=True)
+class Options:
+    mode: Mode = "fast"
+    perhaps: Mode | None = None
+    several: tuple[Mode, ...] = ()
+    name: str = "any"
+    seed: int = 0
+
+
+@pytest.mark.parametrize("value", [1, 5, np.int64(3)])
+def test_whole_numbers_pass(value):
+    assert check_whole("n", value, 1) == value and type(check_whole("n", value, 1)) is int
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, None, "3"])
+def test_what_is_no_whole_number_is_refused(value):
+    with pytest.raises(ValueError, match=f"n={value!r} is not a whole number of at least 1"):
+        check_whole("n", value, 1)
+
+
+def test_flags():
+    assert check_flag("flag", np.True_) is True
+    with pytest.raises(TypeError, match="flag=1 is not True or False"):
+        check_flag("flag", 1)
+
+
+@pytest.mark.parametrize("choices", [("fast", "careful"), {"fast": 1, "careful": 2}, Mode])
+def test_choices_are_values_or_a_literal(choices):
+    check_choice("mode", "fast", choices)
+    with pytest.raises(ValueError, match="mode='slow' is not one of 'fast', 'careful'"):
+        check_choice("mode", "slow", choices)
+
+
+def test_all_literals_of_a_dataclass_are_checked():
+    check_literals(Options(mode="careful", perhaps="fast", several=("fast", "careful"), name="slow"))
+    for change in ({"mode": "slow"}, {"mode": None}, {"perhaps": "slow"}, {"several": ("fast", "slow")}):
+        with pytest.raises(ValueError, match=f"{next(iter(change))}=.* is not one of 'fast', 'careful'"):
+            check_literals(Options(**change))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", None])
+def test_devices_that_are_not_there_are_refused(device):
+    with pytest.raises(ValueError, match="device="):
+        check_device(device)
+    assert check_device("cpu").type == "cpu"
