@@ -1,9 +1,10 @@
 """The data that an agent trains and is measured on."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from restore_env.constants import PATCH_SIZE
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
 from restore_env.data.distortions import DistortionModel, OneOf, as_distortion, single_distortions
 from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
@@ -11,8 +12,35 @@ from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.training.fingerprints import digest_of_pairs, digest_of_photos
 from restore_env.training.split import split_photos
+from restore_env.utils.checks import Count, Device, Natural, Options
 
 VALIDATION_SEED: Final = 2**31
+
+
+@dataclass(kw_only=True)
+class AgentArgs(Options):
+    """The options of every program that trains an agent."""
+
+    photos: str
+    """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
+    output: Path
+    """Policy folder or file to write."""
+    validation: str = ""
+    """Other photos or a pairs file for validation. By default every tenth training photo is held out."""
+    toolbox: str = DEFAULT_TOOLBOX
+    """Name or folder of a toolbox."""
+    severity: Severity = "moderate"
+    """Distortion of the photos."""
+    max_steps: Count = MAX_STEPS
+    """Largest number of tools in a toolchain."""
+    patches: Count = 256
+    """Number of validation patches."""
+    oracle: Natural = 0
+    """Validation patches on which the oracle also runs, once, to report the share. 0: no oracle."""
+    device: Device = "cpu"
+    """Device of the agent and the tools: cpu or cuda."""
+    seed: Natural = 0
+    """Seed of the initial weights and all random numbers."""
 
 
 class AgentData(NamedTuple):

@@ -17,22 +17,19 @@ import tyro
 from agents import log_toolchains, train_drqn
 from agents.data import VALIDATION_SEED
 from agents.drqn.config import PRESETS, DRQNConfig
+from restore_env import Pairs, Toolbox, as_source, draw_pairs, evaluate, load_toolbox
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE, Severity
-from restore_env.data.pairs import Pairs
-from restore_env.data.sources import as_source, draw_pairs
-from restore_env.evaluation import evaluate
 from restore_env.policies import RecurrentQPolicy, load_policy
-from restore_env.toolbox import Toolbox, load_toolbox
-from restore_env.training.program import run_folder, run_program
-from restore_env.utils.checks import check_whole
-from restore_env.utils.files import make_folders, write_text
+from restore_env.training.program import make_run_folder, run_program
+from restore_env.utils.checks import Count, Device, Natural, Options, Positive, ProperFraction
+from restore_env.utils.files import write_text
 from tools import finetune_joint
 
 RECORD: Final = "rounds.json"
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(Options):
     """Train tools and agent in turns.
 
     Raises:
@@ -49,34 +46,30 @@ class Args:
     """Recurrent Q-policy to start from, by name or folder."""
     toolbox: str = DEFAULT_TOOLBOX
     """Toolbox to start from, by name or folder."""
-    rounds: int = 3
+    rounds: Count = 3
     """Largest number of rounds; the program ends earlier if the validation gain no longer rises."""
     severity: Severity = "moderate"
     """Distortion of the photos."""
-    toolchains: int = 12_000
+    toolchains: Count = 12_000
     """Toolchains that are logged in a round."""
-    tool_minutes: float = 60.0
+    tool_minutes: Positive = 60.0
     """Minutes in a round in which the tools are fine-tuned."""
-    agent_minutes: float = 30.0
+    agent_minutes: Positive = 30.0
     """Minutes in a round in which the agent is refreshed."""
-    own_task: float = 0.0
+    own_task: ProperFraction = 0.0
     """Fraction of single distortions in the batches of the tools' fine-tuning."""
-    config: Annotated[DRQNConfig, tyro.conf.arg(name="")] = field(default_factory=lambda: PRESETS["refresh"])
-    """Hyperparameters of the agent's training."""
-    patches: int = 256
-    """Patches to measure on."""
-    device: str = "cpu"
+    config: Annotated[DRQNConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=lambda: PRESETS["refresh"])
+    """Options of the agent's training."""
+    patches: Count = 256
+    """Number of validation patches."""
+    device: Device = "cpu"
     """Device of the agent and the tools: cpu or cuda."""
-    seed: int = 0
-    """Seed of all that is drawn; each round adds its number."""
+    seed: Natural = 0
+    """Seed of all random numbers; each round adds its number."""
     checkpoints: Path | None = None
     """Folder of the unfinished work; by default runs/ and the output's name."""
     licence: str = "not stated"
     """Source and licence of the photos, for the model cards."""
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "toolchains", "patches"):
-            check_whole(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +122,7 @@ def plan(args: Args) -> Plan:
     policy = load_policy(args.policy, toolbox)
     if not isinstance(policy, RecurrentQPolicy):
         raise ValueError(f"policy={args.policy!r} is not a recurrent Q-network, such as agents.train_drqn writes")
-    folder = run_folder(args.output, args.checkpoints)
-    make_folders(args.output, folder)
+    folder = make_run_folder(args.output, args.checkpoints)
     rounds, start = [], (args.toolbox, args.policy)
     for number in range(1, args.rounds + 1):
         rounds.append(new_round(args, number, folder / f"round-{number}", *start))
@@ -221,4 +213,4 @@ def measure(number: int, toolbox: str | Toolbox, policy: str | RecurrentQPolicy,
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

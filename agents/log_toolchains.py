@@ -11,22 +11,20 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import tyro
 
 from agents.data import digest_of_source
+from restore_env import Pairs, Toolbox, load_toolbox
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
-from restore_env.data.pairs import Pairs
 from restore_env.data.sampling import FINE_SHRINK_FACTORS, PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
 from restore_env.policies import Policy, RandomPolicy, load_policy, play
 from restore_env.restoration.batch import RestorationBatch
-from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.fingerprints import digest_of_text
 from restore_env.training.program import run_program
 from restore_env.training.signals import stop_request
-from restore_env.utils.checks import check_device, check_literals, check_whole
+from restore_env.utils.checks import Count, Device, Natural, Options
 from restore_env.utils.progress import progress_bar
 
 BATCH: Final = 64
@@ -34,7 +32,7 @@ BATCH: Final = 64
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(Options):
     """Record what a policy does on many images.
 
     Raises:
@@ -52,22 +50,15 @@ class Args:
     severity: Severity = "moderate"
     """Distortion of clean photos."""
     augment: bool = True
-    """Mirror, transpose, recolour and shrink clean photos at random, for tools that are trained with the log. Pairs are
-    not changed."""
-    n: int = 20_000
+    """Mirror, transpose, recolour and shrink clean photos at random, to train tools. Pairs are not changed."""
+    n: Count = 20_000
     """Number of toolchains; for a pairs file at most the number of its pairs."""
-    max_steps: int = MAX_STEPS
+    max_steps: Count = MAX_STEPS
     """Largest number of tools in a toolchain."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """Device of the policy and the tools: cpu or cuda."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the distorted patches."""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name, least in (("n", 1), ("max_steps", 1), ("seed", 0)):
-            check_whole(name, getattr(self, name), least)
-        check_device(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,4 +143,4 @@ def _batches(source: PairSource, numbers: range, seed: int) -> Iterator[Pairs]:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

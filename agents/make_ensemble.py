@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from restore_env.policies import EnsembleQPolicy, RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.storage import DESCRIPTION
-from restore_env.training.model_card import RECORD, read_record, table, write_model_card
+from restore_env.training.model_card import RECORD, Blocks, read_record, table, write_model_card
 from restore_env.training.program import run_program
 from restore_env.utils.files import make_folders
 from restore_env.utils.serialization import read_json
@@ -29,8 +27,7 @@ class Args:
     output: Path
     """Policy folder to write; its name becomes the policy's."""
     stop_margin: float = 0.0
-    """Stop unless the Q-value of a tool exceeds that of stopping by at least this margin, in units of the reward
-    (dB)."""
+    """Stop unless a tool's Q-value exceeds that of stop by this margin, in units of the reward (dB)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +74,17 @@ def run(plan: Plan) -> EnsembleQPolicy:
     save_policy(policy, plan.args.output, toolbox)
     parameters = sum(weight.numel() for member in policy.members for weight in member.network.parameters())
     margin = f"It stops unless a tool promises {policy.stop_margin:g} dB more than stopping."
-    lines = [
+    blocks: Blocks = [
         f"# {policy.name}",
-        "",
         f"{len(policy.members)} recurrent Q-networks for `restore_env`, {parameters:,} parameters together, for the "
         f"toolbox `{toolbox}`. Each was trained with `python -m agents.train_drqn`; the mean of their Q-values decides "
         "(`python -m agents.make_ensemble`).",
-        "",
-        *([margin, ""] if policy.stop_margin else []),
+        *([margin] if policy.stop_margin else []),
         f"`{RECORD}` says how each agent was trained, and what it gains alone. The patches on which this was measured "
         "need not be the same for all agents. In short:",
-        "",
-        *table(["agent", "seed", "severity", "photos", "minutes", "gain alone, dB"], map(_row, plan.records)),
+        table(["agent", "seed", "severity", "photos", "minutes", "gain alone, dB"], map(_row, plan.records)),
     ]
-    write_model_card(plan.args.output, {"agents": plan.records}, lines)
+    write_model_card(plan.args.output, {"agents": plan.records}, blocks)
     return policy
 
 
@@ -116,4 +110,4 @@ def _agents_in(folder: Path) -> list[tuple[RecurrentQPolicy, dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

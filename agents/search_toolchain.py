@@ -8,26 +8,22 @@ The policy does not look at the image, so an agent has to beat it.
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from restore_env import Pairs, Toolbox, draw_pairs, load_toolbox
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, Severity
 from restore_env.data.distortions import as_distortion
-from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
-from restore_env.data.sources import draw_pairs
 from restore_env.policies import FixedToolchain, save_policy
 from restore_env.restoration.search import best_fixed_toolchain
-from restore_env.toolbox import Toolbox, load_toolbox
-from restore_env.training.model_card import settings_list, write_model_card
+from restore_env.training.model_card import Blocks, settings_list, write_model_card
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_literals, check_whole
+from restore_env.utils.checks import Count, Natural, Options
 from restore_env.utils.files import make_folders
 from restore_env.utils.progress import progress_bar
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(Options):
     """Find the toolchain that is best on average over many distorted patches, and save it as a policy.
 
     Raises:
@@ -42,21 +38,16 @@ class Args:
     """Name or folder of a toolbox."""
     severity: Severity = "moderate"
     """Distortion of the photos."""
-    patches: int = 128
+    patches: Count = 128
     """Patches over which the gain is averaged."""
-    max_steps: int = MAX_STEPS
+    max_steps: Count = MAX_STEPS
     """Largest number of tools in the toolchain; 1 finds the best single tool."""
-    beam: int = 12
+    beam: Natural = 12
     """Width of the beam search: toolchains of each length that are extended. 0 tries every toolchain."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the patches."""
     licence: str = "not stated"
     """Source and licence of the photos, for the model card."""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name, least in (("patches", 1), ("max_steps", 1), ("beam", 0), ("seed", 0)):
-            check_whole(name, getattr(self, name), least)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +97,13 @@ def run(plan: Plan) -> FixedToolchain:
         "beam": args.beam or "none",
         "seed": args.seed,
     }
-    lines = [
+    blocks: Blocks = [
         f"# {policy.name}",
-        "",
         f"A fixed toolchain for `restore_env`: {tools}.",
-        "",
         "`python -m agents.search_toolchain` found that it has the highest mean gain:",
-        "",
-        *settings_list(settings),
+        settings_list(settings),
     ]
-    write_model_card(args.output, {"settings": settings}, lines)
+    write_model_card(args.output, {"settings": settings}, blocks)
     print(f"{args.output}: {tools}")
     return policy
 
@@ -136,4 +124,4 @@ def search(toolbox: Toolbox, pairs: Pairs, max_steps: int, beam: int, name: str)
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

@@ -16,98 +16,71 @@ from typing import Annotated, Any, Final, Literal
 import torch
 import tyro
 
-from agents.data import AgentData, open_data
+from agents.data import AgentArgs, AgentData, open_data
 from agents.drqn.config import PRESETS, DRQNConfig
 from agents.drqn.model_card import write_agent_card
 from agents.drqn.trainer import DRQNTraining
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, Severity
-from restore_env.evaluation import Evaluation
+from restore_env import Evaluation, Toolbox, load_toolbox
 from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.restoration.batch import RestorationBatch
-from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.logging import RunLogger
 from restore_env.training.oracle_cache import oracle_of
-from restore_env.training.program import run_folder, run_program
+from restore_env.training.program import make_run_folder, program_name, run_program
 from restore_env.training.signals import stop_request
 from restore_env.training.trainer import Budget
-from restore_env.utils.checks import check_device, check_literals, check_whole
-from restore_env.utils.files import make_folders
+from restore_env.utils.checks import Count, Positive
+
+DESCRIPTION: Final = "Train a recurrent DQN. The first word is a preset; 'fast --help' lists all options."
 
 ABOUT: Final = {
     "fast": "The project's best settings.",
     "refresh": "Continue the training of an agent (--start), with less exploration and a smaller learning rate.",
-    "paper": "The settings of the paper, made for 500,000 updates: --iterations 22700.",
+    "paper": "The settings of the paper, made for 500,000 updates: --iterations 22700 of 22 updates each.",
     "released-code": "The settings of the authors' program, made for 500,000 updates: --iterations 22700.",
 }
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(AgentArgs):
     """Train the paper's agent, a deep recurrent Q-network (DRQN), on a toolbox.
 
     Raises:
         ValueError: if an option is outside its range.
     """
 
-    photos: str
-    """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
     output: Path
     """Policy folder to write; its name becomes the policy's."""
-    validation: str = ""
-    """Folder of other clean photos, or a pairs file, to measure on. By default every tenth training photo is held
-    out."""
-    toolbox: str = DEFAULT_TOOLBOX
-    """Name or folder of a toolbox."""
-    severity: Severity = "moderate"
-    """Distortion of the photos."""
     start: str = ""
-    """Policy to continue from, by name or folder, instead of random weights. The sizes of the network are then those
-    of the policy."""
-    minutes: float = 60.0
+    """Policy to continue from, by name or folder, which sets the sizes of the network. Default: random weights."""
+    minutes: Positive = 60.0
     """Minutes of training."""
-    iterations: int | None = None
+    iterations: Count | None = None
     """Iterations instead of minutes. An iteration plays --n-envs episodes and makes --gradient-steps updates."""
     config: Annotated[DRQNConfig, tyro.conf.arg(name="")] = field(default_factory=DRQNConfig)
     """Hyperparameters."""
     channels: tuple[int, int, int, int] = (32, 24, 24, 24)
     """Output channels of the network's four convolutions."""
-    features: int = 32
-    """Size of the encoder's output."""
-    hidden: int = 50
+    features: Count = 32
+    """Size of the image features that the convolutions return."""
+    hidden: Count = 50
     """Size of the LSTM."""
-    max_steps: int = MAX_STEPS
-    """Largest number of tools in a toolchain."""
     reward: Literal["step_psnr", "step_ssim", "final_psnr", "final_mse"] = "step_psnr"
     """Reward of a step."""
-    patches: int = 256
-    """Patches to measure on."""
-    oracle: int = 0
-    """Of these patches, how many the oracle restores too, once, to report the share of its gain."""
     keep_last: bool = False
     """Write the last policy instead of the one that was best on the validation pairs."""
-    device: str = "cpu"
-    """Device of the network and the tools: cpu or cuda."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the tools' convolutions."""
-    seed: int = 0
-    """Seed of the first weights and of all that is drawn."""
     checkpoints: Path | None = None
     """Folder of the checkpoint, the replay buffer and the logs; by default runs/ and the output's name."""
     licence: str = "not stated"
     """Source and licence of the photos, for the model card."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("patches", "features", "hidden", "max_steps"):
-            check_whole(name, getattr(self, name), 1)
-        for name in ("oracle", "seed"):
-            check_whole(name, getattr(self, name), 0)
+        super().__post_init__()
         if len(self.channels) != 4 or min(self.channels) < 1:
             raise ValueError(f"channels={self.channels} are not four numbers of at least 1")
-        Budget(self.iterations, self.minutes)  # checks them
-        check_device(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +127,7 @@ def plan(args: Args) -> Plan:
     task = (args.max_steps, args.reward, args.dtype, args.severity)
     start = f", start {digest_of_weights([network])}" if args.start else ""
     identity = f"photos or pairs {data.identity}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
-    folder = run_folder(args.output, args.checkpoints)
-    make_folders(args.output, folder)
+    folder = make_run_folder(args.output, args.checkpoints)
     oracle = None
     if args.oracle:
         oracle = oracle_of(data.validation.first(args.oracle), toolbox, folder, args.max_steps, args.device)
@@ -245,8 +217,8 @@ def parse(words: Sequence[str] | None = None) -> Args:
     """Return the options of a command line: a preset, and what is changed of it."""
     default = Args(photos=tyro.MISSING, output=tyro.MISSING)
     presets = {name: (text, replace(default, config=PRESETS[name])) for name, text in ABOUT.items()}
-    return tyro.extras.overridable_config_cli(presets, args=words)
+    return tyro.extras.overridable_config_cli(presets, prog=program_name(), description=DESCRIPTION, args=words)
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(parse()))
+    run_program(main, parse)

@@ -13,20 +13,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-import tyro
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.data import AgentData, open_data
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, Severity
-from restore_env.envs.sb3_vec_env import SB3VecEnv
+from agents.data import AgentArgs, AgentData, open_data
+from restore_env import SB3VecEnv, Toolbox, load_toolbox
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
 from restore_env.restoration.rewards import Transition, step_psnr
-from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import RunLogger, scalars_of
@@ -34,10 +31,17 @@ from restore_env.training.model_card import made_with
 from restore_env.training.oracle_cache import oracle_of
 from restore_env.training.program import run_folder, run_program
 from restore_env.training.signals import StopRequest, stop_request
-from restore_env.training.trainer import check_settings
-from restore_env.utils.checks import check_device, check_literals, check_whole
+from restore_env.training.trainer import Status, check_settings
+from restore_env.utils.checks import Count, Fraction, Positive
 from restore_env.utils.files import make_folders, replacing
 from restore_env.utils.serialization import write_json
+
+CHECKPOINT: Final = "checkpoint.zip"
+BEST: Final = "best.zip"
+"""File of the agent that was best so far."""
+
+REPLAY_BUFFER: Final = "memory.pkl"
+"""File of a value-based agent's replay buffer."""
 
 BELS: Final = 0.1
 """Rewards are in dB divided by 10: SB3's losses and clipped values suit rewards of about 1."""
@@ -61,65 +65,31 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(AgentArgs):
     """Train an agent of Stable-Baselines3 on a toolbox.
 
     Raises:
         ValueError: if an option is outside its range.
     """
 
-    photos: str
-    """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
     output: Path
-    """File to write, ending in .zip: the agent that was best on the validation pairs. Loading such a file can run code,
-    so share it with a warning. A record of the training is written beside it, ending in .json."""
+    """File to write (.zip), with a record beside it (.json). Loading a .zip can run code: share it with a warning."""
     algo: Literal["dqn", "qrdqn", "ppo", "maskable_ppo", "recurrent_ppo"] = "ppo"
-    """Algorithm of SB3 or sb3-contrib."""
-    validation: str = ""
-    """Folder of other clean photos, or a pairs file, to measure on. By default every tenth training photo is held
-    out."""
-    toolbox: str = DEFAULT_TOOLBOX
-    """Name or folder of a toolbox."""
-    severity: Severity = "moderate"
-    """Distortion of the photos."""
-    single_distortion_fraction: float = 0.0
-    """Fraction of the training patches with one distortion only, drawn from those that the twelve tools are made
-    for."""
-    steps: int = 100_000
+    """Algorithm of SB3 or SB3-Contrib."""
+    single_distortion_fraction: Fraction = 0.0
+    """Share of training patches with one distortion only (blur, noise or JPEG)."""
+    steps: Count = 100_000
     """Steps of the environment."""
-    n_envs: int = 32
-    """Environments side by side."""
-    buffer_size: int = 50_000
+    n_envs: Count = 32
+    """Environments in parallel."""
+    buffer_size: Count = 50_000
     """Steps that the replay buffer of dqn and qrdqn holds, 23.8 kB each."""
-    learning_rate: float = 5e-4
+    learning_rate: Positive = 5e-4
     """Learning rate at the start; it falls linearly to zero over all steps."""
-    max_steps: int = MAX_STEPS
-    """Largest number of tools in a toolchain."""
-    patches: int = 256
-    """Patches to measure on."""
-    oracle: int = 0
-    """Of these patches, how many the oracle restores too, once, to report the share of its gain."""
-    every: int = 5_000
+    every: Count = 5_000
     """Steps between two checkpoints, at which the agent is also measured."""
-    device: str = "cpu"
-    """Device of the agent and the tools: cpu or cuda."""
-    seed: int = 0
-    """Seed of the first weights and of all that is drawn."""
     checkpoints: Path | None = None
-    """Folder of the checkpoint and the logs, with a folder for each algorithm; by default runs/ and the output's
-    name."""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("steps", "n_envs", "buffer_size", "patches", "every", "max_steps"):
-            check_whole(name, getattr(self, name), 1)
-        for name in ("seed", "oracle"):
-            check_whole(name, getattr(self, name), 0)
-        if not 0 <= self.single_distortion_fraction <= 1:
-            raise ValueError(f"single_distortion_fraction={self.single_distortion_fraction} is not between 0 and 1")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate={self.learning_rate} is not more than 0")
-        check_device(self.device)
+    """Folder of checkpoint and logs, in a folder for each algorithm; by default runs/ and the output's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,21 +111,6 @@ class Plan:
     data: AgentData
     oracle: Evaluation | None
     settings: dict[str, Any]
-
-    @property
-    def checkpoint(self) -> Path:
-        """File of the agent's checkpoint."""
-        return self.folder / "checkpoint.zip"
-
-    @property
-    def best(self) -> Path:
-        """File of the agent that was best so far."""
-        return self.folder / "best.zip"
-
-    @property
-    def replay_buffer(self) -> Path:
-        """File of a value-based agent's replay buffer."""
-        return self.folder / "memory.pkl"
 
 
 def main(args: Args) -> SB3Policy:
@@ -191,14 +146,14 @@ def plan(args: Args) -> Plan:
 def run(plan: Plan) -> SB3Policy:
     """Train as planned, as `main` does."""
     args, environments = plan.args, new_environments(plan)
-    model = resume_model(plan, environments) if plan.checkpoint.exists() else new_model(plan, environments)
+    model = resume_model(plan, environments) if (plan.folder / CHECKPOINT).exists() else new_model(plan, environments)
     model.policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
     model.action_names = list(plan.toolbox.action_names)  # type: ignore[attr-defined]
     with stop_request() as request:
         if model.num_timesteps < args.steps:
             train(model, plan, request)
     environments.close()
-    chosen = ALGORITHMS[args.algo].load(plan.best, device=args.device)
+    chosen = ALGORITHMS[args.algo].load(plan.folder / BEST, device=args.device)
     chosen.policy.optimizer.state.clear()  # an agent that only acts needs neither this nor the last images
     with replacing(args.output) as temporary:
         chosen.save(temporary, exclude=["_last_obs", "_last_original_obs"])
@@ -282,7 +237,8 @@ class EvaluationCallback(BaseCallback):
         gain, before = found["validation/gain"], [entry["validation/gain"] for entry in self.log.entries]
         save(self.model, self.plan, gain > max(before, default=float("-inf")))
         # Logged last: an agent that the history names has been saved.
-        self.log.log(f"{steps} steps, gain {gain:.3f} dB, {found['validation/tools']:.2f} tools", steps, found)
+        line = f"{steps} steps, gain {gain:.3f} dB, {found['validation/tools']:.2f} tools"
+        self.log.report(Status(steps, line, found))
 
 
 def new_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:
@@ -316,34 +272,32 @@ def resume_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:
     Raises:
         ValueError: if the checkpoint belongs to another training, or its replay buffer is missing or damaged.
     """
-    model = ALGORITHMS[plan.args.algo].load(plan.checkpoint, device=plan.args.device)
-    check_settings(getattr(model, "settings", {}), plan.settings, plan.checkpoint)
+    checkpoint, replay_buffer = plan.folder / CHECKPOINT, plan.folder / REPLAY_BUFFER
+    model = ALGORITHMS[plan.args.algo].load(checkpoint, device=plan.args.device)
+    check_settings(getattr(model, "settings", {}), plan.settings, checkpoint)
     model.set_env(environments)
     # Loading restores the first seed, and the same pairs would come again.
     model.set_random_seed(plan.args.seed + model.num_timesteps)
     if isinstance(model, OffPolicyAlgorithm):
         try:
-            with plan.replay_buffer.open("rb") as content:  # SB3 leaves a file open where unpickling fails
+            with replay_buffer.open("rb") as content:  # SB3 leaves a file open where unpickling fails
                 model.load_replay_buffer(content)
         except Exception as error:  # unpickling raises almost anything
             raise ValueError(
-                f"{plan.replay_buffer}: what belongs to {plan.checkpoint} is missing or damaged; delete that to start "
-                "afresh"
+                f"{replay_buffer}: what belongs to {checkpoint} is missing or damaged; delete that to start afresh"
             ) from error
     return model
 
 
 def save(model: BaseAlgorithm, plan: Plan, better: bool = False) -> None:
     """Write the checkpoint completely or not at all, and the agent as the best if it is `better` than all before."""
-    if better:
-        with replacing(plan.best) as temporary:
-            model.save(temporary)
+    files: dict[str, Callable[[Path], None]] = {BEST: model.save} if better else {}
     if isinstance(model, OffPolicyAlgorithm):
-        with replacing(plan.replay_buffer) as temporary:
-            model.save_replay_buffer(temporary)
-    with replacing(plan.checkpoint) as temporary:
-        model.save(temporary)
+        files[REPLAY_BUFFER] = model.save_replay_buffer
+    for name, write in {**files, CHECKPOINT: model.save}.items():
+        with replacing(plan.folder / name) as temporary:
+            write(temporary)
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import tyro
-
 from benchmarks.common.intervals import gains_of, half_interval, mean_difference
 from benchmarks.common.patches import PAPER_SEVERITIES, PatchArgs, PatchSet, open_patches
-from benchmarks.common.report import Blocks, Results, check_output, table_of, track, write_results
+from benchmarks.common.report import Results, check_output, table_of, track, write_results
 from benchmarks.common.systems import System, load_system
 from benchmarks.common.tool_tasks import compare_tools, own_distortions, psnr_cells
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.data.distortions import Distortion, MixedDistortion
 from restore_env.toolbox import load_toolbox
+from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
 from tools.specs import SLIGHT
 
@@ -129,4 +128,4 @@ def severity_cells(row: Mapping[str, Any], labels: Sequence[str]) -> dict[str, s
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

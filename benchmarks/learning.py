@@ -1,6 +1,6 @@
 """Measure how fast recurrent agents learn: PSNR against minutes of training, for presets and for single changes.
 
-    python -m benchmarks.learning --photos train/ --output learning.json --variants fast no-double-q
+    python -m benchmarks.learning --photos train/ --output learning.json --variants fast squared
 
 Run it while nothing else runs: a minute of training is what is compared. You can stop the program at any moment; the
 same command resumes from the checkpoints.
@@ -13,18 +13,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-import tyro
 from matplotlib.axes import Axes
 
 from agents import train_drqn
 from agents.data import open_data
 from agents.drqn.config import PRESETS, DRQNConfig
 from benchmarks.common.plots import curves, save_figure
-from benchmarks.common.report import Blocks, Results, check_output, table_of, write_results
+from benchmarks.common.report import Results, check_output, table_of, write_results
 from benchmarks.common.systems import System, load_system
 from restore_env.constants import DEFAULT_TOOLBOX, Severity
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.training.logging import read_history
+from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
 from restore_env.utils.checks import check_choice
 from restore_env.utils.files import make_folders
@@ -36,20 +36,11 @@ VARIANTS: Final[dict[str, DRQNConfig]] = {
     "plain": replace(FAST, n_counterfactual=0, regret_coef=0.0, aux_coef=0.0, degradation_features=False, dropout=0.0),
     "taken-actions": replace(FAST, n_counterfactual=0, regret_coef=0.0),
     "try-all": replace(FAST, n_counterfactual=100),
-    "try-uniformly": replace(FAST, counterfactual_temperature=0.0),
     "no-regret-loss": replace(FAST, regret_coef=0.0),
     "no-auxiliary-loss": replace(FAST, aux_coef=0.0),
     "no-degradation-features": replace(FAST, degradation_features=False),
     "no-dropout": replace(FAST, dropout=0.0),
-    "no-double-q": replace(FAST, double_q=False),
     "squared": replace(FAST, loss="squared"),
-    "unscaled": replace(FAST, scaled=False),
-    "adam": replace(FAST, optimizer="adam"),
-    "adam-1e-3": replace(FAST, optimizer="adam", learning_rate=1e-3),
-    "no-ema": replace(FAST, ema_decay=0.0),
-    "no-augment": replace(FAST, augment=False, random_shift_pad=0),
-    "no-shift": replace(FAST, random_shift_pad=0),
-    "single-distortions": replace(FAST, single_distortion_fraction=0.5),
 }
 """What can be compared: the presets, `fast` without all that is not plain, and `fast` with one thing changed."""
 
@@ -61,10 +52,9 @@ class Args:
     photos: str
     """Folder of clean photos to train on."""
     output: Path
-    """Results file to write, ending in .json. The report (.md) and a plot (.png) are written beside it."""
+    """Results file to write (.json). The report (.md) and a plot (.png) are written beside it."""
     validation: str = ""
-    """Folder of other clean photos, or a pairs file, to measure on. By default every tenth training photo is held out.
-    What is chosen by this benchmark must be reported on other photos."""
+    """Other photos or a pairs file to measure on. By default every tenth training photo is held out."""
     variants: tuple[str, ...] = tuple(VARIANTS)
     """The variants to train. NAME:SEED is trained with that seed only, NAME with each of the seeds."""
     minutes: float = 10.0
@@ -236,4 +226,4 @@ def draw(axes: Axes, results: Results) -> None:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-import tyro
 from matplotlib.axes import Axes
 
 from agents.search_toolchain import search
@@ -22,7 +21,7 @@ from benchmarks.common.intervals import gains_of, half_interval, mean_difference
 from benchmarks.common.multiplications import evaluation_multiplications
 from benchmarks.common.patches import PAPER_SEVERITIES, PatchArgs, PatchSet, open_patches
 from benchmarks.common.plots import bars, save_figure
-from benchmarks.common.report import Blocks, Results, check_output, table_of, write_results
+from benchmarks.common.report import Results, check_output, table_of, write_results
 from benchmarks.common.systems import System, load_system
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.data.photos import FolderPhotos
@@ -30,9 +29,10 @@ from restore_env.evaluation import Evaluation, share_of_best
 from restore_env.policies import Oracle, load_policy
 from restore_env.toolbox import STOP, Toolbox, load_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
+from restore_env.training.model_card import Blocks
 from restore_env.training.oracle_cache import oracle_of
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_choice, check_whole
+from restore_env.utils.checks import Count, check_choice
 from restore_env.utils.files import make_folders
 
 BASELINES: Final = ("input", "random", "best single tool", "best fixed toolchain", "greedy", "oracle")
@@ -55,11 +55,11 @@ class Args(PatchArgs):
     """Label of the policy whose actions are plotted, by default the first."""
     rivals: tuple[str, ...] = ()
     """Labels of policies or baselines. The table shows by how much the others exceed them."""
-    n_oracle: int = 96
+    n_oracle: Count = 96
     """How many of the patches of a severity are used to find the best toolchain of each toolbox."""
-    n_search: int = 256
+    n_search: Count = 256
     """Patches of a severity, of the training photos, on which the fixed toolchains are searched."""
-    beam: int = 12
+    beam: Count = 12
     """How many toolchains of one length the search makes longer."""
     checkpoints: Path = Path("runs/policies")
     """Folder where the oracle's results are kept, so that they are found once."""
@@ -87,8 +87,6 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong.
     """
-    for name in ("n_oracle", "n_search", "beam"):
-        check_whole(name, getattr(args, name), 1)
     check_output(args.output)
     make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
@@ -261,4 +259,4 @@ def draw_ratios(axes: Axes, row: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

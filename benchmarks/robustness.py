@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Final
 
-import tyro
-
 from benchmarks.common.intervals import mean_difference
 from benchmarks.common.patches import PatchArgs, PatchSet, open_patches
-from benchmarks.common.report import Blocks, Results, check_output, table_of, track, write_results
+from benchmarks.common.report import Results, check_output, table_of, track, write_results
 from benchmarks.common.systems import System
 from benchmarks.common.tool_tasks import own_distortions
+from restore_env import evaluate, load_policy
 from restore_env.constants import DEFAULT_TOOLBOX, PATCH_SIZE, RESTORING_POLICY
 from restore_env.data.distortions import DistortionModel, everyday
-from restore_env.evaluation import evaluate
-from restore_env.policies import load_policy
 from restore_env.toolbox import STOP, load_toolbox
+from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_whole
+from restore_env.utils.checks import Count, check_whole
 
 CLEAN: Final = "clean"
 """The kind of patches that are as good as clean."""
@@ -38,11 +36,10 @@ class Args(PatchArgs):
     """Name or folder of a policy."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
-    n: int = 256
+    n: Count = 256
     """Patches of each kind."""
     size: int = PATCH_SIZE
-    """Height and width of a patch in pixels. A larger patch is restored as a photo is: the policy cuts it into patches
-    of its own size, and their votes decide."""
+    """Height and width of a patch in pixels. Parts of larger patches vote, as those of a photo do."""
 
 
 @dataclass(frozen=True)
@@ -129,4 +126,4 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

@@ -16,20 +16,17 @@ from statistics import median
 from typing import Any, Final
 
 import torch
-import tyro
 
 from benchmarks import throughput_cases as cases
 from benchmarks.common import profiling
 from benchmarks.common.plots import save_figure, throughput_bars
-from benchmarks.common.report import Blocks, Results, check_output, track, write_results
+from benchmarks.common.report import Results, check_output, track, write_results
 from benchmarks.throughput_cases import Case
+from restore_env import Pairs, Toolbox, as_source, draw_pairs, load_toolbox, save_pairs
 from restore_env.constants import DEFAULT_TOOLBOX, PATCH_SIZE
-from restore_env.data.pairs import Pairs, save_pairs
-from restore_env.data.sources import as_source, draw_pairs
-from restore_env.toolbox import Toolbox, load_toolbox
-from restore_env.training.model_card import table
+from restore_env.training.model_card import Blocks, table
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_whole
+from restore_env.utils.checks import Count, Natural, Options, Positive
 
 NAIVE: Final = "networks of plain PyTorch, one image after another"
 MAIN: Final = "batched environment, 64"
@@ -38,24 +35,24 @@ CHUNKS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(Options):
     """Measure steps per second, from single tools to the batched environment."""
 
     output: Path
-    """Results file to write, ending in .json. The report (.md) and a plot (.png) are written beside it."""
+    """Results file to write (.json). The report (.md) and a plot (.png) are written beside it."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
-    seconds: float = 4.0
+    seconds: Positive = 4.0
     """Seconds that a case runs in a round, at least."""
-    rounds: int = 5
+    rounds: Count = 5
     """Rounds of all cases."""
     sizes: tuple[int, ...] = (1, 8, 64, 256, 1024)
     """Environments in a batch."""
     cuda_sizes: tuple[int, ...] = (4096, 16384)
     """Environments in a batch on a GPU, where there is one."""
-    pairs: int = 512
+    pairs: Count = 512
     """Pairs that episodes begin with."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the pairs and the actions."""
     data: str = "the photos of scikit-image"
     """What the pairs are made of, for the report."""
@@ -76,8 +73,6 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong.
     """
-    for name in ("rounds", "pairs"):
-        check_whole(name, getattr(args, name), 1)
     check_output(args.output)
     pairs = draw_pairs(as_source("embedded", "moderate", PATCH_SIZE), args.pairs, args.seed)
     return Plan(args, load_toolbox(args.toolbox), pairs)
@@ -237,4 +232,4 @@ def _table(first: str, second: str, values: Mapping[Any, float], form: str) -> l
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

@@ -14,9 +14,8 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import nn
 
-from restore_env.data.pairs import Pairs
+from restore_env import Pairs, Toolbox, load_toolbox
 from restore_env.restoration.batch import RestorationBatch
-from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
 
 Case = Callable[[], int]

@@ -12,19 +12,18 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-import tyro
 from matplotlib.axes import Axes
 
 from benchmarks.common.patches import PatchArgs, PatchSet, open_patches
 from benchmarks.common.plots import bars, heat_map, save_figure
-from benchmarks.common.report import Blocks, Results, check_output, table_of, track, write_results
+from benchmarks.common.report import Results, check_output, table_of, track, write_results
 from benchmarks.common.tool_tasks import compare_tools, first_two_differ, means, own_distortions, psnr_along, psnr_cells
+from restore_env import Pairs, Toolbox, load_toolbox
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.data.distortions import Distortion, MixedDistortion
-from restore_env.data.pairs import Pairs
-from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_whole
+from restore_env.utils.checks import Count
 from tools.specs import DISTORTIONS, SLIGHT
 
 ORDER: Final = tuple(DISTORTIONS.values())
@@ -54,7 +53,7 @@ class Args(PatchArgs):
     """Name or folder of the toolbox."""
     beside: str = ""
     """Name or folder of another toolbox with tools of the same names, such as the authors'."""
-    n_map: int = 128
+    n_map: Count = 128
     """How many of the patches of each task are used for the map of every tool on every task."""
 
 
@@ -74,7 +73,6 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong, or the toolboxes do not fit each other.
     """
-    check_whole("n_map", args.n_map, 1)
     check_output(args.output)
     toolboxes = [load_toolbox(name) for name in (args.toolbox, args.beside) if name]
     return Plan(args, toolboxes, own_distortions(toolboxes), open_patches(args))
@@ -208,4 +206,4 @@ def plot_gains(axes: Axes, results: Results) -> None:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

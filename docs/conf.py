@@ -49,7 +49,8 @@ if os.environ.get("DOCS_ONLINE") == "1":
 # Names without a page here: those of other libraries (links with DOCS_ONLINE=1), and "float32 (n, 3, h, w)" as a type.
 _LIBRARIES: Final = "collections|os|pathlib|typing|abc|gymnasium|gym|numpy|np|torch|nn|stable_baselines3|sb3_contrib"
 _ARRAYS: Final = r"u?int\d*|float\d*|bool|[a-z]|\d+"
-nitpick_ignore_regex = [("py:.*", rf"({_LIBRARIES})\..*"), ("py:class", _ARRAYS)]
+_UNLISTED: Final = r"(restore_env\.envs\.common\.)?EnvOptions"  # the arguments of ImageRestoreEnv, as a type
+nitpick_ignore_regex = [("py:.*", rf"({_LIBRARIES})\..*"), ("py:class", _ARRAYS), ("py:class", _UNLISTED)]
 
 
 def markdown_to_rst(lines: list[str]) -> list[str]:
@@ -88,6 +89,11 @@ def convert_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any,
     lines[:] = markdown_to_rst(lines)
 
 
+def skip_tuple_field(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of a NamedTuple as members: its docstring describes them."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def find_public_name(
     app: Sphinx, env: BuildEnvironment, node: nodes.Element, content: nodes.TextElement
 ) -> nodes.Element | None:
@@ -106,4 +112,5 @@ def find_public_name(
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("autodoc-process-docstring", convert_docstring, priority=400)  # before Napoleon, which has 500
+    app.connect("autodoc-skip-member", skip_tuple_field)
     app.connect("missing-reference", find_public_name)

@@ -17,21 +17,33 @@ from gymnasium.envs.registration import register, registry
 
 from restore_env.constants import ENV_ID
 
+# `X as X` tells type checkers that a name is public.
 if TYPE_CHECKING:
-    from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion, OneOf
-    from restore_env.data.image_io import read_image, write_image
-    from restore_env.data.pairs import Pairs, load_pairs, save_pairs
-    from restore_env.data.sources import as_source, draw_pairs
-    from restore_env.data.toolchain_log import load_toolchain_log
-    from restore_env.envs.env import ImageRestoreEnv
-    from restore_env.envs.vector_env import ImageRestoreVectorEnv
-    from restore_env.envs.wrappers import RecordToolchains
-    from restore_env.errors import FormatError, ImageError, ToolError
-    from restore_env.evaluation import Evaluation, evaluate
-    from restore_env.inference import Restored, restore
-    from restore_env.policies import Policy, load_policy, save_policy
-    from restore_env.restoration.rewards import Transition
-    from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
+    from restore_env.data.distortions import (
+        GaussianBlur as GaussianBlur,
+        GaussianNoise as GaussianNoise,
+        JPEGCompression as JPEGCompression,
+        MixedDistortion as MixedDistortion,
+        OneOf as OneOf,
+    )
+    from restore_env.data.image_io import read_image as read_image, write_image as write_image
+    from restore_env.data.pairs import Pairs as Pairs, load_pairs as load_pairs, save_pairs as save_pairs
+    from restore_env.data.sources import as_source as as_source, draw_pairs as draw_pairs
+    from restore_env.data.toolchain_log import load_toolchain_log as load_toolchain_log
+    from restore_env.envs.env import ImageRestoreEnv as ImageRestoreEnv
+    from restore_env.envs.vector_env import ImageRestoreVectorEnv as ImageRestoreVectorEnv
+    from restore_env.envs.wrappers import RecordToolchains as RecordToolchains
+    from restore_env.errors import FormatError as FormatError, ImageError as ImageError, ToolError as ToolError
+    from restore_env.evaluation import Evaluation as Evaluation, evaluate as evaluate
+    from restore_env.inference import Restored as Restored, restore as restore
+    from restore_env.policies import Policy as Policy, load_policy as load_policy, save_policy as save_policy
+    from restore_env.restoration.rewards import Transition as Transition
+    from restore_env.toolbox import (
+        Tool as Tool,
+        Toolbox as Toolbox,
+        load_toolbox as load_toolbox,
+        save_toolbox as save_toolbox,
+    )
 
 __version__ = "0.2.0"
 
@@ -54,40 +66,7 @@ _MODULES: Final = {
 }
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [
-    "Evaluation",
-    "FormatError",
-    "GaussianBlur",
-    "GaussianNoise",
-    "ImageError",
-    "ImageRestoreEnv",
-    "ImageRestoreVectorEnv",
-    "JPEGCompression",
-    "MixedDistortion",
-    "OneOf",
-    "Pairs",
-    "Policy",
-    "RecordToolchains",
-    "Restored",
-    "SB3VecEnv",
-    "Tool",
-    "ToolError",
-    "Toolbox",
-    "Transition",
-    "as_source",
-    "draw_pairs",
-    "evaluate",
-    "load_pairs",
-    "load_policy",
-    "load_toolbox",
-    "load_toolchain_log",
-    "read_image",
-    "restore",
-    "save_pairs",
-    "save_policy",
-    "save_toolbox",
-    "write_image",
-]
+__all__ = sorted(_HOMES)
 
 if ENV_ID not in registry:
     register(

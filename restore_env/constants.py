@@ -8,7 +8,7 @@ DEFAULT_POLICY: Final = "drqn"
 """Default policy for evaluation; it was trained on moderate distortion, as in the paper."""
 
 RESTORING_POLICY: Final = "drqn-any"
-"""Default policy for photos of unknown history; it was trained on `EVERYDAY` and leaves good photos alone."""
+"""Default policy for photos with unknown distortions; it was trained on `EVERYDAY` and leaves good photos alone."""
 
 PATCH_SIZE: Final = 63
 """Height and width in pixels of the patches that an agent sees (section 4.1)."""
@@ -41,7 +41,7 @@ Severity = Literal["mild", "moderate", "severe", "any", "everyday"]
 """Names that a `severity` argument accepts: those of `SEVERITIES`, and `EVERYDAY`."""
 
 EVERYDAY: Final = "everyday"
-"""Name of the mixture of distortions that resembles photos of unknown history (see `everyday`)."""
+"""Name of the mixture of distortions that resembles photos with unknown distortions (see `everyday`)."""
 
 BLUR_KERNEL_SIZE: Final = 21
 """Height and width in pixels of the blur kernel of the authors' generator."""

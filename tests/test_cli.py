@@ -212,7 +212,7 @@ def test_an_interruption_is_one_line(run, photo_file, toolbox, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("restore_env.inference.restore", interrupted)
+    monkeypatch.setattr("restore_env.restore", interrupted)
     result = run("restore", photo_file, "--policy", "stop", "--toolbox", toolbox)
     assert_refused((result[0], result[1], [line for line in result[2] if line]), "interrupted", code=130)
 
@@ -272,7 +272,7 @@ def test_evaluate_says_when_the_oracle_gains_nothing(run, toolbox, tmp_path):
     path = tmp_path / "result.json"
     options = ("--policy", "stop", "--toolbox", toolbox, "--max-steps", 1, "--oracle", 1, "--json", path)
     code, out, _ = run("evaluate", tmp_path / "same.npz", *options)
-    assert (code, out.splitlines()[-1]) == (0, "oracle on 1 pairs: +0.00 dB; nothing to gain")
+    assert (code, out.splitlines()[-1]) == (0, "oracle on 1 pair: +0.00 dB; nothing to gain")
     assert json.loads(path.read_text())["oracle"] == {"n": 1, "gain": 0, "share": None}
 
 

@@ -11,30 +11,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-import tyro
 
+from restore_env import Pairs, Toolbox, load_toolbox, save_toolbox
 from restore_env.constants import DEFAULT_TOOLBOX
-from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import FINE_SHRINK_FACTORS, PatchSampler
 from restore_env.data.toolchain_log import ToolchainLog, load_toolchain_log
-from restore_env.toolbox import Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.toolbox.storage import toolbox_folder
 from restore_env.training.fingerprints import digest_of_photos
 from restore_env.training.logging import RunLogger
 from restore_env.training.model_card import read_record, write_model_card
 from restore_env.training.optimizers import Optimizer
-from restore_env.training.program import run_folder, run_program
+from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.signals import stop_request
-from restore_env.training.trainer import Budget
-from restore_env.utils.checks import check_device, check_literals, check_whole
-from restore_env.utils.files import make_folders
+from restore_env.utils.checks import Count, ProperFraction
 from restore_env.utils.tensors import images_to_tensor
 from tools.joint.batches import ChainBatch, ChainBatches
 from tools.joint.model_card import joint_card, joint_record
 from tools.joint.trainer import JointTraining
-from tools.recipes import JOINT_RECIPES, Loss, Recipe, RecipeName, recipe_of
+from tools.recipes import JOINT_RECIPES, Loss, Recipe, ToolArgs
 from tools.single.pool import draw_pool, load_pool
 from tools.specs import distortion_of, robust_distortion
 
@@ -42,7 +38,7 @@ VALIDATION_CHAINS: Final = 256
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(ToolArgs):
     """Fine-tune the tools of a toolbox along the toolchains that a policy chose.
 
     Raises:
@@ -51,56 +47,25 @@ class Args:
 
     logs: tuple[Path, ...]
     """Toolchain logs to train on; agents.log_toolchains writes them."""
-    output: Path
-    """Toolbox folder to write."""
     validation: Path | None = None
-    """Toolchain log whose last 256 toolchains to measure on. By default as many are held out of each log, and those of
-    the first log are measured."""
+    """Log for validation (its last 256 toolchains). Default: each log holds out 256; the first log's are measured."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of the toolbox to start from."""
-    minutes: float = 60.0
-    """Minutes of training."""
-    iterations: int | None = None
-    """Iterations, instead of minutes."""
-    recipe: RecipeName = "fast"
-    """fast (SOAP, cosine, average of the weights) or paper (plain SGD, batches of 64 whole patches)."""
     optimizer: Optimizer | None = None
-    """soap, adam, sgd or plain-sgd, instead of the recipe's."""
+    """soap, adam, sgd (momentum 0.9) or plain-sgd (no momentum), instead of the recipe's."""
     loss: Loss | None = None
-    """psnr, mse or sum, of the final images, instead of the recipe's."""
-    batch_size: int | None = None
-    """Toolchains in a batch, instead of the recipe's."""
-    crop: int | None = None
-    """Height and width of a training patch in pixels, instead of the recipe's."""
-    learning_rate: float | None = None
-    """Peak of the learning rate, instead of the recipe's."""
-    own_task: float = 0.0
+    """Of the final images: psnr (minus its mean), mse, or sum (half the squared error, summed over a patch)."""
+    own_task: ProperFraction = 0.0
     """Share of single distortions in each batch, each with the tool made for it, so that tools do not forget."""
     photos: Path | None = None
     """Folder of clean photos for the single distortions."""
-    pool: int = 5_000
+    pool: Count = 5_000
     """Single distortions that are drawn before the training for each tool and reused."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    seed: int = 0
-    """Seed of all that is drawn."""
-    checkpoints: Path | None = None
-    """Folder of pools, checkpoint and TensorBoard files; by default runs/ and the output's name."""
-    name: str = ""
-    """Name of the toolbox, by default that of its folder."""
-    licence: str = "not stated"
-    """Source and licence of the photos, for the model card."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        for name, least in (("pool", 1), ("seed", 0)):
-            check_whole(name, getattr(self, name), least)
-        Budget(self.iterations, self.minutes)  # checks them
-        check_device(self.device)
+        super().__post_init__()
         if not self.logs:
             raise ValueError("logs: none are given; agents.log_toolchains writes them")
-        if not 0 <= self.own_task < 1:
-            raise ValueError(f"own_task={self.own_task} is not in [0, 1)")
         if self.own_task and self.photos is None:
             raise ValueError(f"own_task={self.own_task} needs --photos, of which single distortions are made")
 
@@ -130,8 +95,7 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option names what does not exist or does not fit, such as a log of other actions.
     """
-    recipe, folder = recipe_of(args, JOINT_RECIPES), run_folder(args.output, args.checkpoints)
-    make_folders(args.output, folder)
+    recipe, folder = args.recipe_of(JOINT_RECIPES), make_run_folder(args.output, args.checkpoints)
     toolbox = load_toolbox(args.toolbox, args.device)
     logs = [open_log(path, toolbox) for path in args.logs]
     measured = logs[0] if args.validation is None else open_log(args.validation, toolbox)
@@ -140,11 +104,11 @@ def plan(args: Args) -> Plan:
     pools = {} if photos is None else draw_pools(toolbox, photos, recipe.crop, folder / "pools", args)
     batches = ChainBatches(logs, recipe.batch_size, recipe.crop, args.seed, pools, args.own_task, args.device, held_out)
     training = JointTraining(
-        toolbox=toolbox,
+        tools=toolbox,
         batch=batches.batch,
         data=describe_data(logs, photos, args),
         validation=last_chains(measured, held_out or VALIDATION_CHAINS, args.device),
-        budget=Budget(args.iterations, args.minutes),
+        budget=args.budget,
         checkpoint=folder / "joint.pt",
         recipe=recipe,
         start=digest_of_toolbox(toolbox),
@@ -247,4 +211,4 @@ def log_text(log: ToolchainLog) -> str:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

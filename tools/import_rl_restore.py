@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -181,4 +180,4 @@ def _with_forget_bias(bias: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

@@ -6,8 +6,6 @@ python -m tools.make_pairs --photos photos/ --output pairs.npz --n 512 --severit
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from restore_env.constants import PATCH_SIZE, Severity
 from restore_env.data.distortions import as_distortion
 from restore_env.data.pairs import Pairs, save_pairs
@@ -15,11 +13,11 @@ from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.training.parallel import draw_in_parallel
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_literals, check_whole
+from restore_env.utils.checks import Count, Natural, Options
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(Options):
     """Distort patches of clean photos once.
 
     Raises:
@@ -29,22 +27,20 @@ class Args:
     photos: Path
     """Folder of clean photos."""
     output: Path
-    """Pairs file to write, ending in .npz."""
-    n: int = 512
+    """Pairs file to write (.npz)."""
+    n: Count = 512
     """Number of pairs."""
     severity: Severity = "moderate"
     """How strongly the patches are distorted."""
-    patch_size: int = PATCH_SIZE
+    patch_size: Count = PATCH_SIZE
     """Height and width of a patch in pixels."""
-    seed: int = 0
-    """Seed of all that is drawn."""
-    jobs: int = 1
-    """Processes that work side by side; the file does not depend on how many."""
+    seed: Natural = 0
+    """Seed of all random numbers."""
+    jobs: Count = 1
+    """Processes that work in parallel; the file does not depend on how many."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        for name, least in (("n", 1), ("patch_size", 1), ("seed", 0), ("jobs", 1)):
-            check_whole(name, getattr(self, name), least)
+        super().__post_init__()
         if self.output.suffix != ".npz":
             raise ValueError(f"output={str(self.output)!r} does not end in .npz")
 
@@ -80,4 +76,4 @@ def main(args: Args) -> Pairs:
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

@@ -3,14 +3,15 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
 from restore_env.training.optimizers import Optimizer, learning_rate, new_optimizer, take_step
-from restore_env.training.trainer import ToolStatus, Training
-from restore_env.utils.checks import check_literals
+from restore_env.training.trainer import Budget, Status, Training
+from restore_env.utils.checks import Count, Device, Natural, Options, Positive, ProperFraction
 
 Loss = Literal["psnr", "mse", "sum"]
 RecipeName = Literal["fast", "paper"]
@@ -20,7 +21,7 @@ PSNR_FLOOR: Final = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Options):
     """How a tool is trained; the defaults are the recipe `fast`.
 
     Raises:
@@ -34,34 +35,26 @@ class Recipe:
 
     optimizer: Optimizer = "soap"
     """"soap" (Adam in the eigenbasis of Shampoo: arXiv 2409.11321), "adam", "sgd" with momentum 0.9, or "plain-sgd"."""
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """Peak of the learning rate."""
     lr_schedule: Literal["cosine", "steps", "constant"] = "cosine"
     """"cosine": falls as half a cosine to zero over the budget; "steps": divided by 10 after each quarter of it;
     "constant"."""
-    warmup_updates: int = 50
+    warmup_updates: Natural = 50
     """Updates over which the learning rate rises first."""
-    batch_size: int = 4
+    batch_size: Count = 4
     """Patches in a batch."""
-    crop: int = 48
+    crop: Count = 48
     """Height and width of a patch in pixels."""
     loss: Loss = "psnr"
     """"psnr": minus the mean PSNR in dB, which is what tools are measured by. "mse": the mean squared error; the few
     patches with most detail dominate it. "sum": half the squared error summed over a patch, as in VDSR."""
-    max_grad_norm: float = 100.0
+    max_grad_norm: Positive = 100.0
     """Largest norm of the loss's gradient."""
-    ema_decay: float = 0.998
+    ema_decay: ProperFraction = 0.998
     """Decay of the exponential average of the weights, which becomes the tool; 0 takes the last weights."""
-    branch_scale: float = 0.1
+    branch_scale: Positive = 0.1
     """Factor on the first weights at the end of each residual branch, so that training starts near the identity."""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("learning_rate", "batch_size", "crop", "max_grad_norm", "branch_scale"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} is not more than 0")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay={self.ema_decay} is not in [0, 1)")
 
     def rate(self, progress: float, iteration: int) -> float:
         """Return the learning rate of an update.
@@ -119,29 +112,68 @@ JOINT_RECIPES: Final[Mapping[RecipeName, Recipe]] = {
 """The recipes of joint training, by name."""
 
 
-def recipe_of(args: Any, recipes: Mapping[RecipeName, Recipe]) -> Recipe:
-    """Return the recipe that a program's options describe.
+@dataclass(kw_only=True)
+class ToolArgs(Options):
+    """The options of every program that trains tools."""
 
-    Args:
-        args: the options: `recipe`, a name in `recipes`, and fields of it where they are not None.
-        recipes: the recipes by name.
-    """
-    options = {field.name: getattr(args, field.name, None) for field in fields(Recipe)}
-    return replace(recipes[args.recipe], **{name: value for name, value in options.items() if value is not None})
+    output: Path
+    """Toolbox folder to write."""
+    recipe: RecipeName = "fast"
+    """fast (SOAP, cosine, average of the weights) or paper (SGD, batches of 64); docs/train-tools.md compares them."""
+    minutes: Positive = 60.0
+    """Minutes of training."""
+    iterations: Count | None = None
+    """Iterations, instead of minutes."""
+    batch_size: int | None = None
+    """Patches or toolchains in a batch, instead of the recipe's."""
+    crop: int | None = None
+    """Height and width of a training patch in pixels, instead of the recipe's."""
+    learning_rate: float | None = None
+    """Peak of the learning rate, instead of the recipe's."""
+    device: Device = "cpu"
+    """cpu or cuda."""
+    seed: Natural = 0
+    """Seed of the initial weights and all random numbers."""
+    checkpoints: Path | None = None
+    """Folder of pools, checkpoints and TensorBoard files; by default runs/ and the output's name."""
+    name: str = ""
+    """Name of the toolbox, by default that of its folder."""
+    licence: str = "not stated"
+    """Source and licence of the photos, for the model card."""
+
+    @property
+    def budget(self) -> Budget:
+        """When a training ends."""
+        return Budget(self.iterations, self.minutes)
+
+    def recipe_of(self, recipes: Mapping[RecipeName, Recipe]) -> Recipe:
+        """Return the recipe that was chosen, changed by the options that are given.
+
+        Args:
+            recipes: the recipes, by name.
+
+        Raises:
+            ValueError: if a value is outside its range.
+        """
+        options = {field.name: getattr(self, field.name, None) for field in fields(Recipe)}
+        return replace(recipes[self.recipe], **{name: value for name, value in options.items() if value is not None})
 
 
+@dataclass(kw_only=True)
 class RecipeTraining(Training):
     """Train one or more tools by a recipe.
 
     Args:
-        name: name of what is trained.
-        recipe: how it is trained.
-        loss: of the last batch, None before the first.
+        data: what the batches are drawn from, in words; a training resumes only with the same data.
+        budget: when it ends.
+        checkpoint: where its state is kept.
+        recipe: how the tools are trained.
     """
 
-    name: str
+    data: str
+    budget: Budget
+    checkpoint: Path
     recipe: Recipe
-    loss: Tensor | None = None
 
     @abstractmethod
     def validate(self) -> tuple[float, float]:
@@ -156,8 +188,8 @@ class RecipeTraining(Training):
         """Update a network by its gradients, clipped as the recipe says."""
         take_step(optimizer, network, self.rate, self.recipe.max_grad_norm)
 
-    def status(self) -> ToolStatus:
-        """Measure how the training stands."""
-        loss = None if self.loss is None else float(self.loss.detach())
-        left = self.budget.left(self.iteration, self.seconds)
-        return ToolStatus(self.name, self.iteration, loss, *self.validate(), self.rate, self.seconds, left)
+    def status(self) -> Status:
+        """Measure how the training stands; see `Training.status`."""
+        before, after = self.validate()
+        scalars = {"validation/psnr": after, "validation/gain": after - before}
+        return self.new_status(f"{self.name}: iteration {self.iteration}", f"{before:.3f} -> {after:.3f} dB", scalars)

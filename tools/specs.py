@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from restore_env import Tool, Toolbox
 from restore_env.data.distortions import (
     Distortion,
     DistortionModel,
@@ -21,8 +22,6 @@ from restore_env.data.distortions import (
 )
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.storage import build_network, parse_interval
-from restore_env.toolbox.tool import Tool
-from restore_env.toolbox.toolbox import Toolbox
 from restore_env.utils.serialization import as_format_error, read_json
 
 SHIPPED: Final = Path(__file__).parent / "toolboxes"

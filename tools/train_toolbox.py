@@ -14,26 +14,21 @@ from typing import Any, Final, Literal, NamedTuple
 
 import cv2
 import torch
-import tyro
 
-from restore_env.data.pairs import Pairs
+from restore_env import Pairs, Tool, Toolbox, draw_pairs, load_toolbox, save_toolbox
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
-from restore_env.data.sources import draw_pairs
-from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.storage import DESCRIPTION
 from restore_env.training.fingerprints import digest_of_photos
 from restore_env.training.logging import RunLogger
 from restore_env.training.model_card import read_record, write_model_card
 from restore_env.training.parallel import train_in_parallel
-from restore_env.training.program import run_folder, run_program
+from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.signals import stop_request
 from restore_env.training.split import split_photos
-from restore_env.training.trainer import Budget
-from restore_env.utils.checks import check_device, check_literals, check_whole
-from restore_env.utils.files import make_folders
-from tools.recipes import RECIPES, Recipe, RecipeName, recipe_of
+from restore_env.utils.checks import Count, Positive
+from tools.recipes import RECIPES, Recipe, ToolArgs
 from tools.single.model_card import tool_record, toolbox_card
 from tools.single.pool import PoolBatches, draw_pool, load_pool
 from tools.single.trainer import Precision, ToolTraining
@@ -44,7 +39,7 @@ VALIDATION_PATCHES: Final = 256
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(ToolArgs):
     """Train the tools of a toolbox from a folder of clean photos.
 
     Raises:
@@ -62,47 +57,19 @@ class Args:
     tools: tuple[str, ...] = ()
     """Names of the tools to train, such as noise-3 blur-1; by default all."""
     start: str = ""
-    """Toolbox, by name or folder, whose tools of the same names to start from instead of random weights. This adapts
-    shipped tools to your own photos."""
-    minutes: float = 10.0
+    """Toolbox whose tools to start from, by name or folder, to adapt them to your photos. Default: random weights."""
+    minutes: Positive = 10.0
     """Minutes of training for each tool."""
-    iterations: int | None = None
-    """Iterations for each tool, instead of minutes."""
-    jobs: int = 1
-    """Tools that are trained at the same time; on a CPU they share the cores."""
-    recipe: RecipeName = "fast"
-    """fast (SOAP, cosine, average of the weights) or paper (SGD with momentum in four steps, batches of 64)."""
-    batch_size: int | None = None
-    """Patches in a batch, instead of the recipe's."""
-    crop: int | None = None
-    """Height and width of a training patch in pixels, instead of the recipe's."""
-    learning_rate: float | None = None
-    """Peak of the learning rate, instead of the recipe's."""
-    pool: int = 20_000
+    jobs: Count = 1
+    """Tools that are trained in parallel; on a CPU they share the cores."""
+    pool: Count = 20_000
     """Distorted patches that are drawn before the training for each tool and reused in random order."""
     robust: bool = True
-    """Add noise and JPEG to the training data, as the paper's "+ noise" does; --no-robust adds nothing."""
-    device: str = "cpu"
-    """cpu or cuda."""
+    """Add slight noise and JPEG to most patches, sometimes blur."""
     precision: Literal["auto", Precision] = "auto"
     """float32, bfloat16, or auto: bfloat16 if the device computes with it."""
-    seed: int = 0
-    """Seed of the first weights and of the data."""
     prepare: bool = False
     """Only draw the training data."""
-    checkpoints: Path | None = None
-    """Folder of pools, checkpoints and TensorBoard files; by default runs/ and the output's name."""
-    name: str = ""
-    """Name of the toolbox, by default that of its folder."""
-    licence: str = "not stated"
-    """Source and licence of the photos, for the model card."""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name, least in (("jobs", 1), ("pool", 1), ("seed", 0)):
-            check_whole(name, getattr(self, name), least)
-        Budget(self.iterations, self.minutes)  # checks them
-        check_device(self.device)
 
     @property
     def threads(self) -> int:
@@ -159,13 +126,13 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option names what does not exist or does not fit.
     """
-    spec, recipe = load_spec(args.toolbox), recipe_of(args, RECIPES)
+    spec, recipe = load_spec(args.toolbox), args.recipe_of(RECIPES)
     chosen = spec.chosen(args.tools)
     starts = start_networks(chosen, args.start)
     photos, held_out = open_photos(args)
     existing = load_toolbox(args.output) if (args.output / DESCRIPTION).is_file() else ()
-    folder, precision = run_folder(args.output, args.checkpoints), choose_precision(args.precision, args.device)
-    make_folders(args.output, folder)
+    folder = make_run_folder(args.output, args.checkpoints)
+    precision = choose_precision(args.precision, args.device)
     sampler, tools = PatchSampler(held_out), []  # one sampler for all tools: it reads each photo once
     for tool in chosen:
         text, pool = draw_training_data(tool, photos, recipe.crop, folder / "pools", args)
@@ -271,7 +238,7 @@ def train_one(plan: Plan, tool: ToolData, stopping: Callable[[], bool]) -> tuple
         batch=PoolBatches(load_pool(tool.pool), plan.recipe.batch_size, args.seed, args.device).batch,
         data=tool.text,
         validation=tool.validation.to_tensors(args.device),
-        budget=Budget(args.iterations, args.minutes),
+        budget=args.budget,
         checkpoint=plan.folder / f"{name}.pt",
         recipe=plan.recipe,
         seed=args.seed,
@@ -300,4 +267,4 @@ def card_settings(args: Args, n_photos: int, recipe: Recipe, precision: Precisio
 
 
 if __name__ == "__main__":
-    run_program(lambda: main(tyro.cli(Args)))
+    run_program(main, Args)

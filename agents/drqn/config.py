@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from restore_env.training.optimizers import learning_rate
-from restore_env.utils.checks import check_literals, check_whole
+from restore_env.utils.checks import Count, Fraction, Natural, NonNegative, Options, Positive, ProperFraction
 
 
 @dataclass(frozen=True, kw_only=True)
-class DRQNConfig:
+class DRQNConfig(Options):
     """Hyperparameters of a recurrent Q-network's training; schedules run over the whole budget, whatever its length.
 
     Raises:
@@ -22,101 +22,80 @@ class DRQNConfig:
         ValueError: gamma=1.5 is not between 0 and 1
     """
 
-    gamma: float = 1.0
+    gamma: Fraction = 1.0
     """Discount factor."""
     double_q: bool = True
-    """Double Q-learning (van Hasselt et al., 2016): the network chooses the next action, the target network values
-    it."""
+    """Double Q-learning (van Hasselt et al., 2016): the target network values the action that the network chooses."""
     loss: Literal["huber", "squared"] = "huber"
     """Loss of the Q-values; huber is quadratic up to an error of 1."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Episodes in an update. The LSTM runs along each whole episode."""
-    buffer_size: int = 60_000
-    """Steps that the replay buffer holds, in files of 12 kB a step."""
-    learning_starts: int = 500
+    buffer_size: Count = 60_000
+    """Steps in the replay buffer, kept on disk at 12 kB each: 60,000 need 0.7 GB, 500,000 need 6 GB."""
+    learning_starts: Natural = 500
     """Steps before the first update."""
-    n_envs: int = 64
-    """Episodes that are played side by side in an iteration."""
-    gradient_steps: int = 16
+    n_envs: Count = 64
+    """Episodes that are played in parallel in an iteration."""
+    gradient_steps: Count = 16
     """Updates in an iteration."""
-    target_update_interval: int = 250
-    """Updates between two copies of the network to the target network."""
-    exploration_initial_eps: float = 1.0
+    target_update_interval: Count = 250
+    """Updates between copies of the weights into the target network."""
+    exploration_initial_eps: Fraction = 1.0
     """Probability of a random action at the start."""
-    exploration_final_eps: float = 0.1
+    exploration_final_eps: Fraction = 0.1
     """Probability of a random action after the exploration fraction."""
-    exploration_fraction: float = 0.3
-    """Fraction of the budget over which the probability of a random action falls."""
+    exploration_fraction: Fraction = 0.3
+    """Fraction of the training time (minutes or iterations) over which the probability of a random action falls."""
     optimizer: Literal["soap", "adam"] = "soap"
     """soap is Adam in the eigenbasis of Shampoo (arXiv 2409.11321)."""
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """Learning rate at the start, after the warm-up."""
-    final_learning_rate: float = 1e-5
+    final_learning_rate: Positive = 1e-5
     """Learning rate at the end."""
     lr_schedule: Literal["cosine", "exponential"] = "cosine"
     """How the learning rate falls."""
-    warmup_updates: int = 50
+    warmup_updates: Natural = 50
     """Updates over which the learning rate rises linearly at first."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: Positive = 10.0
     """Largest norm of the gradient; larger gradients are scaled down."""
-    ema_decay: float = 0.995
-    """Decay, at each update, of the exponential moving average of the weights, which becomes the policy. With 0 the
-    last weights become the policy."""
+    ema_decay: ProperFraction = 0.995
+    """Decay of the exponential moving average of the weights, which becomes the policy. 0: the last weights do."""
     scaled: bool = True
-    """Centre the network's images and multiply its Q-values by 10, so that both suit the first weights."""
+    """Centre the network's images and multiply its Q-values by 10, so that both suit the initial weights."""
     augment: bool = True
     """Mirror and transpose the images of each update at random."""
-    random_shift_pad: int = 4
+    random_shift_pad: Natural = 4
     """Largest random shift of the images of an update, in pixels (arXiv 2004.13649)."""
-    single_distortion_fraction: float = 0.0
-    """Fraction of the training patches with one distortion only, drawn from those that the twelve tools are made
-    for."""
+    single_distortion_fraction: Fraction = 0.0
+    """Share of training patches with one distortion only (blur, noise or JPEG)."""
     stop_if_worse: bool = False
     """End a training episode whose PSNR falls below that of its input, as the authors' program does."""
 
-    dropout: float = 0.2
+    dropout: ProperFraction = 0.2
     """Fraction of the encoder's features that an update leaves out at random."""
     degradation_features: bool = True
-    """Let the network also see statistics of the differences between neighbouring pixels."""
-    n_counterfactual: int = 3
+    """Let the network also see pixel-difference statistics, which show noise and JPEG blocks."""
+    n_counterfactual: Natural = 3
     """Tools that are also tried in each visited state, so that the network learns their values too. 0 learns from the
     actions taken only."""
-    counterfactual_temperature: float = 1.0
+    counterfactual_temperature: NonNegative = 1.0
     """Temperature, in units of the reward, of the softmax of the Q-values from which these tools are drawn. 0 draws
     them uniformly."""
-    regret_coef: float = 1.0
+    regret_coef: NonNegative = 1.0
     """Coefficient of an additional loss: the expected regret of the softmax policy over the tried actions. It needs
     counterfactual tools."""
-    regret_temperature: float = 0.3
+    regret_temperature: Positive = 0.3
     """Temperature of that policy, in units of the reward."""
-    aux_coef: float = 10.0
+    aux_coef: NonNegative = 10.0
     """Coefficient of an auxiliary loss: a linear layer predicts the strengths of blur, noise and JPEG from the
     features of fresh patches. It is left out where the strengths are unknown."""
-    aux_batch_size: int = 256
+    aux_batch_size: Count = 256
     """Fresh patches for the auxiliary loss in an iteration."""
-    pretrain_fraction: float = 0.05
+    pretrain_fraction: Fraction = 0.05
     """Fraction of the budget in which only the auxiliary loss is trained, at the start."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        sizes = ("batch_size", "buffer_size", "n_envs", "gradient_steps", "target_update_interval", "aux_batch_size")
-        for name in sizes:
-            check_whole(name, getattr(self, name), 1)
-        for name in ("learning_starts", "warmup_updates", "random_shift_pad", "n_counterfactual"):
-            check_whole(name, getattr(self, name), 0)
-        fractions = ("exploration_initial_eps", "exploration_final_eps", "exploration_fraction", "pretrain_fraction")
-        for name in ("gamma", *fractions, "single_distortion_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not between 0 and 1")
-        for name in ("ema_decay", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not in [0, 1)")
-        for name in ("regret_coef", "aux_coef", "counterfactual_temperature"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)} is less than 0")
-        for name in ("learning_rate", "final_learning_rate", "max_grad_norm", "regret_temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} is not more than 0")
+        super().__post_init__()
         if self.regret_coef and not self.n_counterfactual:
             raise ValueError(f"regret_coef={self.regret_coef} needs n_counterfactual of at least 1; else give 0")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.drqn.trainer import DRQNTraining
-from restore_env.training.model_card import made_with, settings_list, write_model_card
+from restore_env.training.model_card import Blocks, made_with, settings_list, write_model_card
 
 
 def write_agent_card(folder: Path, training: DRQNTraining, settings: Mapping[str, Any]) -> None:
@@ -29,18 +29,14 @@ def write_agent_card(folder: Path, training: DRQNTraining, settings: Mapping[str
     parameters = sum(parameter.numel() for parameter in training.network.parameters())
     share = f", {training.kept_share:.0%} of the best possible." if training.kept_share else "."
     chosen = "" if training.keep_last else " The policy was chosen on these patches, so this figure is optimistic."
-    lines = [
+    blocks: Blocks = [
         f"# {training.name}",
-        "",
         f"A recurrent Q-network for `restore_env` with {parameters:,} parameters, for the toolbox "
         f"`{settings['toolbox']}`, trained with `python -m agents.train_drqn`.",
-        "",
         f"On {record['patches']} patches of {settings['severity']} distortion, of photos it was not trained on, it "
         f"gains {record['gain']:.2f} dB{share}{chosen}",
-        "",
         f"Trained for {record['minutes']:.1f} minutes: {record['steps']:,} steps of the environment, "
         f"{record['updates']:,} updates.",
-        "",
-        *settings_list(settings),
+        settings_list(settings),
     ]
-    write_model_card(folder, record, lines)
+    write_model_card(folder, record, blocks)

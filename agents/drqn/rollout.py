@@ -48,9 +48,8 @@ def collect_episodes(
     while len(steps) < batch.max_steps:
         image, action, reward, value, known = steps[-1]
         steps.append((image, torch.full_like(action, NO_STEP), reward, value, torch.zeros_like(known)))
-    return Episodes(
-        *(torch.stack(column, dim=1) for column in zip(*steps, strict=True))
-    )  # t times (n, ...) -> (n, t, ...)
+    # t times (n, ...) -> (n, t, ...)
+    return Episodes(*(torch.stack(column, dim=1) for column in zip(*steps, strict=True)))
 
 
 def _step(batch: RestorationBatch, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

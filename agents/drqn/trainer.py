@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
 from math import inf, isinf
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import nn
 
 from agents.data import AgentData
 from agents.drqn.auxiliary import AuxiliaryTask, FreshPatches
@@ -26,8 +25,8 @@ from restore_env.restoration.batch import RestorationBatch
 from restore_env.training.ema import averaged
 from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import scalars_of
-from restore_env.training.optimizers import new_optimizer
-from restore_env.training.trainer import Budget, Training
+from restore_env.training.optimizers import new_optimizer, take_step
+from restore_env.training.trainer import Budget, Status, Training
 from restore_env.utils.tensors import augment_dihedral
 
 SYMMETRIES: Final = 8
@@ -37,59 +36,7 @@ MARGIN: Final = 16
 """Iterations of episodes that the replay buffer has room for between two checkpoints."""
 
 
-@dataclass(frozen=True)
-class DRQNStatus:
-    """How the training of a recurrent Q-network stands.
-
-    Args:
-        iteration: iterations so far.
-        updates: updates of the network so far.
-        steps: steps of the environment so far.
-        loss: mean loss of the last iteration; None before the first update since the start or the resume.
-        evaluation: results on the validation pairs.
-        share: share of the oracle's gain that is reached; None if the oracle's is unknown.
-        kept: gain in dB of the network that is kept; minus infinity before the first was kept.
-        epsilon: probability of a random action.
-        rate: learning rate.
-        seconds: seconds of training so far.
-        left: seconds of training that are left; None if unknown.
-    """
-
-    iteration: int
-    updates: int
-    steps: int
-    loss: float | None
-    evaluation: Evaluation
-    share: float | None
-    kept: float
-    epsilon: float
-    rate: float
-    seconds: float
-    left: float | None
-
-    def __str__(self) -> str:
-        share = "" if self.share is None else f" ({self.share:.1%} of the oracle's gain)"
-        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
-        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
-        kept = "" if isinf(self.kept) else f"kept {self.kept:.3f}, "
-        return (
-            f"{self.updates} updates, {self.steps} steps, {loss}gain {self.evaluation.gain:.3f} dB{share}, "
-            f"{kept}{self.evaluation.steps:.2f} tools, {self.seconds / 60:.1f} min{left}"
-        )
-
-    def scalars(self) -> dict[str, float]:
-        """Return what is logged, by TensorBoard's names."""
-        found = scalars_of(self.evaluation) | {
-            "training/updates": self.updates,
-            "training/steps": self.steps,
-            "training/epsilon": self.epsilon,
-            "training/learning_rate": self.rate,
-            "training/minutes": self.seconds / 60,
-        }
-        unknown_at_times = {"validation/share_of_oracle": self.share, "training/loss": self.loss}
-        return found | {name: value for name, value in unknown_at_times.items() if value is not None}
-
-
+@dataclass(eq=False)
 class DRQNTraining(Training):
     """Trains a recurrent Q-network; call `run`.
 
@@ -114,35 +61,36 @@ class DRQNTraining(Training):
         ValueError: if the checkpoint in the folder belongs to another training.
     """
 
-    def __init__(
-        self,
-        network: RecurrentQNetwork,
-        batch: RestorationBatch,
-        data: AgentData,
-        config: DRQNConfig,
-        budget: Budget,
-        folder: Path,
-        *,
-        name: str = "drqn",
-        seed: int = 0,
-        oracle: Evaluation | None = None,
-        keep_last: bool = False,
-    ) -> None:
-        self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.batch, self.toolbox, self.data, self.config = batch, batch.toolbox, data, config
-        self.budget, self.checkpoint, self._folder = budget, folder / "training.pt", folder
-        self.name, self.seed, self.oracle, self.keep_last = name, seed, oracle, keep_last
+    network: RecurrentQNetwork
+    batch: RestorationBatch
+    data: AgentData
+    config: DRQNConfig
+    budget: Budget
+    folder: Path
+    _: KW_ONLY
+    name: str = "drqn"
+    seed: int = 0
+    oracle: Evaluation | None = None
+    keep_last: bool = False
+    saved = (
+        *("network", "target", "average", "kept_network", "auxiliary", "optimizer"),
+        *("kept_gain", "kept_share", "updates", "steps"),
+    )
+
+    def __post_init__(self) -> None:
+        network, config = self.network, self.config
+        network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.toolbox, self.checkpoint = self.batch.toolbox, self.folder / "training.pt"
         self.device = next(network.parameters()).device
-        self.network.encoder.dropout.p = config.dropout
+        network.encoder.dropout.p = config.dropout
         self.target = deepcopy(network)
         self.average = averaged(network, config.ema_decay)
         self.kept_network, self.kept_gain = deepcopy(network), -inf
         self.kept_share: float | None = None
-        self.auxiliary = AuxiliaryTask(network, data.source, seed).to(self.device)
+        self.auxiliary = AuxiliaryTask(network, self.data.source, self.seed).to(self.device)
         learnt = [*network.parameters(), *(self.auxiliary.parameters() if config.aux_coef else ())]
         self.optimizer = new_optimizer(config.optimizer, learnt, config.learning_rate)
         self.updates = self.steps = self._saved = 0
-        self.loss: float | None = None
         self._measured: tuple[int, Evaluation] | None = None
         self.restore()
 
@@ -152,7 +100,7 @@ class DRQNTraining(Training):
         max_steps, n_envs = self.batch.max_steps, self.config.n_envs
         capacity = max(1, self.config.buffer_size // max_steps)
         side, actions = self.network.patch_size, self.network.n_tools + 1
-        return ReplayBuffer(self._folder / "replay", capacity, MARGIN * n_envs, max_steps, side, actions)
+        return ReplayBuffer(self.folder / "replay", capacity, MARGIN * n_envs, max_steps, side, actions)
 
     @property
     def policy(self) -> RecurrentQPolicy:
@@ -165,6 +113,11 @@ class DRQNTraining(Training):
         network = self.average.module
         assert isinstance(network, RecurrentQNetwork)
         return network
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next update."""
+        return self.config.rate(self.progress, self.updates)
 
     def advance(self) -> None:
         """Play episodes, then update the network."""
@@ -217,12 +170,9 @@ class DRQNTraining(Training):
                     loss = errors.mean()
                 if fresh is not None:
                     loss = loss + config.aux_coef * self.auxiliary.loss(self.network, fresh, rng)
-                for group in self.optimizer.param_groups:
-                    group["lr"] = config.rate(self.progress, self.updates)
                 self.optimizer.zero_grad()
                 loss.backward()
-                nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-                self.optimizer.step()
+                take_step(self.optimizer, self.network, self.rate, config.max_grad_norm)
                 self.average.update_parameters(self.network)
                 self.updates += 1
                 if self.updates % config.target_update_interval == 0:
@@ -246,24 +196,24 @@ class DRQNTraining(Training):
             self._measured = self.iteration, found
         return self._measured[1]
 
-    def status(self) -> DRQNStatus:
+    def status(self) -> Status:
         """Measure how the training stands."""
         if self.budget.iterations is None:
             self.choose()  # a training in minutes is not reproducible anyway
         evaluation = self.measure()
-        return DRQNStatus(
-            self.iteration,
-            self.updates,
-            self.steps,
-            self.loss,
-            evaluation,
-            self._share(evaluation),
-            self.kept_gain,
-            self.config.exploration_rate(self.progress),
-            self.config.rate(self.progress, self.updates),
-            self.seconds,
-            self.budget.left(self.iteration, self.seconds),
-        )
+        share = self._share(evaluation)
+        scalars = scalars_of(evaluation) | {
+            "training/updates": self.updates,
+            "training/steps": self.steps,
+            "training/epsilon": self.config.exploration_rate(self.progress),
+        }
+        of_oracle = ""
+        if share is not None:
+            scalars["validation/share_of_oracle"] = share
+            of_oracle = f" ({share:.1%} of the oracle's gain)"
+        kept = "" if isinf(self.kept_gain) else f", kept {self.kept_gain:.3f}"
+        measured = f"gain {evaluation.gain:.3f} dB{of_oracle}{kept}, {evaluation.steps:.2f} tools"
+        return self.new_status(f"{self.updates} updates, {self.steps} steps", measured, scalars)
 
     def settings(self) -> dict[str, Any]:
         """Return the network, config, data, validation pairs, seed, actions, and which policy is kept."""
@@ -279,31 +229,22 @@ class DRQNTraining(Training):
 
     def state(self) -> dict[str, Any]:
         """Return the networks, the optimizer and the counts."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        counts = {name: getattr(self, name) for name in ("kept_gain", "kept_share", "updates", "steps")}
-        return parts | counts | {"episodes": self.replay_buffer.count}
+        return super().state() | {"episodes": self.replay_buffer.count}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.kept_gain, self.kept_share = state["kept_gain"], state["kept_share"]
+        super().load_state(state)
         if state["episodes"] and not self.replay_buffer.found:
             raise ValueError(
-                f"{self._folder / 'replay'}: what belongs to {self.checkpoint} is missing; delete that to start afresh"
+                f"{self.folder / 'replay'}: what belongs to {self.checkpoint} is missing; delete that to start afresh"
             )
         self.replay_buffer.count = self._saved = state["episodes"]
-        self.updates, self.steps = state["updates"], state["steps"]
 
     def save(self) -> None:
         """Write the checkpoint."""
         self.replay_buffer.flush()
         super().save()
         self._saved = self.replay_buffer.count
-
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        names = ("network", "target", "average", "kept_network", "auxiliary", "optimizer")
-        return {name: getattr(self, name) for name in names}
 
     @contextmanager
     def _training_mode(self, rng: np.random.Generator) -> Iterator[None]:
@@ -316,11 +257,8 @@ class DRQNTraining(Training):
 
     def _sample(self, rng: np.random.Generator) -> Episodes:
         """Return a batch of episodes with augmented images, on the device that trains."""
-        episodes, pad = (
-            self.replay_buffer.sample(self.config.batch_size, rng).to(self.device),
-            self.config.random_shift_pad,
-        )
-        images = episodes.image
+        episodes = self.replay_buffer.sample(self.config.batch_size, rng).to(self.device)
+        images, pad = episodes.image, self.config.random_shift_pad
         if self.config.augment:
             images = augment_dihedral(images, int(rng.integers(SYMMETRIES)))
         if pad:

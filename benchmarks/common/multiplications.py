@@ -8,11 +8,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common.systems import System
+from restore_env import Evaluation, Policy, Toolbox
 from restore_env.constants import PATCH_SIZE
-from restore_env.evaluation import Evaluation
-from restore_env.policies import Policy
 from restore_env.restoration.batch import Observation
-from restore_env.toolbox import Toolbox
 
 
 def multiplications(work: Callable[[], Any]) -> float:

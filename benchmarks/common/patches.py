@@ -5,28 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from restore_env import Pairs, as_source, draw_pairs
 from restore_env.constants import PATCH_SIZE
 from restore_env.data.distortions import DistortionModel
-from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
-from restore_env.data.sources import as_source, draw_pairs
-from restore_env.utils.checks import check_whole
+from restore_env.utils.checks import Count, Natural, Options
 
 PAPER_SEVERITIES: Final = ("mild", "moderate", "severe")
 """What the paper measures agents on."""
 
 
 @dataclass(kw_only=True)
-class PatchArgs:
+class PatchArgs(Options):
     """The options of a benchmark that measures on patches of photos."""
 
     photos: Path
     """Folder of clean photos to measure on. Nothing may have been trained on them."""
     output: Path
-    """Results file to write, ending in .json. The report (.md) and the plots (.png) are written beside it."""
-    n: int = 512
+    """Results file to write (.json). The report (.md) and the plots (.png) are written beside it."""
+    n: Count = 512
     """Patches for each distortion that is measured."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the patches."""
     data: str = "not stated"
     """What the photos are, for the report."""
@@ -71,4 +70,4 @@ def open_patches(args: PatchArgs, size: int = PATCH_SIZE) -> PatchSet:
     Raises:
         ValueError: if `n` is no whole number of at least 1, or no photo can be used.
     """
-    return PatchSet(FolderPhotos(args.photos), check_whole("n", args.n, 1), args.seed, size)
+    return PatchSet(FolderPhotos(args.photos), args.n, args.seed, size)

@@ -6,6 +6,7 @@ import pstats
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,10 @@ import torch
 from torch.nn.functional import conv2d
 
 from benchmarks.throughput_cases import ENV, batched
+from restore_env import Pairs, Toolbox, as_source, draw_pairs, load_toolbox
 from restore_env.constants import PATCH_SIZE
-from restore_env.data.pairs import Pairs
-from restore_env.data.sources import as_source, draw_pairs
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.metrics import psnr, ssim
-from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.toolbox.toolbox import CHUNK_PIXELS
 
 PARTS: Final = {
@@ -38,12 +37,7 @@ PARTS: Final = {
 def best_time(function: Callable[[], Any], repeats: int = 7) -> float:
     """Return the shortest time of some calls in seconds, after one call that does not count."""
     function()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return min(times)
+    return min(timeit.repeat(function, number=1, repeat=repeats))
 
 
 def matrix_rate(seconds: float) -> float:

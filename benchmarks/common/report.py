@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from restore_env.training.model_card import table
+from restore_env.training.model_card import Blocks, markdown, table
 from restore_env.utils.files import make_folders, write_text
 from restore_env.utils.progress import progress_bar
 
@@ -19,9 +19,6 @@ T = TypeVar("T")
 
 Results = dict[str, Any]
 """The content of a results file: `options`, `machine` and what was measured."""
-
-Blocks = list[str | list[str]]
-"""The paragraphs of a report; a table is a list of its lines."""
 
 
 def check_output(output: Path) -> None:
@@ -66,16 +63,6 @@ def write_results(program: str, args: Any, describe: Callable[[Results], Blocks]
     write_text(args.output, json.dumps(results, indent=1))
     write_text(args.output.with_suffix(".md"), markdown(blocks))
     return results
-
-
-def markdown(blocks: Blocks) -> str:
-    r"""Return the text of paragraphs and tables, with an empty line between two of them.
-
-    Example:
-        >>> markdown(["# Tools", ["| tool |", "| --- |", "| blur-1 |"]])
-        '# Tools\n\n| tool |\n| --- |\n| blur-1 |'
-    """
-    return "\n\n".join(block if isinstance(block, str) else "\n".join(block) for block in blocks)
 
 
 def table_of(rows: Sequence[Mapping[str, object]]) -> list[str]:

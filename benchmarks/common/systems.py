@@ -2,10 +2,7 @@
 
 from typing import NamedTuple
 
-from restore_env.data.pairs import Pairs
-from restore_env.evaluation import Evaluation, evaluate
-from restore_env.policies import Policy, load_policy
-from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env import Evaluation, Pairs, Policy, Toolbox, evaluate, load_policy, load_toolbox
 
 
 class System(NamedTuple):

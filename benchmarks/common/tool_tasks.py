@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.intervals import mean_difference
+from restore_env import Pairs, Toolbox
 from restore_env.data.distortions import Distortion
-from restore_env.data.pairs import Pairs
 from restore_env.restoration.metrics import psnr
-from restore_env.toolbox import Toolbox
 from tools.specs import DISTORTIONS, distortion_of
 
 

@@ -6,17 +6,15 @@ from typing import Final
 import numpy as np
 from rich.table import Table
 
+from restore_env import Evaluation, draw_pairs, evaluate, load_toolbox
 from restore_env.constants import DEFAULT_POLICY, PATCH_SIZE
 from restore_env.data.distortions import as_distortion
 from restore_env.data.pairs import pairs_to_tensors
 from restore_env.data.photos import embedded_photos
 from restore_env.data.sampling import PatchSampler
-from restore_env.data.sources import draw_pairs
 from restore_env.envs.rendering import draw_panels, episode_panels
-from restore_env.evaluation import Evaluation, evaluate
 from restore_env.policies import load_policy, play
 from restore_env.restoration.batch import RestorationBatch
-from restore_env.toolbox import load_toolbox
 from restore_env.utils.tensors import ByteImage
 
 TABLE_PATCHES: Final = 4

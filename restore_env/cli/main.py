@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -25,11 +25,9 @@ from restore_env.errors import FormatError, ImageError, ToolError
 from restore_env.utils.files import write_text
 from restore_env.utils.progress import progress_bar
 
-if TYPE_CHECKING:
-    from restore_env.evaluation import Evaluation
-
 _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, help="Name or folder of a toolbox.")
 _POLICY_HELP = "Name or folder of a policy, or a .zip file of SB3 (loading it can run code)."
+_RESTORED_HELP = "File to write, or folder for several photos; default: NAME-restored, with the input's extension."
 _DEVICE = click.option("--device", default="cpu", help="Device: cpu or cuda.")
 _STEPS = click.option("--max-steps", type=click.IntRange(1), default=MAX_STEPS, help="Largest number of tools.")
 _SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random numbers.")
@@ -85,18 +83,17 @@ def commands() -> None:
 def demo(output: Path, severity: str, seed: int) -> None:
     """Compare all policies in a table, and draw a picture of one."""
     from restore_env.cli.demo import PICTURE_POLICY, demo_picture, demo_table
-    from restore_env.data.image_io import write_image
 
     with progress_bar("trying toolchains") as progress:
         table = demo_table(severity, seed, progress)
     Console().print(table)
-    write_image(output, demo_picture(severity, seed))
+    restore_env.write_image(output, demo_picture(severity, seed))
     click.echo(f"{output} shows the steps of {PICTURE_POLICY} on larger crops.")
 
 
 @commands.command()
 @click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
-@click.option("-o", "--output", type=_FILE, help="File to write, or folder for several photos; default: NAME-restored.")
+@click.option("-o", "--output", type=_FILE, help=_RESTORED_HELP)
 @_output("--steps", help="JSON file for the steps and the votes of the patches.")
 @click.option("--policy", default=RESTORING_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
@@ -112,21 +109,18 @@ def restore(
     device: str,
 ) -> int:
     """Restore photos or folders of photos."""
-    from restore_env.data.image_io import check_writable, read_image, write_image
+    from restore_env.data.image_io import check_writable
     from restore_env.inference import check_policy
-    from restore_env.inference import restore as restore_image
-    from restore_env.policies import load_policy
-    from restore_env.toolbox import load_toolbox
 
-    tools = load_toolbox(toolbox, device)
-    chooser = check_policy(load_policy(policy, tools, device))
+    tools = restore_env.load_toolbox(toolbox, device)
+    chooser = check_policy(restore_env.load_policy(policy, tools, device))
     taken: dict[str, Any] = {}
 
     def one(source: Path, target: Path) -> None:
-        photo = read_image(source)
+        photo = restore_env.read_image(source)
         check_writable(target, photo)
-        restored = restore_image(photo, chooser, tools, max_steps=max_steps, device=device)
-        write_image(target, restored.image)
+        restored = restore_env.restore(photo, chooser, tools, max_steps=max_steps, device=device)
+        restore_env.write_image(target, restored.image)
         taken[str(source)] = restored.steps
         click.echo(f"{source} -> {target}: {', '.join(step['action'] for step in restored.steps)}")
 
@@ -140,7 +134,10 @@ def restore(
 @click.argument("pairs", type=_FILE, metavar="PAIRS")
 @_output("--json", "json_file", help="JSON file for the results, with those of each image.")
 @click.option(
-    "--oracle", type=click.IntRange(1), metavar="N", help="Also find the best toolchains for the first N pairs."
+    "--oracle",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also find the best toolchains for the first N pairs, and print the policy's share.",
 )
 @click.option("--policy", default=DEFAULT_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
@@ -150,25 +147,21 @@ def evaluate(
     pairs: Path, json_file: Path | None, oracle: int | None, policy: str, toolbox: str, max_steps: int, device: str
 ) -> None:
     """Measure a policy on a pairs file or a pairs folder."""
-    from restore_env.data.pairs import load_pairs
-    from restore_env.evaluation import evaluate as evaluate_pairs
     from restore_env.evaluation import share_of_best
-    from restore_env.toolbox import load_toolbox
 
-    tools, known = load_toolbox(toolbox, device), load_pairs(pairs)
+    tools, known = restore_env.load_toolbox(toolbox, device), restore_env.load_pairs(pairs)
+    measure = partial(restore_env.evaluate, toolbox=tools, max_steps=max_steps, device=device)
     with progress_bar(f"evaluating {policy}") as progress:
-        result = evaluate_pairs(known, policy, tools, max_steps=max_steps, device=device, progress=progress)
+        result = measure(known, policy, progress=progress)
     content = result.to_json()
     _print_evaluation(result)
     if oracle is not None:
         with progress_bar("trying toolchains") as progress:
-            best = evaluate_pairs(
-                known.first(oracle), "oracle", tools, max_steps=max_steps, device=device, progress=progress
-            )
+            best = measure(known.first(oracle), "oracle", progress=progress)
         share = share_of_best(result, best) if best.gain else None
         content["oracle"] = {"n": best.n, "gain": best.gain, "share": share}
         reached = "nothing to gain" if share is None else f"share reached there: {share:.0%}"
-        click.echo(f"oracle on {best.n} pairs: {best.gain:+.2f} dB; {reached}")
+        click.echo(f"oracle on {_pairs(best.n)}: {best.gain:+.2f} dB; {reached}")
     if json_file is not None:
         write_text(json_file, json.dumps(content, indent=1))
 
@@ -183,15 +176,15 @@ def evaluate(
 def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: int) -> int:
     """Distort photos as the environment does."""
     from restore_env.data.distortions import as_distortion
-    from restore_env.data.image_io import as_rgb_bytes, read_image, write_image
+    from restore_env.data.image_io import as_rgb_bytes
 
     model = as_distortion(severity)
     numbers = count()  # each input has its number, so a file that cannot be read does not change the other files' seeds
 
     def one(source: Path, target: Path) -> None:
         rng = np.random.default_rng([seed, next(numbers)])
-        distorted, drawn = model(as_rgb_bytes(read_image(source)), rng)
-        write_image(target, distorted)
+        distorted, drawn = model(as_rgb_bytes(restore_env.read_image(source)), rng)
+        restore_env.write_image(target, distorted)
         click.echo(f"{source} -> {target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
 
     return _each(_targets(inputs, output, "distorted", ".png"), one)
@@ -201,12 +194,12 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
 @click.argument("name", required=False)
 def toolbox(name: str | None) -> None:
     """List the toolboxes, or the tools of one."""
-    from restore_env.toolbox import available_toolboxes, load_toolbox
+    from restore_env.toolbox import available_toolboxes
 
     if name is None:
         click.echo("\n".join(available_toolboxes()))
         return
-    for number, tool in enumerate(load_toolbox(name)):
+    for number, tool in enumerate(restore_env.load_toolbox(name)):
         made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
         click.echo(f"{number:3}  {tool.name:18} {made_for}".rstrip())
 
@@ -244,9 +237,8 @@ def _targets(
         return suffix or (file.suffix if file.suffix.lower() in WRITTEN else ".png")
 
     def images_in(folder: Path) -> list[Path]:
-        return [
-            file for file in image_files(folder) if not file.stem.endswith(f"-{what}")
-        ]  # leaves out earlier results
+        # Earlier results are left out.
+        return [file for file in image_files(folder) if not file.stem.endswith(f"-{what}")]
 
     sources = [file for path in inputs for file in (images_in(path) if path.is_dir() else [path])]
     if not sources:
@@ -274,15 +266,20 @@ def _check_targets(sources: list[Path], targets: list[Path]) -> None:
         raise ValueError(f"{overwritten[0]}: would be written over an input; choose another --output")
 
 
-def _print_evaluation(result: "Evaluation") -> None:
+def _print_evaluation(result: "restore_env.Evaluation") -> None:
     """Print the means and the most frequent actions of each step."""
-    click.echo(f"{result.policy} with {result.toolbox} on {result.n} pairs, {result.seconds:.1f} s")
+    click.echo(f"{result.policy} with {result.toolbox} on {_pairs(result.n)}, {result.seconds:.1f} s")
     click.echo(f"PSNR {result.psnr_in:.2f} -> {result.psnr_out:.2f} dB ({result.gain:+.2f})")
     click.echo(f"SSIM {result.ssim_in:.4f} -> {result.ssim_out:.4f}")
     click.echo(f"tools applied to an image: {result.steps:.2f}")
     for step, ratios in enumerate(result.tool_ratio, start=1):
         shares = sorted(ratios.items(), key=lambda item: -item[1])
         click.echo(f"step {step}: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= 0.005)}")
+
+
+def _pairs(n: int) -> str:
+    """Return "1 pair" or "2 pairs"."""
+    return f"{n} pair{'s' * (n != 1)}"
 
 
 def _say(message: object) -> None:

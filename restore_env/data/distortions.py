@@ -174,7 +174,7 @@ class GaussianBlur(Distortion):
 class GaussianNoise(Distortion):
     """Add white Gaussian noise and clip to [0, 255].
 
-    The parameter `noise_sigma` is the noise's standard deviation in levels of 0-255.
+    The parameter `noise_sigma` is the noise's standard deviation on the 0-255 scale.
 
     Args:
         low: smallest standard deviation, at least 0.
@@ -343,7 +343,7 @@ class SeverityDistortion:
 
 
 def everyday() -> OneOf:
-    """Return a mixture of distortions that resembles photos of unknown history.
+    """Return a mixture of distortions that resembles photos with unknown distortions.
 
     One third of the images gets the paper's mixture at any severity, one third a single distortion. One sixth gets two
     or three distortions in another order. One sixth is nearly clean: its noise leaves about 48 to 50 dB.

@@ -83,7 +83,7 @@ def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
     JPEG is written at quality 95, WebP without loss.
 
     Args:
-        path: where to write; the ending chooses the format.
+        path: where to write; the file extension chooses the format.
         image: uint8 or uint16, in one of the shapes that `read_image` returns.
 
     Raises:

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ from restore_env.utils.files import replacing
 from restore_env.utils.tensors import ByteImage, images_to_tensor
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """A distorted image and the reference image that it was made from.
 
     Args:

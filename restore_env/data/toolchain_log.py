@@ -123,12 +123,11 @@ class ToolchainLogWriter:
         else:
             write_json(self.folder / HEADER, asdict(header))
             self._parts = self._written = 0
-        self._waiting = np.empty(PART_SIZE, header.dtype)
-        self._count = 0
+        self._waiting: list[np.void] = []
 
     def __len__(self) -> int:
         """Return the number of toolchains that are written or in memory."""
-        return self._written + self._count
+        return self._written + len(self._waiting)
 
     def __enter__(self) -> "ToolchainLogWriter":
         return self
@@ -149,22 +148,21 @@ class ToolchainLogWriter:
         for name, array, shape in zip(Toolchains._fields, arrays, expected, strict=True):
             if array.shape != shape:
                 raise ValueError(f"{name} of the shape {array.shape}; {self.folder} needs {shape}")
-        first = 0
-        while first < n:
-            count = min(n - first, PART_SIZE - self._count)
-            for field, array in zip(self._waiting.dtype.names or (), arrays, strict=True):
-                self._waiting[field][self._count : self._count + count] = array[first : first + count]
-            self._count, first = self._count + count, first + count
-            if self._count == PART_SIZE:
+        rows = np.empty(n, self.header.dtype)
+        for field, array in zip(rows.dtype.names or (), arrays, strict=True):
+            rows[field] = array
+        for row in rows:
+            self._waiting.append(row)
+            if len(self._waiting) == PART_SIZE:
                 self.flush()
 
     def flush(self) -> None:
         """Write the toolchains that are in memory as a part of their own."""
-        if not self._count:
-            return
-        with replacing(self.folder / PART.format(self._parts)) as temporary:
-            np.save(temporary, self._waiting[: self._count])
-        self._parts, self._written, self._count = self._parts + 1, self._written + self._count, 0
+        if self._waiting:
+            with replacing(self.folder / PART.format(self._parts)) as temporary:
+                np.save(temporary, np.array(self._waiting, self.header.dtype))
+            self._parts, self._written = self._parts + 1, self._written + len(self._waiting)
+            self._waiting = []
 
 
 class ToolchainLog:

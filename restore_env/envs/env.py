@@ -67,7 +67,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
     - `step`: number of steps taken.
     - `toolchain`: names of the tools applied so far.
     - `distortion`: parameters of the distortion, where known; only at reset. `blur_sigma` is in pixels, `noise_sigma`
-      in levels of 0-255, and `jpeg_quality` is 1 to 100, where 100 is the best.
+      on the 0-255 scale, and `jpeg_quality` is 1 to 100, where 100 is the best.
 
     ## Arguments
     Args:

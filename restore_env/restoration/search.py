@@ -1,7 +1,7 @@
 """Searches over toolchains: an exhaustive one for each image, and one for the best fixed toolchain."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,7 @@ Chain = tuple[int, ...]
 """A toolchain as actions."""
 
 
-@dataclass(frozen=True)
-class ChainTable:
+class ChainTable(NamedTuple):
     """The PSNR that each toolchain reaches on each image.
 
     Attributes:

@@ -1,6 +1,5 @@
 """A toolbox without training: well-known filters of OpenCV and scikit-image."""
 
-from collections.abc import Callable
 from typing import Final
 
 import cv2
@@ -14,7 +13,7 @@ from restore_env.utils.tensors import ByteImage, FloatImage
 def classical_toolbox() -> Toolbox:
     """Return nine filters: median, bilateral, non-local means, unsharp mask, total variation and Richardson-Lucy.
 
-    Their strengths suit noise of about 10 to 40 levels of 0-255, and blur of about 1 to 2 pixels.
+    Their strengths suit noise of about 10 to 40 on the 0-255 scale, and blur of about 1 to 2 pixels.
 
     Example:
         >>> classical_toolbox().names[:3]
@@ -23,10 +22,10 @@ def classical_toolbox() -> Toolbox:
     bytes_tools = {
         "median-3": lambda image: cv2.medianBlur(image, 3),
         "bilateral": lambda image: cv2.bilateralFilter(image, 7, sigmaColor=40, sigmaSpace=3),
-        "nl-means-mild": _non_local_means(6),
-        "nl-means-strong": _non_local_means(15),
-        "unsharp-mild": _unsharp_mask(sigma=1.0, amount=0.5),
-        "unsharp-strong": _unsharp_mask(sigma=2.0, amount=1.0),
+        "nl-means-mild": lambda image: _non_local_means(image, 6),
+        "nl-means-strong": lambda image: _non_local_means(image, 15),
+        "unsharp-mild": lambda image: _unsharp_mask(image, sigma=1.0, amount=0.5),
+        "unsharp-strong": lambda image: _unsharp_mask(image, sigma=2.0, amount=1.0),
     }
     float_tools = {
         "tv-mild": lambda image: _total_variation(image, 0.05),
@@ -38,19 +37,13 @@ def classical_toolbox() -> Toolbox:
     return Toolbox(tools, "classical")
 
 
-def _non_local_means(strength: float) -> Callable[[ByteImage], ByteImage]:
-    def apply(image: ByteImage) -> ByteImage:
-        return np.asarray(cv2.fastNlMeansDenoisingColored(image, None, strength, strength, 5, 15), dtype=np.uint8)
-
-    return apply
+def _non_local_means(image: ByteImage, strength: float) -> ByteImage:
+    return np.asarray(cv2.fastNlMeansDenoisingColored(image, None, strength, strength, 5, 15), dtype=np.uint8)
 
 
-def _unsharp_mask(sigma: float, amount: float) -> Callable[[ByteImage], ByteImage]:
-    def apply(image: ByteImage) -> ByteImage:
-        soft = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), dtype=np.uint8)
-
-    return apply
+def _unsharp_mask(image: ByteImage, sigma: float, amount: float) -> ByteImage:
+    soft = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), dtype=np.uint8)
 
 
 # scikit-image's filters import SciPy, which takes longer than PyTorch, so they are imported when they are used.

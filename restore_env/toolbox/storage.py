@@ -105,7 +105,17 @@ def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str]) -> None:
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_tensors(Path(folder) / WEIGHTS, weights)
-    tools = [_entry(tool, networks[tool.name]) for tool in toolbox]
+    architectures = {kind: name for name, kind in ARCHITECTURES.items()}
+    tools = [
+        {
+            "name": tool.name,
+            "removes": tool.removes,
+            "interval": tool.interval,
+            "architecture": architectures[type(networks[tool.name])],
+            "arguments": networks[tool.name].arguments,
+        }
+        for tool in toolbox
+    ]
     write_json(Path(folder) / DESCRIPTION, {"name": toolbox.name, "tools": tools})
 
 
@@ -145,18 +155,6 @@ def _own_network(tool: Tool) -> ToolNetwork:
     if type(tool.module) not in ARCHITECTURES.values():
         raise ValueError(f"tool {tool.name!r} cannot be saved: only networks of {', '.join(ARCHITECTURES)} can")
     return cast(ToolNetwork, tool.module)
-
-
-def _entry(tool: Tool, network: ToolNetwork) -> dict[str, Any]:
-    """Return the description of a tool in `toolbox.json`."""
-    names = {kind: name for name, kind in ARCHITECTURES.items()}
-    return {
-        "name": tool.name,
-        "removes": tool.removes,
-        "interval": tool.interval,
-        "architecture": names[type(network)],
-        "arguments": network.arguments,
-    }
 
 
 def _load_folder(folder: Path) -> Toolbox:

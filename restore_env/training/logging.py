@@ -2,9 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
@@ -34,7 +32,7 @@ class RunLogger:
     def __enter__(self) -> "RunLogger":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._writer.close()
 
     @property
@@ -43,11 +41,8 @@ class RunLogger:
         return int(self.entries[-1]["iteration"]) if self.entries else 0
 
     def report(self, status: Status) -> None:
-        """Print the line of a status and log its scalars."""
-        self.log(str(status), status.iteration, status.scalars())
-
-    def log(self, line: str, iteration: int, scalars: Mapping[str, float]) -> None:
-        """Print a line, write scalars to TensorBoard, and add them to the history."""
+        """Print the line of a status, write its scalars to TensorBoard, and add them to the history."""
+        iteration, line, scalars = status
         print(line, file=sys.stderr, flush=True)
         for name, value in scalars.items():
             self._writer.add_scalar(name, value, iteration)

@@ -14,23 +14,36 @@ from restore_env.utils.serialization import read_json, write_json
 RECORD: Final = "training.json"
 CARD: Final = "README.md"
 
+Blocks = list[str | list[str]]
+"""The paragraphs of a report; a table is a list of its lines."""
 
-def write_model_card(folder: Path, record: Mapping[str, Any], lines: Iterable[str]) -> None:
+
+def write_model_card(folder: Path, record: Mapping[str, Any], blocks: Blocks) -> None:
     """Write the record of a training and its model card into the folder of what was trained.
 
     Args:
         folder: of the toolbox or policy.
         record: plain JSON values; `read_record` returns them.
-        lines: the card, as Markdown.
+        blocks: the card.
     """
     write_json(folder / RECORD, record)
-    write_text(folder / CARD, "\n".join(lines))
+    write_text(folder / CARD, markdown(blocks))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of the training of a folder's content; empty if there is none."""
     path = folder / RECORD
     return read_json(path) if path.is_file() else {}
+
+
+def markdown(blocks: Blocks) -> str:
+    r"""Return the text of paragraphs and tables, with an empty line between two of them.
+
+    Example:
+        >>> markdown(["# Tools", ["| tool |", "| --- |", "| blur-1 |"]])
+        '# Tools\n\n| tool |\n| --- |\n| blur-1 |'
+    """
+    return "\n\n".join(block if isinstance(block, str) else "\n".join(block) for block in blocks)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -4,9 +4,21 @@ import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import TypeVar
+
+import tyro
 
 from restore_env.errors import ToolError
 from restore_env.training.signals import Stopped
+from restore_env.utils.files import make_folders
+
+Args = TypeVar("Args")
+
+
+def program_name() -> str | None:
+    """Return how the running program is called, such as `python -m agents.train_drqn`; None if it is no module."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name}" if spec else None
 
 
 def run_folder(output: Path, checkpoints: Path | None) -> Path:
@@ -23,15 +35,26 @@ def run_folder(output: Path, checkpoints: Path | None) -> Path:
     return checkpoints or Path("runs") / output.resolve().name.removesuffix(".zip")
 
 
-def run_program(main: Callable[[], object]) -> None:
+def make_run_folder(output: Path, checkpoints: Path | None) -> Path:
+    """Make the folder that a program writes, and that of its unfinished run; return the second."""
+    folder = run_folder(output, checkpoints)
+    make_folders(output, folder)
+    return folder
+
+
+def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[], Args]) -> None:
     """Call a program; wrong input, a lost process or a signal end it with one line instead of a traceback.
+
+    Args:
+        main: the program.
+        options: dataclass of its options on the command line, or a function that reads these.
 
     Raises:
         SystemExit: with the exit code that a shell expects, where the program did not end well.
     """
     name = Path(sys.argv[0]).stem
     try:
-        main()
+        main(tyro.cli(options, prog=program_name()) if isinstance(options, type) else options())
     except (ValueError, ToolError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except BrokenProcessPool:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple
 
 import torch
+from torch import Tensor
 
-from restore_env.utils.checks import check_whole
+from restore_env.utils.checks import Count, Options, Positive
 from restore_env.utils.files import replacing
 
 CHECKPOINT_SECONDS: Final = 60.0
@@ -18,7 +19,7 @@ CHECKPOINT_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Options):
     """State when a training is over: after a number of iterations, or of minutes of training.
 
     Args:
@@ -35,14 +36,8 @@ class Budget:
         90.0
     """
 
-    iterations: int | None = None
-    minutes: float = inf
-
-    def __post_init__(self) -> None:
-        if self.iterations is not None:
-            check_whole("iterations", self.iterations, 1)
-        if not self.minutes > 0:
-            raise ValueError(f"minutes={self.minutes} is not more than 0")
+    iterations: Count | None = None
+    minutes: Positive = inf
 
     def progress(self, iteration: int, seconds: float) -> float:
         """Return the share of the budget that is used; 1 or more when it is used up."""
@@ -54,58 +49,18 @@ class Budget:
         return max(0.0, seconds / used - seconds) if used else None
 
 
-class Status(Protocol):
-    """How a training stands; `str()` of it is one line."""
+class Status(NamedTuple):
+    """How a training stands.
 
-    @property
-    def iteration(self) -> int:
-        """Iterations so far."""
-
-    def scalars(self) -> Mapping[str, float]:
-        """Return what is logged, by TensorBoard's names."""
-
-
-@dataclass(frozen=True)
-class ToolStatus:
-    """How the training of one or more tools stands.
-
-    Args:
-        name: what is trained.
-        iteration: updates so far.
-        loss: of the last batch, None before the first.
-        before: mean PSNR in dB of the validation patches, before the tool or with the tools as they were.
-        after: mean PSNR in dB after the tool or with the tools as they are.
-        rate: the learning rate.
-        seconds: of training so far.
-        left: seconds of training that are left, None if unknown.
+    Attributes:
+        iteration: iterations so far.
+        line: what is printed.
+        scalars: what is logged, by TensorBoard's names.
     """
 
-    name: str
     iteration: int
-    loss: float | None
-    before: float
-    after: float
-    rate: float
-    seconds: float
-    left: float | None
-
-    def __str__(self) -> str:
-        loss = "" if self.loss is None else f"loss {self.loss:.3g}, "
-        left = "" if self.left is None else f", {self.left / 60:.1f} min left"
-        return (
-            f"{self.name}: iteration {self.iteration}, {loss}{self.before:.3f} -> {self.after:.3f} dB, "
-            f"{self.seconds / 60:.1f} min{left}"
-        )
-
-    def scalars(self) -> dict[str, float]:
-        """Return what is logged, by TensorBoard's names."""
-        loss = {} if self.loss is None else {"training/loss": self.loss}
-        return loss | {
-            "validation/psnr": self.after,
-            "validation/gain": self.after - self.before,
-            "training/learning_rate": self.rate,
-            "training/minutes": self.seconds / 60,
-        }
+    line: str
+    scalars: Mapping[str, float]
 
 
 class Training(ABC):
@@ -116,10 +71,12 @@ class Training(ABC):
     iterations the result on a CPU is the same to the bit; in minutes the share depends on the machine.
 
     Args:
+        name: name of what is trained.
         budget: when it ends.
         checkpoint: where its state is kept.
     """
 
+    name: str
     budget: Budget
     checkpoint: Path
     saved: tuple[str, ...]
@@ -127,8 +84,15 @@ class Training(ABC):
     what has a `state_dict`, alone or in lists."""
     iteration: int = 0
     seconds: float = 0.0
+    loss: float | Tensor | None = None
+    """Loss of the last iteration; None before the first."""
     clock: Callable[[], float] = staticmethod(time.monotonic)
     """Counts the seconds of training; `time.process_time` lets trainings be compared that share a busy processor."""
+
+    @property
+    @abstractmethod
+    def rate(self) -> float:
+        """The learning rate."""
 
     @abstractmethod
     def advance(self) -> None:
@@ -141,6 +105,22 @@ class Training(ABC):
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return what must be the same for a training to resume; the budget may differ, to train for longer."""
+
+    def new_status(self, count: str, measured: str, scalars: Mapping[str, float]) -> Status:
+        """Return the status of a measurement; loss, learning rate and time are added.
+
+        Args:
+            count: what was done so far, for the line.
+            measured: what was measured, for the line.
+            scalars: what is logged of it.
+        """
+        left = self.budget.left(self.iteration, self.seconds)
+        time_left = "" if left is None else f", {left / 60:.1f} min left"
+        found = {**scalars, "training/learning_rate": self.rate, "training/minutes": self.seconds / 60}
+        if self.loss is not None:
+            found["training/loss"] = float(self.loss)
+            count += f", loss {found['training/loss']:.3g}"
+        return Status(self.iteration, f"{count}, {measured}, {self.seconds / 60:.1f} min{time_left}", found)
 
     def state(self) -> dict[str, Any]:
         """Return all that the next iteration depends on, but for `iteration` and `seconds`."""

@@ -1,6 +1,9 @@
 """Checks of arguments. An error names the argument, its value and what would be accepted."""
 
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -54,29 +57,6 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, accepted))}")
 
 
-def check_literals(options: object) -> None:
-    """Raise a `ValueError` if an option that is annotated with a `Literal` type has another value.
-
-    Args:
-        options: instance of a dataclass. An option may be a `Literal`, a `Literal` or None, or a tuple of a `Literal`.
-
-    Example:
-        >>> from dataclasses import dataclass
-        >>> @dataclass(kw_only=True)
-        ... class Args:
-        ...     mode: Literal["fast", "careful"] = "fast"
-        >>> check_literals(Args(mode="slow"))
-        Traceback (most recent call last):
-        ValueError: mode='slow' is not one of 'fast', 'careful'
-    """
-    for name, hint in get_type_hints(type(options)).items():
-        literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
-        value = getattr(options, name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if literals and not (item is None and type(None) in get_args(hint)):
-                check_choice(name, item, literals[0])
-
-
 def check_device(device: str | torch.device) -> torch.device:
     """Return `device` as a `torch.device`.
 
@@ -93,3 +73,86 @@ def check_device(device: str | torch.device) -> torch.device:
     if found.type not in ("cpu", "cuda") or (found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"device={str(device)!r} is not available here; 'cpu' is")
     return found
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Names the check of an option, in the annotation of the option.
+
+    Attributes:
+        check: takes the name and the value of an option, and raises a `ValueError` that names both.
+    """
+
+    check: Callable[[str, Any], object]
+
+
+def _rule(holds: Callable[[Any], bool], fault: str) -> Checked:
+    """Return a check with its message: the name and the value of an option, and what is wrong."""
+
+    def check(name: str, value: Any) -> None:
+        if not holds(value):
+            raise ValueError(f"{name}={value} is {fault}")
+
+    return Checked(check)
+
+
+Count = Annotated[int, Checked(partial(check_whole, least=1))]
+"""A whole number of at least 1."""
+
+Natural = Annotated[int, Checked(partial(check_whole, least=0))]
+"""A whole number of at least 0."""
+
+Fraction = Annotated[float, _rule(lambda value: 0 <= value <= 1, "not between 0 and 1")]
+"""A number from 0 to 1."""
+
+ProperFraction = Annotated[float, _rule(lambda value: 0 <= value < 1, "not in [0, 1)")]
+"""A number from 0 to below 1."""
+
+NonNegative = Annotated[float, _rule(lambda value: value >= 0, "less than 0")]
+"""A number of at least 0."""
+
+Positive = Annotated[float, _rule(lambda value: value > 0, "not more than 0")]
+"""A number above 0."""
+
+Device = Annotated[str, Checked(lambda _, value: check_device(value))]
+"""A device that this machine has, such as "cpu"."""
+
+
+class Options:
+    """Base of a dataclass of options, which checks each option by its annotation.
+
+    An option may be a `Literal` or one of the types above. It may also be one of these or None, or a tuple of one.
+
+    Raises:
+        ValueError: if an option is outside its range or not among its choices.
+
+    Example:
+        >>> @dataclass(kw_only=True)
+        ... class Args(Options):
+        ...     mode: Literal["fast", "careful"] = "fast"
+        ...     n: Count = 1
+        >>> Args(mode="slow")
+        Traceback (most recent call last):
+        ValueError: mode='slow' is not one of 'fast', 'careful'
+        >>> Args(n=0)
+        Traceback (most recent call last):
+        ValueError: n=0 is not a whole number of at least 1
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            if value is None and type(None) in get_args(hint):
+                continue
+            for part in (hint, *get_args(hint)):
+                for item in value if isinstance(value, tuple) else (value,):
+                    _check_option(name, item, part)
+
+
+def _check_option(name: str, value: Any, hint: Any) -> None:
+    """Check a value by its annotation, without those within the annotation."""
+    if get_origin(hint) is Literal:
+        check_choice(name, value, hint)
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, Checked):
+            mark.check(name, value)

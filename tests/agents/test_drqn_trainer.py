@@ -154,7 +154,7 @@ def test_which_policy_is_the_best_does_not_depend_on_stops_and_reports(tmp_path,
     assert again.run(seen.append, every=0.0)
     assert again.kept_gain == expected.kept_gain
     assert same_weights(again.policy.network, expected.policy.network)
-    assert {status.kept for status in seen if status.iteration < 4} == {float("-inf")}
+    assert not any("kept" in status.line for status in seen if status.iteration < 4)
 
 
 def test_the_auxiliary_loss_is_trained_first_and_resumes(tmp_path, one_thread):
@@ -251,7 +251,8 @@ def test_a_checkpoint_without_its_memory_is_refused(tmp_path):
 @pytest.mark.parametrize("max_steps", [1, 2])
 def test_it_is_measured_with_its_own_number_of_steps(max_steps, tmp_path):
     run = new_training(tmp_path, 2, max_steps=max_steps)
-    assert len(run.status().evaluation.tool_ratio) == max_steps
+    steps = {name.partition("/")[0] for name in run.status().scalars if name.startswith("step_")}
+    assert len(steps) == max_steps
 
 
 def test_the_status_says_how_the_training_stands(tmp_path):
@@ -260,16 +261,17 @@ def test_the_status_says_how_the_training_stands(tmp_path):
     run = new_training(tmp_path, 3, oracle=replace(best, gain=10.0))
     assert run.run(seen.append, every=0.0)
     last = seen[-1]
-    assert (last.iteration, last.updates, last.left) == (3, run.updates, 0)
-    assert last.updates == 4 * sum(1 for status in seen[:-1] if status.loss is not None)
-    scalars = last.scalars()
-    reached = [image.psnr_out - image.psnr_in for image in last.evaluation.images[:4]]
+    scalars = last.scalars
+    assert (last.iteration, scalars["training/updates"]) == (3, run.updates)
+    assert run.updates == 4 * sum(1 for status in seen[:-1] if "training/loss" in status.scalars)
+    reached = [image.psnr_out - image.psnr_in for image in run.measure().images[:4]]
     assert scalars["validation/share_of_oracle"] == pytest.approx(sum(reached) / 4 / 10)
     assert sum(value for name, value in scalars.items() if name.startswith("step_2/")) == pytest.approx(1)
     assert scalars["validation/stop_ratio"] == scalars["step_3/stop"]
-    assert last.kept == max(status.evaluation.gain for status in seen)
-    assert str(last).startswith(f"{last.updates} updates, {last.steps} steps, loss ")
-    assert "of the oracle's gain)" in str(last)
+    assert run.kept_gain == max(status.scalars["validation/gain"] for status in seen)
+    assert last.line.startswith(f"{run.updates} updates, {run.steps} steps, loss ")
+    assert f"of the oracle's gain), kept {run.kept_gain:.3f}, " in last.line
+    assert last.line.endswith(", 0.0 min left")
 
 
 @pytest.mark.parametrize(("keep_last", "kept"), [(False, 1), (True, 2)])

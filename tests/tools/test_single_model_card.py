@@ -4,6 +4,7 @@ import pytest
 
 from restore_env import Tool, Toolbox
 from restore_env.toolbox.networks import ThreeLayerCNN
+from restore_env.training.model_card import markdown
 from tools.single.model_card import toolbox_card
 
 SETTINGS = {"photos": "made up (9 photos)", "robust": True, "device": "cpu", "recipe": {"name": "fast", "crop": 48}}
@@ -20,7 +21,8 @@ def record(after=27.123, iterations=1500, **changes):
 
 def card(records, *others):
     """The card of tools with records, and of others that are in the toolbox too."""
-    return toolbox_card(Toolbox([*(tool(name) for name in records), *others], "mine"), records)
+    blocks = toolbox_card(Toolbox([*(tool(name) for name in records), *others], "mine"), records)
+    return markdown(blocks).splitlines()
 
 
 def test_the_card_has_a_row_for_each_tool():
@@ -52,5 +54,5 @@ def test_tools_without_a_record_are_named():
 
 @pytest.mark.parametrize(("interval", "made_for"), [((100, 60), "jpeg 100 to 60"), (None, "jpeg")])
 def test_what_a_tool_is_made_for(interval, made_for):
-    lines = toolbox_card(Toolbox([tool("a", "jpeg", interval)], "mine"), {"a": record()})
+    lines = markdown(toolbox_card(Toolbox([tool("a", "jpeg", interval)], "mine"), {"a": record()})).splitlines()
     assert any(line.startswith(f"| a | {made_for} |") for line in lines)

@@ -288,15 +288,14 @@ def test_progress_says_how_the_training_stands(training):
     before, after = run.validate()
     assert [progress.iteration for progress in seen] == [1, 2, 2]
     last = seen[-1]
-    assert (last.name, last.before, last.after, last.left) == ("noise-2", before, after, 0)
-    assert -40 < last.loss < -10
-    assert (
-        str(last)
-        == f"noise-2: iteration 2, loss {last.loss:.3g}, {before:.3f} -> {after:.3f} dB, 0.0 min, 0.0 min left"
-    )
+    loss = last.scalars["training/loss"]
+    assert last.scalars["validation/psnr"] == after
+    assert last.scalars["validation/gain"] == after - before
+    assert -40 < loss < -10
+    assert last.line == f"noise-2: iteration 2, loss {loss:.3g}, {before:.3f} -> {after:.3f} dB, 0.0 min, 0.0 min left"
     fresh = training(name="fresh").status()
-    assert fresh.loss is None and fresh.left is None
-    assert str(fresh).endswith(" dB, 0.0 min")
+    assert "training/loss" not in fresh.scalars
+    assert fresh.line.startswith("noise-2: iteration 0, ") and fresh.line.endswith(" dB, 0.0 min")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from restore_env.training.parallel import train_in_parallel
 from restore_env.training.signals import Stopped, stop_request
 from restore_env.training.trainer import load_checkpoint
 from tools import train_toolbox
-from tools.recipes import RECIPES, recipe_of
+from tools.recipes import RECIPES
 from tools.single.pool import PoolBatches
 from tools.specs import ToolSpec
 from tools.train_toolbox import Args
@@ -290,8 +290,8 @@ class TestOptions:
             ({"iterations": 0}, "iterations=0 is not a whole number of at least 1"),
             ({"minutes": 0.0}, "minutes=0.0 is not more than 0"),
             ({"minutes": float("nan")}, "minutes=nan is not more than 0"),
-            ({"batch_size": 0}, "batch_size=0 is not more than 0"),
-            ({"crop": -3}, "crop=-3 is not more than 0"),
+            ({"batch_size": 0}, "batch_size=0 is not a whole number of at least 1"),
+            ({"crop": -3}, "crop=-3 is not a whole number of at least 1"),
             ({"learning_rate": 0.0}, "learning_rate=0.0 is not more than 0"),
             ({"photos": Path("missing")}, "missing: no such folder"),
             ({"validation": Path("missing")}, "missing: no such folder"),
@@ -310,9 +310,9 @@ class TestOptions:
             train_toolbox.main(args(**{place: tmp_path / "file"}))
 
     def test_they_change_the_recipe(self, args):
-        recipe = recipe_of(args(recipe="paper", learning_rate=0.2), RECIPES)
+        recipe = args(recipe="paper", learning_rate=0.2).recipe_of(RECIPES)
         assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size, recipe.crop) == ("sgd", 0.2, 2, 24)
-        assert recipe_of(args(batch_size=None, crop=None), RECIPES) == RECIPES["fast"]
+        assert args(batch_size=None, crop=None).recipe_of(RECIPES) == RECIPES["fast"]
 
     def test_without_validation_photos_every_tenth_is_held_out(self, args, photos, tmp_path):
         training, held_out = train_toolbox.open_photos(args())

@@ -11,7 +11,7 @@ RECORD = {"psnr": 27.1, "settings": {"seed": 0}}
 
 
 def test_a_record_comes_back_as_it_was(tmp_path):
-    write_model_card(tmp_path, RECORD, ["# mine", "", "Two tools."])
+    write_model_card(tmp_path, RECORD, ["# mine", "Two tools."])
     assert read_record(tmp_path) == RECORD
     assert json.loads((tmp_path / "training.json").read_text())["format"] == 1
     assert (tmp_path / "README.md").read_text() == "# mine\n\nTwo tools.\n"

@@ -25,11 +25,11 @@ from restore_env.training.signals import Stopped
 def test_what_goes_wrong_is_one_line(error, code, line, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["somewhere/train_things.py"])
 
-    def main():
+    def main(options):
         raise error
 
     with pytest.raises(SystemExit) as ended:
-        run_program(main)
+        run_program(main, lambda: None)
     told = capsys.readouterr().err or str(ended.value)
     assert told.strip().startswith(line) and "\n" not in told.strip()
     assert (ended.value.code if isinstance(ended.value.code, int) else 1) == code
@@ -37,4 +37,4 @@ def test_what_goes_wrong_is_one_line(error, code, line, monkeypatch, capsys):
 
 def test_errors_of_the_program_itself_are_not_hidden():
     with pytest.raises(KeyError):
-        run_program(lambda: {}["missing"])
+        run_program({}.__getitem__, lambda: "missing")

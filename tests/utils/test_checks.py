@@ -6,18 +6,19 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from restore_env.utils.checks import check_choice, check_device, check_flag, check_literals, check_whole
+from restore_env.utils.checks import Count, Fraction, Options, check_choice, check_device, check_flag, check_whole
 
 Mode = Literal["fast", "careful"]
 
 
 @dataclass(kw_only=True)
-class Options:
+class Args(Options):
     mode: Mode = "fast"
     perhaps: Mode | None = None
     several: tuple[Mode, ...] = ()
     name: str = "any"
-    seed: int = 0
+    n: Count | None = None
+    share: Fraction = 0.5
 
 
 @pytest.mark.parametrize("value", [1, 5, np.int64(3)])
@@ -45,10 +46,25 @@ def test_choices_are_values_or_a_literal(choices):
 
 
 def test_all_literals_of_a_dataclass_are_checked():
-    check_literals(Options(mode="careful", perhaps="fast", several=("fast", "careful"), name="slow"))
+    Args(mode="careful", perhaps="fast", several=("fast", "careful"), name="slow")
     for change in ({"mode": "slow"}, {"mode": None}, {"perhaps": "slow"}, {"several": ("fast", "slow")}):
         with pytest.raises(ValueError, match=f"{next(iter(change))}=.* is not one of 'fast', 'careful'"):
-            check_literals(Options(**change))
+            Args(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 0}, "n=0 is not a whole number of at least 1"),
+        ({"n": 1.5}, "n=1.5 is not a whole number of at least 1"),
+        ({"share": 1.5}, "share=1.5 is not between 0 and 1"),
+        ({"share": float("nan")}, "share=nan is not between 0 and 1"),
+    ],
+)
+def test_all_ranges_of_a_dataclass_are_checked(change, message):
+    assert Args(n=2, share=1.0).n == 2
+    with pytest.raises(ValueError, match=message):
+        Args(**change)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", None])

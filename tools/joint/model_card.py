@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from restore_env.toolbox import Toolbox
-from restore_env.training.model_card import made_with, settings_list, table
+from restore_env.training.model_card import Blocks, made_with, settings_list, table
 from tools.joint.trainer import JointTraining
 from tools.specs import describe_tool
 
@@ -30,30 +30,25 @@ def joint_record(training: JointTraining, start: str, settings: Mapping[str, Any
     }
 
 
-def joint_card(toolbox: Toolbox, records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the lines of the model card of a jointly trained toolbox.
+def joint_card(toolbox: Toolbox, records: Sequence[Mapping[str, Any]]) -> Blocks:
+    """Return the model card of a jointly trained toolbox.
 
     Args:
         toolbox: the tools.
         records: the records of all joint trainings that led to them, the first one first.
     """
     rows = [[*describe_tool(tool), f"{sum(item['uses'][tool.name] for item in records):,}"] for tool in toolbox]
-    lines = [
+    blocks: Blocks = [
         f"# {toolbox.name}",
-        "",
         f"{len(toolbox)} tools for `restore_env`, trained jointly along toolchains with `python -m "
         f"tools.finetune_joint`, from the toolbox `{records[0]['start']}`.",
-        "",
-        *table(["tool", "first made for", "network", "used in training"], rows),
+        table(["tool", "first made for", "network", "used in training"], rows),
     ]
     for item in records:
-        lines += [
-            "",
+        blocks += [
             f"## From {item['start']}",
-            "",
             f"{item['iterations']:,} iterations, {item['minutes']:.1f} minutes. On {item['toolchains']} held-out "
             f"toolchains the final images went from {item['psnr_before']:.2f} to {item['psnr_after']:.2f} dB.",
-            "",
-            *settings_list(item["settings"]),
+            settings_list(item["settings"]),
         ]
-    return lines
+    return blocks

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from restore_env.restoration.batch import NO_TOOL
 from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import Tool, Toolbox
 from restore_env.training.ema import averaged
-from restore_env.training.trainer import Budget
 from restore_env.utils.threads import run_in_threads
 from tools.joint.batches import ChainBatch
 from tools.recipes import Recipe, RecipeTraining
@@ -22,20 +20,19 @@ CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
 """Pixels that a network gets at once; on a CPU its feature maps then stay in the cache."""
 
 
+@dataclass(kw_only=True)
 class JointTraining(RecipeTraining):
     """Fine-tunes the tools of a toolbox along toolchains; call `run`.
 
     A batch depends only on the seed and the iteration, and everything else is in the checkpoint. With a budget in
     iterations the result on a CPU is the same to the bit however often it was stopped.
 
+    Takes also the arguments of `RecipeTraining`.
+
     Args:
-        toolbox: tools that are networks; they are copied.
+        tools: tools that are networks; they are copied.
         batch: returns the batch of an iteration, always the same one.
-        data: what the batches are drawn from, in words; a training resumes only with the same data.
         validation: toolchains that it is measured on.
-        budget: when it ends.
-        checkpoint: where its state is kept.
-        recipe: how the tools are trained.
         start: what the tools were at the start, in words; a training resumes only with the same tools.
 
     Raises:
@@ -45,36 +42,28 @@ class JointTraining(RecipeTraining):
     name = "toolchains"
     saved = ("networks", "averages", "optimizers", "uses")
 
-    def __init__(
-        self,
-        *,
-        toolbox: Toolbox,
-        batch: Callable[[int], ChainBatch],
-        data: str,
-        validation: ChainBatch,
-        budget: Budget,
-        checkpoint: Path,
-        recipe: Recipe,
-        start: str,
-    ) -> None:
-        fixed = [tool.name for tool in toolbox if tool.module is None]
+    tools: Toolbox
+    batch: Callable[[int], ChainBatch]
+    validation: ChainBatch
+    start: str
+
+    def __post_init__(self) -> None:
+        fixed = [tool.name for tool in self.tools if tool.module is None]
         if fixed:
             raise ValueError(f"tool {fixed[0]!r} is no network, so that no gradient passes it")
-        self._toolbox, self.batch, self.data, self.validation = toolbox, batch, data, validation
-        self.budget, self.checkpoint, self.recipe, self.start = budget, checkpoint, recipe, start
-        self.networks = nn.ModuleList(deepcopy(tool.module) for tool in toolbox if tool.module is not None)
+        self.networks = nn.ModuleList(deepcopy(tool.module) for tool in self.tools if tool.module is not None)
         self.networks.to(memory_format=torch.channels_last).requires_grad_(True).train()  # type: ignore[call-overload]
-        self.averages = [averaged(network, recipe.ema_decay) for network in self.networks]
-        self.optimizers = [recipe.new_optimizer(network) for network in self.networks]
-        self.uses = torch.zeros(len(toolbox), dtype=torch.int64)
+        self.averages = [averaged(network, self.recipe.ema_decay) for network in self.networks]
+        self.optimizers = [self.recipe.new_optimizer(network) for network in self.networks]
+        self.uses = torch.zeros(len(self.tools), dtype=torch.int64)
         self._before = self._psnr()
         self.restore()
 
     @property
     def toolbox(self) -> Toolbox:
         """The tools as they stand: the average of the weights."""
-        tools = zip(self._toolbox, self.averages, strict=True)
-        return Toolbox([_with_network(tool, average.module) for tool, average in tools], self._toolbox.name)
+        tools = zip(self.tools, self.averages, strict=True)
+        return Toolbox([_with_network(tool, average.module) for tool, average in tools], self.tools.name)
 
     def validate(self) -> tuple[float, float]:
         """Return the mean PSNR in dB of the validation toolchains' final images, with the first tools and now."""
@@ -97,7 +86,7 @@ class JointTraining(RecipeTraining):
     def settings(self) -> dict[str, Any]:
         """Return tools, recipe and data."""
         return {
-            "tools": list(self._toolbox.names),
+            "tools": list(self.tools.names),
             "start": self.start,
             "recipe": asdict(self.recipe),
             "data": self.data,
@@ -109,19 +98,7 @@ class JointTraining(RecipeTraining):
             return float(psnr(restored, self.validation.reference).mean())
 
 
-class Pass(NamedTuple):
-    """The result of one pass forward and back.
-
-    Attributes:
-        loss: mean over the toolchains, a single value.
-        counts: int64 (tools,) on the CPU, how often each tool was used.
-    """
-
-    loss: Tensor
-    counts: Tensor
-
-
-def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) -> Pass:
+def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Set each tool's gradients to those of the loss of the final images, summed over the toolchains.
 
     This is Algorithm 1 without its division: forward along each toolchain, the loss of the final image, and back
@@ -146,7 +123,7 @@ def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) ->
         gradients = [gradient for _, part in found if (gradient := part[place]) is not None]
         parameter.grad = sum(gradients[1:], start=gradients[0]) if gradients else None
     counts = torch.bincount(batch.chain[batch.chain != NO_TOOL], minlength=len(networks))
-    return Pass(torch.stack([loss for loss, _ in found]).sum() / len(batch.chain), counts)
+    return torch.stack([loss for loss, _ in found]).sum() / len(batch.chain), counts
 
 
 def _shares(networks: nn.ModuleList, batch: ChainBatch) -> list[ChainBatch]:

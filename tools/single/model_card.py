@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from restore_env.toolbox import Toolbox
-from restore_env.training.model_card import made_with, settings_list, table
+from restore_env.training.model_card import Blocks, made_with, settings_list, table
 from tools.single.trainer import ToolTraining
 from tools.specs import describe_tool
 
@@ -27,8 +27,8 @@ def tool_record(training: ToolTraining, settings: Mapping[str, Any]) -> dict[str
     }
 
 
-def toolbox_card(toolbox: Toolbox, records: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the lines of the model card of a toolbox.
+def toolbox_card(toolbox: Toolbox, records: Mapping[str, Mapping[str, Any]]) -> Blocks:
+    """Return the model card of a toolbox.
 
     Args:
         toolbox: the tools.
@@ -38,23 +38,23 @@ def toolbox_card(toolbox: Toolbox, records: Mapping[str, Mapping[str, Any]]) -> 
     rows = [[*describe_tool(tool), *_results(records[tool.name])] for tool in toolbox if tool.name in records]
     without = [tool.name for tool in toolbox if tool.name not in records]
     robust = all(record["settings"].get("robust", True) for record in records.values())
-    lines = [
-        f"# {toolbox.name}",
-        "",
-        f"{len(toolbox)} tools for `restore_env`, trained with `python -m tools.train_toolbox`.",
-        "",
-        *table(head, rows),
-        "",
+    measured = [
         "PSNR in dB, mean over 256 patches of 63x63 from photos that the tools were not trained on. Each patch is",
         "distorted by what the tool is made for" + (", then by slight noise and JPEG." if robust else "."),
         *([f"Not trained by this program: {', '.join(without)}."] if without else []),
+    ]
+    blocks: Blocks = [
+        f"# {toolbox.name}",
+        f"{len(toolbox)} tools for `restore_env`, trained with `python -m tools.train_toolbox`.",
+        table(head, rows),
+        measured,
     ]
     groups: dict[str, list[str]] = {}
     for name, record in records.items():
         groups.setdefault(json.dumps(record["settings"]), []).append(name)
     for settings, names in groups.items():
-        lines += ["", f"## Training of {', '.join(names)}", "", *settings_list(json.loads(settings))]
-    return lines
+        blocks += [f"## Training of {', '.join(names)}", settings_list(json.loads(settings))]
+    return blocks
 
 
 def _results(record: Mapping[str, Any]) -> list[str]:

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore_env.data.pairs import Pairs, load_pairs, save_pairs
+from restore_env import ImageError, Pairs, load_pairs, save_pairs
 from restore_env.data.sources import PairSource
-from restore_env.errors import ImageError
 from restore_env.training.fingerprints import digest_of_text
 from restore_env.training.parallel import draw_in_parallel
 from restore_env.utils.tensors import bytes_to_floats

@@ -1,9 +1,7 @@
 """The training of one tool, which can stop and resume at any moment."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
@@ -14,8 +12,7 @@ from restore_env.toolbox import Tool
 from restore_env.toolbox.fingerprint import digest_of_weights
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.training.ema import averaged
-from restore_env.training.trainer import Budget
-from tools.recipes import Recipe, RecipeTraining
+from tools.recipes import RecipeTraining
 from tools.single.pool import Batch
 from tools.specs import ToolSpec
 
@@ -33,14 +30,12 @@ class ToolTraining(RecipeTraining):
     iterations the result on a CPU is the same to the bit however often it was stopped; in minutes, how many iterations
     fit depends on the machine.
 
+    Takes also the arguments of `RecipeTraining`.
+
     Args:
         spec: the tool.
         batch: returns the batch of an iteration, always the same one.
-        data: what the batches are drawn from, in words; a training resumes only with the same data.
         validation: distorted and reference patches that it is measured on, on the device that trains.
-        budget: when it ends.
-        checkpoint: where its state is kept.
-        recipe: how it is trained.
         seed: of the first weights.
         precision: in which convolutions compute; the weights stay in float32.
         start: network of the same sizes to begin with, instead of random weights.
@@ -50,11 +45,7 @@ class ToolTraining(RecipeTraining):
 
     spec: ToolSpec
     batch: Callable[[int], Batch]
-    data: str
     validation: Batch
-    budget: Budget
-    checkpoint: Path
-    recipe: Recipe
     seed: int = 0
     precision: Precision = "float32"
     start: nn.Module | None = None
@@ -83,11 +74,12 @@ class ToolTraining(RecipeTraining):
     def advance(self) -> None:
         """Update the network on the iteration's batch."""
         distorted, reference = self.batch(self.iteration)
-        with self._autocast():
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             restored = self.network(distorted)
-        self.loss = self.recipe.loss_of(restored, reference)
+        loss = self.recipe.loss_of(restored, reference)
         self.optimizer.zero_grad()
-        self.loss.backward()
+        loss.backward()
+        self.loss = loss.detach()
         self.update(self.network, self.optimizer)
         self.average.update_parameters(self.network)
         self.iteration += 1
@@ -102,9 +94,6 @@ class ToolTraining(RecipeTraining):
             "precision": self.precision,
             "start": "" if self.start is None else digest_of_weights([self.start]),
         }
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
 
     def _new_network(self) -> ToolNetwork:
         """Return the network with its first weights, on the device that trains."""
