@@ -23,7 +23,7 @@ def tools(network_toolbox, tmp_path) -> Path:
 
 
 def test_a_recurrent_agent(photo_folder, tools, tmp_path):
-    config = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60, aux_batch_size=8)
+    config = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60)
     args = train_drqn.Args(
         photos=str(photo_folder), output=tmp_path / "agent", toolbox=str(tools), iterations=3, config=config
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from restore_env.training.optimizers import learning_rate
-from restore_env.utils.checks import Count, Fraction, Natural, NonNegative, Options, Positive, ProperFraction
+from restore_env.utils.checks import Count, Fraction, Natural, Options, Positive, ProperFraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,7 @@ class DRQNConfig(Options):
     """Hyperparameters of a recurrent Q-network's training; schedules run over the whole budget, whatever its length.
 
     Raises:
-        ValueError: if a value is outside its range, or two values contradict each other.
+        ValueError: if a value is outside its range.
 
     Example:
         >>> DRQNConfig(gamma=0.99).batch_size
@@ -70,34 +70,8 @@ class DRQNConfig(Options):
     """Share of training patches with one distortion only (blur, noise or JPEG)."""
     stop_if_worse: bool = False
     """End a training episode whose PSNR falls below that of its input, as the authors' program does."""
-
-    dropout: ProperFraction = 0.2
-    """Fraction of the encoder's features that an update leaves out at random."""
     degradation_features: bool = True
     """Let the network also see pixel-difference statistics, which show noise and JPEG blocks."""
-    n_counterfactual: Natural = 3
-    """Tools that are also tried in each visited state, so that the network learns their values too. 0 learns from the
-    actions taken only."""
-    counterfactual_temperature: NonNegative = 1.0
-    """Temperature, in units of the reward, of the softmax of the Q-values from which these tools are drawn. 0 draws
-    them uniformly."""
-    regret_coef: NonNegative = 1.0
-    """Coefficient of an additional loss: the expected regret of the softmax policy over the tried actions. It needs
-    counterfactual tools."""
-    regret_temperature: Positive = 0.3
-    """Temperature of that policy, in units of the reward."""
-    aux_coef: NonNegative = 10.0
-    """Coefficient of an auxiliary loss: a linear layer predicts the strengths of blur, noise and JPEG from the
-    features of fresh patches. It is left out where the strengths are unknown."""
-    aux_batch_size: Count = 256
-    """Fresh patches for the auxiliary loss in an iteration."""
-    pretrain_fraction: Fraction = 0.05
-    """Fraction of the budget in which only the auxiliary loss is trained, at the start."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.regret_coef and not self.n_counterfactual:
-            raise ValueError(f"regret_coef={self.regret_coef} needs n_counterfactual of at least 1; else give 0")
 
     def rate(self, progress: float, updates: int) -> float:
         """Return the learning rate of an update, given the used fraction of the budget and the updates so far."""
@@ -135,16 +109,12 @@ _PAPER: Final = DRQNConfig(
     scaled=False,
     augment=False,
     random_shift_pad=0,
-    dropout=0.0,
     degradation_features=False,
-    n_counterfactual=0,
-    regret_coef=0.0,
-    aux_coef=0.0,
 )
 
 PRESETS: Final = {
     "fast": DRQNConfig(),
-    "refresh": DRQNConfig(exploration_initial_eps=0.25, learning_rate=1e-3, pretrain_fraction=0.0),
+    "refresh": DRQNConfig(exploration_initial_eps=0.25, learning_rate=1e-3),
     "paper": _PAPER,
     "released-code": replace(
         _PAPER, loss="huber", learning_rate=1e-4, stop_if_worse=True, single_distortion_fraction=0.5

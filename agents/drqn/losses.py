@@ -24,7 +24,7 @@ def unroll(network: RecurrentQNetwork, episodes: Episodes) -> Tensor:
 
 
 def q_targets(episodes: Episodes, q_values: Tensor, target_q_values: Tensor, gamma: float, double_q: bool) -> Tensor:
-    """Return the targets of the Q-values: the reward of an action plus the discounted value of the next state.
+    """Return the targets of the Q-values: the reward of the action taken plus the discounted value of the next state.
 
     Args:
         episodes: n episodes of at most t steps.
@@ -34,61 +34,39 @@ def q_targets(episodes: Episodes, q_values: Tensor, target_q_values: Tensor, gam
         double_q: whether the network chooses the next action, instead of the target network.
 
     Returns:
-        float32 (n, t, actions). Actions that were tried but not taken have the value that was computed at that time.
+        float32 (n, t).
     """
     if double_q:
         values = target_q_values.gather(2, q_values.argmax(2, keepdim=True)).squeeze(2)  # (n, t)
     else:
         values = target_q_values.amax(2)  # (n, t)
-    alive = episodes.action != NO_STEP  # (n, t)
     next_values = torch.zeros_like(values)  # nothing follows the last step
-    next_values[:, :-1] = torch.where(alive[:, 1:], values[:, 1:], 0.0)
-    taken = episodes.action.clamp(min=0).unsqueeze(2)  # (n, t) -> (n, t, 1)
-    of_taken = episodes.reward.gather(2, taken) + gamma * next_values.unsqueeze(2)  # (n, t, 1)
-    return (episodes.reward + gamma * episodes.value).scatter(2, taken, of_taken)
+    next_values[:, :-1] = torch.where(episodes.action[:, 1:] != NO_STEP, values[:, 1:], 0.0)
+    return episodes.reward + gamma * next_values
 
 
-def td_loss(q_values: Tensor, targets: Tensor, known: Tensor, loss: str) -> Tensor:
-    """Return each episode's mean loss over the actions whose targets are known.
+def td_loss(q_values: Tensor, targets: Tensor, action: Tensor, loss: str) -> Tensor:
+    """Return each episode's mean loss over the steps that were taken.
 
     Args:
         q_values: float32 (n, t, actions).
-        targets: float32 (n, t, actions).
-        known: bool (n, t, actions).
+        targets: float32 (n, t), of the actions taken.
+        action: int64 (n, t), the actions taken; -1 after the end.
         loss: "huber" or "squared".
 
     Returns:
         float32 (n,).
 
     Example:
-        >>> q_values, targets = torch.tensor([[[3.0, 7.0]]]), torch.tensor([[[1.0, 0.0]]])
-        >>> td_loss(q_values, targets, torch.tensor([[[True, False]]]), "squared")
+        >>> q_values, targets = torch.tensor([[[3.0, 7.0], [0.0, 0.0]]]), torch.tensor([[1.0, 5.0]])
+        >>> td_loss(q_values, targets, torch.tensor([[0, NO_STEP]]), "squared")
         tensor([4.])
     """
-    errors = torch.where(known, q_values - targets, 0.0)
+    alive = action != NO_STEP  # (n, t)
+    taken = q_values.gather(2, action.clamp(min=0).unsqueeze(2)).squeeze(2)  # (n, t, actions) -> (n, t)
+    errors = torch.where(alive, taken - targets, 0.0)
     single = smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none") if loss == "huber" else errors.square()
-    return single.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)  # (n, t, actions) -> (n,)
-
-
-def regret(q_values: Tensor, targets: Tensor, episodes: Episodes, temperature: float) -> Tensor:
-    """Return the expected loss of value of an agent that draws actions by the softmax of its Q-values.
-
-    Args:
-        q_values: float32 (n, t, actions).
-        targets: float32 (n, t, actions).
-        episodes: the episodes; only actions whose targets are known are drawn.
-        temperature: temperature of the softmax, in units of the reward.
-
-    Returns:
-        float32 (n,), the mean over the steps of each episode.
-    """
-    alive = episodes.action != NO_STEP  # (n, t)
-    known = episodes.known | ~alive.unsqueeze(2)  # a softmax over no action would be NaN
-    shares = (q_values / temperature).masked_fill(~known, -torch.inf).softmax(2)
-    best = targets.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
-    lost = (shares * (best - targets)).sum(2)  # (n, t, actions) -> (n, t)
-    mean: Tensor = torch.where(alive, lost, 0.0).sum(1) / alive.sum(1).clamp(min=1)
-    return mean
+    return single.sum(1) / alive.sum(1).clamp(min=1)  # (n, t) -> (n,)
 
 
 def random_shift(images: Tensor, moves: Tensor) -> Tensor:

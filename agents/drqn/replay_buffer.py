@@ -29,16 +29,12 @@ class Episodes:
     Attributes:
         image: uint8 (n, t, h, w, 3), the observed image before each step.
         action: int64 (n, t), the action taken; -1 after the end.
-        reward: float32 (n, t, actions), the reward of each action that was computed.
-        value: float32 (n, t, actions), the best Q-value after each action that was tried but not taken.
-        known: bool (n, t, actions), whether the reward of an action was computed.
+        reward: float32 (n, t), the reward of that action; 0 after the end.
     """
 
     image: Tensor
     action: Tensor
     reward: Tensor
-    value: Tensor
-    known: Tensor
 
     def __len__(self) -> int:
         return len(self.action)
@@ -64,15 +60,14 @@ class ReplayBuffer:
         margin: largest number of episodes between two checkpoints.
         max_steps: largest number of steps of an episode.
         side: height and width of the images in pixels.
-        actions: number of actions.
 
     Raises:
         ValueError: if the disk has no room for the files.
     """
 
-    def __init__(self, folder: Path, capacity: int, margin: int, max_steps: int, side: int, actions: int) -> None:
+    def __init__(self, folder: Path, capacity: int, margin: int, max_steps: int, side: int) -> None:
         self.capacity, self.slots = capacity, capacity + margin
-        self.found, self._arrays = _open(folder, layout(self.slots, max_steps, side, actions))
+        self.found, self._arrays = _open(folder, layout(self.slots, max_steps, side))
         self.count = 0
 
     def __len__(self) -> int:
@@ -99,15 +94,13 @@ class ReplayBuffer:
                 array.flush()
 
 
-def layout(slots: int, max_steps: int, side: int, actions: int) -> Layout:
+def layout(slots: int, max_steps: int, side: int) -> Layout:
     """Return the layout of a buffer with room for `slots` episodes."""
     shape = (slots, max_steps)
     return {
         "image": ((*shape, side, side, 3), np.uint8),
         "action": (shape, np.int16),
-        "reward": ((*shape, actions), np.float32),
-        "value": ((*shape, actions), np.float32),
-        "known": ((*shape, actions), np.bool_),
+        "reward": (shape, np.float32),
     }
 
 
@@ -115,8 +108,8 @@ def bytes_needed(arrays: Layout) -> int:
     """Return the size of arrays on the disk, without the headers of their files.
 
     Example:
-        >>> bytes_needed(layout(slots=1, max_steps=3, side=63, actions=13)) // 3
-        12026
+        >>> bytes_needed(layout(slots=1, max_steps=3, side=63)) // 3
+        11913
     """
     return sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays.values())
 

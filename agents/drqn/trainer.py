@@ -1,7 +1,6 @@
 """Deep recurrent Q-learning (Yu et al., CVPR 2018, section 3.2)."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
@@ -13,9 +12,8 @@ import numpy as np
 import torch
 
 from agents.data import AgentData
-from agents.drqn.auxiliary import AuxiliaryTask, FreshPatches
 from agents.drqn.config import DRQNConfig
-from agents.drqn.losses import q_targets, random_shift, regret, td_loss, unroll
+from agents.drqn.losses import q_targets, random_shift, td_loss, unroll
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer
 from agents.drqn.rollout import collect_episodes
 from restore_env.data.sources import draw_pairs
@@ -73,7 +71,7 @@ class DRQNTraining(Training):
     oracle: Evaluation | None = None
     keep_last: bool = False
     saved = (
-        *("network", "target", "average", "kept_network", "auxiliary", "optimizer"),
+        *("network", "target", "average", "kept_network", "optimizer"),
         *("kept_gain", "kept_share", "updates", "steps"),
     )
 
@@ -82,14 +80,11 @@ class DRQNTraining(Training):
         network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.toolbox, self.checkpoint = self.batch.toolbox, self.folder / "training.pt"
         self.device = next(network.parameters()).device
-        network.encoder.dropout.p = config.dropout
         self.target = deepcopy(network)
         self.average = averaged(network, config.ema_decay)
         self.kept_network, self.kept_gain = deepcopy(network), -inf
         self.kept_share: float | None = None
-        self.auxiliary = AuxiliaryTask(network, self.data.source, self.seed).to(self.device)
-        learnt = [*network.parameters(), *(self.auxiliary.parameters() if config.aux_coef else ())]
-        self.optimizer = new_optimizer(config.optimizer, learnt, config.learning_rate)
+        self.optimizer = new_optimizer(config.optimizer, network.parameters(), config.learning_rate)
         self.updates = self.steps = self._saved = 0
         self._measured: tuple[int, Evaluation] | None = None
         self.restore()
@@ -99,8 +94,7 @@ class DRQNTraining(Training):
         """The replay buffer; it opens its files only once the checkpoint is known to belong to this training."""
         max_steps, n_envs = self.batch.max_steps, self.config.n_envs
         capacity = max(1, self.config.buffer_size // max_steps)
-        side, actions = self.network.patch_size, self.network.n_tools + 1
-        return ReplayBuffer(self.folder / "replay", capacity, MARGIN * n_envs, max_steps, side, actions)
+        return ReplayBuffer(self.folder / "replay", capacity, MARGIN * n_envs, max_steps, self.network.patch_size)
 
     @property
     def policy(self) -> RecurrentQPolicy:
@@ -124,11 +118,9 @@ class DRQNTraining(Training):
         config, buffer = self.config, self.replay_buffer
         if buffer.count + config.n_envs - self._saved > buffer.slots - buffer.capacity:
             self.save()  # else these episodes would replace some that the last checkpoint samples
-        fresh = self.auxiliary.draw(config.aux_batch_size, self.iteration) if config.aux_coef else None
-        if fresh is None or self.progress >= config.pretrain_fraction:
-            self.collect_rollouts()
-        if self.steps >= max(1, config.learning_starts) or fresh is not None:
-            self.train(fresh)
+        self.collect_rollouts()
+        if self.steps >= max(1, config.learning_starts):
+            self.train()
         self.iteration += 1
         total = self.budget.iterations
         if total is not None and (self.iteration % max(1, total // EVALUATIONS) == 0 or self.iteration == total):
@@ -141,43 +133,30 @@ class DRQNTraining(Training):
         self.batch.start(*draw_pairs(self.data.source, numbers, self.seed).to_tensors(self.device))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
         epsilon = self.config.exploration_rate(self.progress)
-        episodes = collect_episodes(self.network, self.batch, self.config, epsilon, generator)
+        episodes = collect_episodes(self.network, self.batch, epsilon, generator)
         self.steps += int((episodes.action >= 0).sum())
         self.replay_buffer.add(episodes)
 
-    def train(self, fresh: FreshPatches | None = None) -> None:
-        """Update the network by whole toolchains from the replay buffer (Yu et al., CVPR 2018, section 3.2).
-
-        Args:
-            fresh: patches for the auxiliary loss; None leaves it out.
-        """
+    def train(self) -> None:
+        """Update the network by whole toolchains from the replay buffer (Yu et al., CVPR 2018, section 3.2)."""
         config, losses = self.config, []
         rng = np.random.default_rng([self.seed, 1, self.iteration])
-        with self._training_mode(rng):
-            for _ in range(config.gradient_steps):
-                loss = torch.zeros((), device=self.device)
-                if self.steps >= max(1, config.learning_starts):
-                    # Whole toolchains, so that the LSTM's state at each step is that of the present weights
-                    episodes = self._sample(rng)
-                    q_values = unroll(self.network, episodes)  # (n, t, actions)
-                    with torch.no_grad():
-                        target_q_values = unroll(self.target, episodes)  # (n, t, actions)
-                        targets = q_targets(episodes, q_values, target_q_values, config.gamma, config.double_q)
-                    errors = td_loss(q_values, targets, episodes.known, config.loss)  # (n,)
-                    if config.regret_coef:
-                        lost = regret(q_values, targets, episodes, config.regret_temperature)  # (n,)
-                        errors = errors + config.regret_coef * lost
-                    loss = errors.mean()
-                if fresh is not None:
-                    loss = loss + config.aux_coef * self.auxiliary.loss(self.network, fresh, rng)
-                self.optimizer.zero_grad()
-                loss.backward()
-                take_step(self.optimizer, self.network, self.rate, config.max_grad_norm)
-                self.average.update_parameters(self.network)
-                self.updates += 1
-                if self.updates % config.target_update_interval == 0:
-                    self.target.load_state_dict(self.network.state_dict())
-                losses.append(loss.detach())
+        for _ in range(config.gradient_steps):
+            # Whole toolchains, so that the LSTM's state at each step is that of the present weights
+            episodes = self._sample(rng)
+            q_values = unroll(self.network, episodes)  # (n, t, actions)
+            with torch.no_grad():
+                target_q_values = unroll(self.target, episodes)  # (n, t, actions)
+                targets = q_targets(episodes, q_values, target_q_values, config.gamma, config.double_q)  # (n, t)
+            loss = td_loss(q_values, targets, episodes.action, config.loss).mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            take_step(self.optimizer, self.network, self.rate, config.max_grad_norm)
+            self.average.update_parameters(self.network)
+            self.updates += 1
+            if self.updates % config.target_update_interval == 0:
+                self.target.load_state_dict(self.network.state_dict())
+            losses.append(loss.detach())
         self.loss = float(torch.stack(losses).mean())
 
     def choose(self) -> None:
@@ -211,7 +190,7 @@ class DRQNTraining(Training):
         if share is not None:
             scalars["validation/share_of_oracle"] = share
             of_oracle = f" ({share:.1%} of the oracle's gain)"
-        kept = "" if isinf(self.kept_gain) else f", kept {self.kept_gain:.3f}"
+        kept = "" if isinf(self.kept_gain) else f", best {self.kept_gain:.3f}"
         measured = f"gain {evaluation.gain:.3f} dB{of_oracle}{kept}, {evaluation.steps:.2f} tools"
         return self.new_status(f"{self.updates} updates, {self.steps} steps", measured, scalars)
 
@@ -245,15 +224,6 @@ class DRQNTraining(Training):
         self.replay_buffer.flush()
         super().save()
         self._saved = self.replay_buffer.count
-
-    @contextmanager
-    def _training_mode(self, rng: np.random.Generator) -> Iterator[None]:
-        """Switch dropout on; it draws from PyTorch's global generator, which is seeded here and put back."""
-        with torch.random.fork_rng():
-            torch.manual_seed(int(rng.integers(2**63)))
-            self.network.train()
-            yield
-            self.network.eval()
 
     def _sample(self, rng: np.random.Generator) -> Episodes:
         """Return a batch of episodes with augmented images, on the device that trains."""

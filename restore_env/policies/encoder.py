@@ -25,8 +25,7 @@ class PatchEncoder(nn.Module):
     """Encodes images as vectors.
 
     The convolutions pad as TensorFlow's "SAME" does, and their output is flattened in the order height, width, channel,
-    as in the authors' program. `dropout.p`, which a training may set, is the share of the projections' inputs that are
-    dropped in training mode; it is 0 at first.
+    as in the authors' program.
 
     Args:
         channels: output channels of the four convolutions.
@@ -67,7 +66,6 @@ class PatchEncoder(nn.Module):
         side = patch_size
         for _ in channels:
             side = -(-side // STRIDE)
-        self.dropout = nn.Dropout(0.0)
         self.projection = nn.Linear(side * side * channels[-1], features)
         self.degradation_projection: nn.Module | None = None
         if degradation_features:
@@ -86,9 +84,9 @@ class PatchEncoder(nn.Module):
         for convolution, kernel in zip(self.convolutions, KERNELS, strict=True):
             maps = relu(convolution(pad(maps, _same_padding(maps.shape[-1], kernel))))
         flat = maps.permute(0, 2, 3, 1).flatten(1)  # (n, c, h, w) -> (n, h * w * c)
-        encoded = self.projection(self.dropout(flat))
+        encoded = self.projection(flat)
         if self.degradation_projection is not None:
-            encoded = encoded + self.degradation_projection(self.dropout(degradation_features(images)))
+            encoded = encoded + self.degradation_projection(degradation_features(images))
         return relu(encoded)
 
 

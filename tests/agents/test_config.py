@@ -24,7 +24,7 @@ def test_the_papers_numbers():
     paper = PRESETS["paper"]
     assert (paper.gamma, paper.batch_size, paper.buffer_size) == (0.99, 32, 500_000)
     assert (paper.learning_rate, paper.final_learning_rate, paper.lr_schedule) == (2.5e-4, 2.5e-5, "exponential")
-    assert (paper.n_counterfactual, paper.double_q, paper.dropout) == (0, False, 0)
+    assert (paper.double_q, paper.scaled, paper.degradation_features) == (False, False, False)
     code = PRESETS["released-code"]
     assert (code.target_update_interval, code.learning_starts, code.loss, code.stop_if_worse) == (
         2_500,
@@ -42,11 +42,9 @@ def test_the_papers_numbers():
         ({"lr_schedule": "linear"}, "lr_schedule='linear'"),
         ({"gamma": 1.5}, "gamma=1.5 is not between 0 and 1"),
         ({"exploration_fraction": -0.1}, "exploration_fraction=-0.1 is not between 0 and 1"),
-        ({"dropout": 1.0}, r"dropout=1.0 is not in \[0, 1\)"),
+        ({"ema_decay": 1.0}, r"ema_decay=1.0 is not in \[0, 1\)"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0}, "learning_rate=0 is not more than 0"),
-        ({"aux_coef": -1.0}, "aux_coef=-1.0 is less than 0"),
-        ({"n_counterfactual": 0}, "regret_coef=1.0 needs n_counterfactual of at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message):

@@ -14,22 +14,19 @@ from agents.drqn.trainer import MARGIN
 def episodes(first: int, n: int) -> Episodes:
     """Episodes whose numbers can be read from every part."""
     numbers = torch.arange(first, first + n)
-    shape = (n, 3, 4)
     return Episodes(
         (numbers % 256).to(torch.uint8).view(n, 1, 1, 1, 1).expand(n, 3, 8, 8, 3),
         numbers.view(n, 1).expand(n, 3) % 4,
-        numbers.float().view(n, 1, 1).expand(shape),
-        -numbers.float().view(n, 1, 1).expand(shape),
-        (numbers % 2 == 0).view(n, 1, 1).expand(shape),
+        numbers.float().view(n, 1).expand(n, 3),
     )
 
 
 def new_buffer(folder, capacity=10, margin=4) -> ReplayBuffer:
-    return ReplayBuffer(folder, capacity, margin, max_steps=3, side=8, actions=4)
+    return ReplayBuffer(folder, capacity, margin, max_steps=3, side=8)
 
 
 def numbers_in(buffer: ReplayBuffer) -> list[int]:
-    return sorted({int(number) for number in buffer.sample(1000, np.random.default_rng(0)).reward[:, 0, 0]})
+    return sorted({int(number) for number in buffer.sample(1000, np.random.default_rng(0)).reward[:, 0]})
 
 
 def test_what_is_drawn_is_what_was_added(tmp_path):
@@ -37,8 +34,8 @@ def test_what_is_drawn_is_what_was_added(tmp_path):
     buffer.add(episodes(0, 6))
     drawn = buffer.sample(20, np.random.default_rng(0))
     expected = episodes(0, 6)
-    numbers = drawn.reward[:, 0, 0].long()
-    for name in ("image", "action", "reward", "value", "known"):
+    numbers = drawn.reward[:, 0].long()
+    for name in ("image", "action", "reward"):
         one, other = getattr(drawn, name), getattr(expected, name)[numbers]
         assert torch.equal(one, other) and one.dtype == other.dtype, name
 
@@ -76,13 +73,13 @@ def test_half_a_million_steps_fit_in_six_gigabytes():
     config = PRESETS["paper"]
     assert config.buffer_size == 500_000
     slots = config.buffer_size // 3 + MARGIN * config.n_envs
-    assert 500_000 * 63 * 63 * 3 < bytes_needed(layout(slots, 3, 63, 13)) < 6 * 2**30
+    assert 500_000 * 63 * 63 * 3 < bytes_needed(layout(slots, 3, 63)) < 6 * 2**30
 
 
 def test_files_are_as_large_as_was_said(tmp_path):
     new_buffer(tmp_path, capacity=10, margin=4)
-    headers = 5 * 128
-    assert sum(file.stat().st_size for file in tmp_path.glob("*.npy")) == bytes_needed(layout(14, 3, 8, 4)) + headers
+    headers = 3 * 128
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.npy")) == bytes_needed(layout(14, 3, 8)) + headers
 
 
 def test_too_little_room_is_told_before_the_disk_is_full(tmp_path, monkeypatch):
@@ -94,5 +91,5 @@ def test_too_little_room_is_told_before_the_disk_is_full(tmp_path, monkeypatch):
 def test_a_buffer_that_lacks_a_file_counts_as_not_found(tmp_path):
     assert not new_buffer(tmp_path).found
     assert new_buffer(tmp_path).found
-    (tmp_path / "value.npy").unlink()
+    (tmp_path / "reward.npy").unlink()
     assert not new_buffer(tmp_path).found

@@ -53,7 +53,7 @@ def test_it_writes_a_policy_that_runs_and_says_how_it_was_made(args, one_thread)
     assert evaluate(pairs, args.output, args.toolbox).policy == "agent"
     record = json.loads((args.output / "training.json").read_text())
     assert (record["patches"], record["updates"], record["steps"]) == (3, 4, record["steps"])
-    assert record["settings"]["config"]["n_counterfactual"] == 3
+    assert record["settings"]["config"]["degradation_features"] is True
     card = (args.output / "README.md").read_text()
     for words in ("# agent", "photos: made up", "seed: 0", "4 updates", "torch"):
         assert words in card

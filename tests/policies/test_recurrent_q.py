@@ -155,20 +155,3 @@ def test_statistics_enter_the_description_beside_the_convolutions():
     assert not torch.equal(found, torch.relu(before[0]))
     with pytest.raises(ValueError, match="patch_size=2 is less than 3"):
         RecurrentQNetwork(TOOLS, patch_size=2, degradation_features=True)
-
-
-def test_dropout_hides_maps_and_statistics_only_while_training():
-    network = RecurrentQNetwork(TOOLS, patch_size=20, degradation_features=True).eval()
-    images = torch.rand(2, 3, 20, 20)
-    whole = network.embed(images)
-    network.encoder.dropout.p = 0.5
-    torch.testing.assert_close(network.embed(images), whole, rtol=0, atol=0)
-    entered = []
-    for layer in (network.encoder.projection, network.encoder.degradation_projection):
-        layer.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
-    network.train().embed(images)
-    maps, statistics = entered
-    for values in (maps, statistics):
-        assert (values == 0).float().mean() > 0.4
-    kept = statistics != 0
-    torch.testing.assert_close(statistics[kept], 2 * degradation_features(images)[kept])
