@@ -14,6 +14,7 @@ from restore_env.utils.checks import check_literals
 
 Loss = Literal["psnr", "mse", "sum"]
 RecipeName = Literal["fast", "paper"]
+LRSchedule = Literal["cosine", "steps", "constant"]
 
 PSNR_FLOOR: Final = 1e-5
 """Added to the mean squared error of a patch in the loss "psnr": beyond 50 dB nothing is left to gain."""
@@ -36,7 +37,7 @@ class Recipe:
     """"soap" (Adam in the eigenbasis of Shampoo: arXiv 2409.11321), "adam", "sgd" with momentum 0.9, or "plain-sgd"."""
     learning_rate: float = 3e-3
     """Peak of the learning rate."""
-    lr_schedule: Literal["cosine", "steps", "constant"] = "cosine"
+    lr_schedule: LRSchedule = "cosine"
     """"cosine": falls as half a cosine to zero over the budget; "steps": divided by 10 after each quarter of it;
     "constant"."""
     warmup_updates: int = 50

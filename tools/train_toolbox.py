@@ -18,7 +18,7 @@ import tyro
 
 from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
-from restore_env.data.sampling import PatchSampler
+from restore_env.data.sampling import FINE_SHRINK_FACTORS, SHARP_SIDE, PatchSampler
 from restore_env.data.sources import draw_pairs
 from restore_env.toolbox import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.networks import ToolNetwork
@@ -33,7 +33,7 @@ from restore_env.training.split import split_photos
 from restore_env.training.trainer import Budget
 from restore_env.utils.checks import check_device, check_literals, check_whole
 from restore_env.utils.files import make_folders
-from tools.recipes import RECIPES, Recipe, RecipeName, recipe_of
+from tools.recipes import RECIPES, LRSchedule, Recipe, RecipeName, recipe_of
 from tools.single.model_card import tool_record, toolbox_card
 from tools.single.pool import PoolBatches, draw_pool, load_pool
 from tools.single.trainer import Precision, ToolTraining
@@ -78,6 +78,8 @@ class Args:
     """Height and width of a training patch in pixels, instead of the recipe's."""
     learning_rate: float | None = None
     """Peak of the learning rate, instead of the recipe's."""
+    lr_schedule: LRSchedule | None = None
+    """How the learning rate falls, instead of the recipe's schedule: cosine, steps or constant."""
     pool: int = 20_000
     """Distorted patches that are drawn before the training for each tool and reused in random order."""
     robust: bool = True
@@ -94,6 +96,8 @@ class Args:
     """Folder of pools, checkpoints and TensorBoard files; by default runs/ and the output's name."""
     name: str = ""
     """Name of the toolbox, by default that of its folder."""
+    weights: Literal["float32", "float16"] = "float32"
+    """Dtype in which the toolbox folder stores the weights; float16 takes half the space."""
     licence: str = "not stated"
     """Source and licence of the photos, for the model card."""
 
@@ -197,7 +201,7 @@ def run(plan: Plan) -> Toolbox:
     toolbox = Toolbox(sorted(tools.values(), key=lambda tool: order.index(tool.name)), plan.args.name or output.name)
     records = {**read_record(output).get("tools", {}), **{tool.name: record for tool, record in trained}}
     records = {name: records[name] for name in toolbox.names if name in records}
-    save_toolbox(toolbox, output)
+    save_toolbox(toolbox, output, weights=plan.args.weights)
     write_model_card(output, {"tools": records}, toolbox_card(toolbox, records))
     return toolbox
 
@@ -249,9 +253,10 @@ def choose_precision(precision: Precision | Literal["auto"], device: str) -> Pre
 def draw_training_data(tool: ToolSpec, photos: FolderPhotos, crop: int, folder: Path, args: Args) -> tuple[str, Path]:
     """Draw a tool's training data on all cores, unless they are in the folder; return their description and file."""
     distortion = tool.distortion(args.robust)
-    source = f"{len(photos)} photos ({digest_of_photos(photos)})"
-    text = f"{args.pool} patches of {crop} pixels, seed {args.seed}, from {source}, {distortion!r}"
-    sampler = PatchSampler(photos, distortion, crop, augment=True)
+    sampler = PatchSampler(
+        photos, distortion, crop, augment=True, factors=FINE_SHRINK_FACTORS, smallest_side=SHARP_SIDE
+    )
+    text = f"{args.pool} patches, seed {args.seed}, photos {digest_of_photos(photos)}, {sampler!r}"
     return text, draw_pool(folder, tool.name, sampler, text, args.pool, args.seed, os.cpu_count() or 1)
 
 
