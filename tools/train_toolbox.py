@@ -80,6 +80,8 @@ class Args:
     """Peak of the learning rate, instead of the recipe's."""
     lr_schedule: LRSchedule | None = None
     """How the learning rate falls, instead of the recipe's schedule: cosine, steps or constant."""
+    ema_decay: float | None = None
+    """Decay of the average of the weights, instead of the recipe's."""
     pool: int = 20_000
     """Distorted patches that are drawn before the training for each tool and reused in random order."""
     robust: bool = True

@@ -17,9 +17,13 @@ def test_a_noisy_loss_that_falls_is_left_alone():
 def test_a_jump_brings_the_last_good_state_back_and_halves_the_rate():
     guard, weights = DivergenceGuard(), torch.zeros(1)
     restored = []
+
+    def state() -> dict[str, torch.Tensor]:
+        return {"weights": weights}
+
     for update in range(1, 3000):
-        weights += 1
-        found = guard.check(update, -25.0 if update < 2200 else -21.0, lambda: {"weights": weights})
+        weights.add_(1)
+        found = guard.check(update, -25.0 if update < 2200 else -21.0, state)
         if found is not None:
             restored.append((update, float(found["weights"])))
             weights.copy_(found["weights"])
