@@ -130,7 +130,7 @@ def run(plan: Plan) -> Toolbox:
             request.check()
     toolbox = Toolbox(training.toolbox, args.name or args.output.resolve().name)
     records = [*plan.records, joint_record(training, Path(args.toolbox).name, plan.settings)]
-    save_toolbox(toolbox, args.output)
+    save_toolbox(toolbox, args.output, weights=args.weights)
     content = {"tools": read_record(args.output).get("tools", {}), "joint": records}
     write_model_card(args.output, content, joint_card(toolbox, records))
     return toolbox

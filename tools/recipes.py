@@ -15,6 +15,7 @@ from restore_env.utils.checks import Count, Device, Natural, Options, Positive, 
 
 Loss = Literal["psnr", "mse", "sum"]
 RecipeName = Literal["fast", "paper"]
+LRSchedule = Literal["cosine", "steps", "constant"]
 
 PSNR_FLOOR: Final = 1e-5
 """Added to the mean squared error of a patch in the loss "psnr": beyond 50 dB nothing is left to gain."""
@@ -37,7 +38,7 @@ class Recipe(Options):
     """"soap" (Adam in the eigenbasis of Shampoo: arXiv 2409.11321), "adam", "sgd" with momentum 0.9, or "plain-sgd"."""
     learning_rate: Positive = 3e-3
     """Peak of the learning rate."""
-    lr_schedule: Literal["cosine", "steps", "constant"] = "cosine"
+    lr_schedule: LRSchedule = "cosine"
     """"cosine": falls as half a cosine to zero over the budget; "steps": divided by 10 after each quarter of it;
     "constant"."""
     warmup_updates: Natural = 50
@@ -130,6 +131,10 @@ class ToolArgs(Options):
     """Height and width of a training patch in pixels, instead of the recipe's."""
     learning_rate: float | None = None
     """Peak of the learning rate, instead of the recipe's."""
+    lr_schedule: LRSchedule | None = None
+    """How the learning rate falls, instead of the recipe's schedule."""
+    ema_decay: float | None = None
+    """Decay of the average of the weights, instead of the recipe's."""
     device: Device = "cpu"
     """cpu or cuda."""
     seed: Natural = 0
@@ -138,6 +143,8 @@ class ToolArgs(Options):
     """Folder of pools, checkpoints and TensorBoard files; by default runs/ and the output's name."""
     name: str = ""
     """Name of the toolbox, by default that of its folder."""
+    weights: Literal["float32", "float16"] = "float32"
+    """Precision in which the toolbox folder stores the weights; float16 takes half the space."""
     licence: str = "not stated"
     """Source and licence of the photos, for the model card."""
 

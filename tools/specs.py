@@ -19,6 +19,7 @@ from restore_env.data.distortions import (
     JPEGCompression,
     MixedDistortion,
     OneOf,
+    as_distortion,
 )
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.storage import build_network, parse_interval
@@ -33,6 +34,19 @@ DISTORTIONS: Final[dict[str, type[Distortion]]] = {
     "jpeg": JPEGCompression,
 }
 """The distortions that tools can remove, by name."""
+
+LIGHT: Final = OneOf(
+    [
+        GaussianNoise(1, 12.5),
+        JPEGCompression(75, 95),
+        GaussianBlur(0.3, 1.5),
+        MixedDistortion([GaussianBlur(0.3, 1.5), GaussianNoise(1, 8), JPEGCompression(75, 95)]),
+    ]
+)
+"""The light damage that most photos of cameras and the web have."""
+
+MIXTURES: Final = ("mild", "moderate", "severe", "any", "everyday", "light")
+"""The mixtures that tools can be made for, by name: the severities, all that a photo may have, and `LIGHT`."""
 
 SLIGHT: Final[tuple[Distortion, ...]] = (GaussianNoise(0, 5), JPEGCompression(80, 100))
 """The mildest level of noise and of JPEG."""
@@ -60,6 +74,23 @@ def distortion_of(name: str, removes: str, interval: tuple[float, float]) -> Dis
         raise ValueError(f"tool {name!r}: {error}") from error
 
 
+def mixture_of(removes: str) -> DistortionModel | None:
+    """Return the mixture that a tool is made for, None if `removes` names no mixture.
+
+    Args:
+        removes: names of `MIXTURES` joined by "+", each as often as it shall weigh, such as "everyday+everyday+light".
+
+    Example:
+        >>> mixture_of("mild+light").weights
+        (1.0, 1.0)
+    """
+    names = removes.split("+")
+    if not set(names) <= set(MIXTURES):
+        return None
+    parts = [LIGHT if name == "light" else as_distortion(name) for name in names]
+    return OneOf(parts) if len(parts) > 1 else parts[0]
+
+
 def robust_distortion(own: Distortion) -> OneOf:
     """Return the training distortion that makes a tool robust to the middle states of a toolchain.
 
@@ -83,9 +114,10 @@ class ToolSpec:
 
     Args:
         name: the tool's name.
-        removes: "blur", "noise", "jpeg", or "package.module:Class" for a `Distortion` of your own.
-        interval: the parameter's interval, from the milder to the stronger end.
-        architecture: "three-layer" or "eight-layer".
+        removes: "blur", "noise", "jpeg", "package.module:Class" for a `Distortion` of your own, or a mixture such as
+            "everyday" or "moderate+severe" (`mixture_of`).
+        interval: the parameter's interval, from the milder to the stronger end; None for a mixture.
+        architecture: "three-layer", "eight-layer" or "two-scale".
         arguments: sizes of the network where they differ from the paper's.
 
     Raises:
@@ -99,7 +131,7 @@ class ToolSpec:
 
     name: str
     removes: str
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     architecture: str
     arguments: dict[str, int] = field(default_factory=dict)
 
@@ -110,17 +142,35 @@ class ToolSpec:
             raise ValueError(f"tool {tool.name!r}: the name cannot be that of a file")
 
     @property
-    def own_distortion(self) -> Distortion:
-        """The distortion that the tool removes, alone."""
-        return distortion_of(self.name, self.removes, self.interval)
+    def own_distortion(self) -> Distortion | None:
+        """The distortion that the tool removes, alone; None if it is made for a mixture."""
+        if mixture_of(self.removes) is None:
+            if self.interval is None:
+                raise ValueError(f"tool {self.name!r}: 'interval' is missing")
+            return distortion_of(self.name, self.removes, self.interval)
+        if self.interval is not None:
+            raise ValueError(f"tool {self.name!r}: interval={self.interval} means nothing for {self.removes!r}")
+        return None
 
-    def task(self, robust: bool = True) -> MixedDistortion:
-        """Return the distortion that the tool is measured on: its own, then slight noise and JPEG if `robust`."""
-        return MixedDistortion([self.own_distortion, *(SLIGHT if robust else ())])
+    def task(self, robust: bool = True) -> DistortionModel:
+        """Return the distortion that the tool is measured on: its own, then slight noise and JPEG if `robust`.
+
+        A mixture is measured as it is.
+        """
+        own = self.own_distortion
+        if own is None:
+            return self._mixture()
+        return MixedDistortion([own, *(SLIGHT if robust else ())])
 
     def distortion(self, robust: bool = True) -> DistortionModel:
         """Return the distortion that the tool is trained on."""
-        return robust_distortion(self.own_distortion) if robust else self.task(False)
+        own = self.own_distortion
+        return robust_distortion(own) if robust and own is not None else self.task(False)
+
+    def _mixture(self) -> DistortionModel:
+        mixture = mixture_of(self.removes)
+        assert mixture is not None  # only called where there is one
+        return mixture
 
     def network(self, seed: int) -> ToolNetwork:
         """Return a new network with weights drawn from `seed`; PyTorch's global generator stays as it was."""
@@ -216,13 +266,14 @@ def _tool_spec(entry: Any) -> ToolSpec:
     """Return the tool of an entry in a description, or raise a `ValueError` that says what is wrong."""
     if not isinstance(entry, dict):
         raise ValueError(f"{entry!r} is not the description of a tool")
-    where, entry = f"tool {entry.get('name')!r}", {"arguments": {}, **entry}
+    where, entry = f"tool {entry.get('name')!r}", {"arguments": {}, "interval": None, **entry}
     keys = ToolSpec.__dataclass_fields__.keys()
     for key in sorted(entry.keys() ^ keys):
         raise ValueError(f"{where}: {key!r} {'is missing' if key in keys else 'means nothing here'}")
     if not isinstance(entry["arguments"], dict):
         raise ValueError(f"{where}: arguments={entry['arguments']!r} are not names and numbers")
-    return ToolSpec(**entry | {"interval": parse_interval(entry["interval"], where)})
+    interval = entry["interval"]
+    return ToolSpec(**entry | {"interval": None if interval is None else parse_interval(interval, where)})
 
 
 def _import_distortion(reference: str, tool: str) -> type[Distortion]:

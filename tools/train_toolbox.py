@@ -17,7 +17,7 @@ import torch
 
 from restore_env import Pairs, Tool, Toolbox, draw_pairs, load_toolbox, save_toolbox
 from restore_env.data.photos import FolderPhotos
-from restore_env.data.sampling import PatchSampler
+from restore_env.data.sampling import FINE_SHRINK_FACTORS, SHARP_SIDE, PatchSampler
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.storage import DESCRIPTION
 from restore_env.training.fingerprints import digest_of_photos
@@ -164,7 +164,7 @@ def run(plan: Plan) -> Toolbox:
     toolbox = Toolbox(sorted(tools.values(), key=lambda tool: order.index(tool.name)), plan.args.name or output.name)
     records = {**read_record(output).get("tools", {}), **{tool.name: record for tool, record in trained}}
     records = {name: records[name] for name in toolbox.names if name in records}
-    save_toolbox(toolbox, output)
+    save_toolbox(toolbox, output, weights=plan.args.weights)
     write_model_card(output, {"tools": records}, toolbox_card(toolbox, records))
     return toolbox
 
@@ -216,9 +216,10 @@ def choose_precision(precision: Precision | Literal["auto"], device: str) -> Pre
 def draw_training_data(tool: ToolSpec, photos: FolderPhotos, crop: int, folder: Path, args: Args) -> tuple[str, Path]:
     """Draw a tool's training data on all cores, unless they are in the folder; return their description and file."""
     distortion = tool.distortion(args.robust)
-    source = f"{len(photos)} photos ({digest_of_photos(photos)})"
-    text = f"{args.pool} patches of {crop} pixels, seed {args.seed}, from {source}, {distortion!r}"
-    sampler = PatchSampler(photos, distortion, crop, augment=True)
+    sampler = PatchSampler(
+        photos, distortion, crop, augment=True, factors=FINE_SHRINK_FACTORS, smallest_side=SHARP_SIDE
+    )
+    text = f"{args.pool} patches, seed {args.seed}, photos {digest_of_photos(photos)}, {sampler!r}"
     return text, draw_pool(folder, tool.name, sampler, text, args.pool, args.seed, os.cpu_count() or 1)
 
 

@@ -23,8 +23,12 @@ SHRINK_FACTORS: Final = (1.0, 2.0, 3.0, 4.0)
 FINE_SHRINK_FACTORS: Final = (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0)
 """Factors for training tools, which shows them photos in more sizes."""
 
-SHRUNK_SIDE: Final = (320, 1080)
+SMALLEST_SIDE: Final = 320
+LARGEST_SIDE: Final = 1080
 """Bounds in pixels of a shrunk photo's shorter side. The authors shrank DIV2K by 2, 3 and 4, to about 340 to 700."""
+
+SHARP_SIDE: Final = 120
+"""Smallest shorter side for training tools. Photos that are shrunk so far are sharp, as other people's photos are."""
 
 TONE_RANGE: Final = 32
 """Levels of 0-255 by which black and white points are moved at most."""
@@ -36,7 +40,7 @@ WINDOW_MARGIN: Final = 32
 """Pixels around a patch that its blur and its JPEG blocks can depend on: 10 for the kernel, 17 for the blocks."""
 
 CACHE_BYTES: Final = 512 * 2**20
-"""Memory that a sampler may fill with shrunk photos."""
+"""Memory that a sampler may fill with photos as they were read, and again with shrunk photos."""
 
 MAX_DRAWS: Final = 1000
 """Draws in a row that may be above `MAX_INPUT_PSNR`."""
@@ -49,21 +53,27 @@ def recoloured(window: ByteImage, rng: np.random.Generator) -> ByteImage:
     return np.rint(black + window[..., order] * ((white - black) / 255)).astype(np.uint8)
 
 
-def shrink_factors(side: int, patch_size: int = PATCH_SIZE, factors: Sequence[float] = SHRINK_FACTORS) -> list[float]:
+def shrink_factors(
+    side: int,
+    patch_size: int = PATCH_SIZE,
+    factors: Sequence[float] = SHRINK_FACTORS,
+    smallest_side: int = SMALLEST_SIDE,
+) -> list[float]:
     """Return the factors by which a photo may be shrunk before a patch is cut.
 
     Args:
         side: the photo's shorter side in pixels.
         patch_size: height and width of a patch in pixels.
         factors: the factors to choose from.
+        smallest_side: shorter side in pixels that a photo keeps at least.
 
     Example:
         >>> shrink_factors(1080)
         [1.0, 2.0, 3.0]
     """
-    smallest, largest = SHRUNK_SIDE
-    fitting = [factor for factor in factors if max(smallest, patch_size) <= side // factor <= largest]
-    too_large = side // max(factors) > max(largest, patch_size)
+    smallest = max(smallest_side, patch_size)
+    fitting = [factor for factor in factors if smallest <= side // factor <= LARGEST_SIDE]
+    too_large = side // max(factors) > max(LARGEST_SIDE, patch_size)
     return fitting or [max(factors) if too_large else 1]
 
 
@@ -97,8 +107,9 @@ class PatchSampler:
         colours: whether to change the colours of half of the windows: their channels are exchanged at random, and the
             black and white point of each is moved by up to 32 levels of 0-255. Few photos then show many colours.
             Otherwise most near-white areas of few photos are pure white, and tools learn to whiten them all.
-        factors: factors by which photos are shrunk. A factor is used if it leaves the shorter side between 320 and
-            1080 pixels.
+        factors: factors by which photos are shrunk. A factor is used if it leaves the shorter side between
+            `smallest_side` and 1080 pixels.
+        smallest_side: shorter side in pixels that a photo keeps at least.
 
     Example:
         >>> photos = [np.random.default_rng(0).integers(256, size=(96, 128, 3), dtype=np.uint8)]
@@ -113,16 +124,19 @@ class PatchSampler:
     augment: bool = False
     colours: bool = False
     factors: Sequence[float] = SHRINK_FACTORS
+    smallest_side: int = SMALLEST_SIDE
 
     def __post_init__(self) -> None:
         self._unusable: set[int] = set()
+        self._read: LRUCache[int, ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
         self._shrunk: LRUCache[tuple[int, float], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
         self._sides: dict[int, int] = {}
 
     def __repr__(self) -> str:
         photos = self.photos if isinstance(self.photos, FolderPhotos) else f"{len(self.photos)} photos"
         factors = ", ".join(f"{factor:g}" for factor in self.factors)
-        changed = f"augment={self.augment}, colours={self.colours}, shrunk by {factors}"
+        smallest = "" if self.smallest_side == SMALLEST_SIDE else f" to {self.smallest_side} pixels"
+        changed = f"augment={self.augment}, colours={self.colours}, shrunk by {factors}{smallest}"
         return f"patches of {self.patch_size} pixels, {changed}, {photos!r}, {self.distortion!r}"
 
     def sample(self, rng: np.random.Generator) -> Pair:
@@ -198,7 +212,7 @@ class PatchSampler:
             try:
                 if index not in self._sides:
                     self._sides[index] = self._measure(index)
-                factors = shrink_factors(self._sides[index], self.patch_size, self.factors)
+                factors = self._factors(self._sides[index])
                 return index, self._scaled(index, float(rng.choice(factors)))
             except ImageError as error:
                 warn_skipped(error)
@@ -209,17 +223,30 @@ class PatchSampler:
     def _measure(self, index: int) -> int:
         """Return the shorter side of a photo in pixels, or raise an `ImageError` if the photo cannot be used."""
         name = str(self.photos.paths[index]) if isinstance(self.photos, FolderPhotos) else f"photos[{index}]"
-        photo = check_bytes(name, self.photos[index])
+        photo = check_bytes(name, self._photo(index))
         side = int(min(photo.shape[:2]))
         if side < self.patch_size:
             size = self.patch_size
             raise ImageError(f"{name}: {photo.shape[1]}x{photo.shape[0]} pixels, less than {size}x{size}")
-        if 1 in shrink_factors(side, self.patch_size, self.factors):  # saves reading the file again
-            self._shrunk[index, 1] = photo
         return side
+
+    def _factors(self, side: int) -> list[float]:
+        """Return the factors by which a photo of this shorter side may be shrunk."""
+        return shrink_factors(side, self.patch_size, self.factors, self.smallest_side)
+
+    def _photo(self, index: int) -> ByteImage:
+        """Return a photo as it was read, from the cache if it is there."""
+        if index not in self._read:
+            photo = self.photos[index]
+            if getattr(photo, "nbytes", CACHE_BYTES) >= CACHE_BYTES:  # too large to keep
+                return photo
+            self._read[index] = photo
+        return self._read[index]
 
     def _scaled(self, index: int, factor: float) -> ByteImage:
         """Return a photo shrunk by a factor, from the cache if it is there."""
+        if factor == 1:
+            return self._photo(index)
         if (index, factor) not in self._shrunk:
-            self._shrunk[index, factor] = shrink(self.photos[index], factor)
+            self._shrunk[index, factor] = shrink(self._photo(index), factor)
         return self._shrunk[index, factor]

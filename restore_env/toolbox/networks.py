@@ -1,13 +1,14 @@
-"""The two small networks that the paper's tools are made of (Table 1; exact layers from the authors' release).
+"""The networks that tools are made of: the paper's two (Table 1; exact layers from the authors' release) and our own.
 
-Both map a float tensor (n, 3, h, w) to one of the same shape. They add a residual to the input, pad with zeros and do
-not clip.
+Each maps a float tensor (n, 3, h, w) to one of the same shape. It adds a residual to the input, pads with zeros and
+does not clip.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from torch import Tensor, nn, relu, relu_
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
 
@@ -18,11 +19,13 @@ class ToolNetwork(nn.Module):
     Attributes:
         arguments: arguments of the constructor, by name.
         radius: largest distance in pixels of an input pixel that an output pixel depends on.
+        multiple: number that divides the height and the width of the images that the network takes.
         branch_ends: names of the last layer of each residual branch; training starts with small weights there.
     """
 
     arguments: dict[str, int]
     radius: int
+    multiple: int = 1
     branch_ends: tuple[str, ...]
 
 
@@ -95,8 +98,67 @@ class EightLayerCNN(ToolNetwork):
         return images + residual
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a ReLU between them, added to their input.
+
+    Args:
+        maps: feature maps.
+    """
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(maps, maps, 3, padding=1)
+        self.conv2 = nn.Conv2d(maps, maps, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the features, float (n, maps, h, w), plus the residual."""
+        residual: Tensor = self.conv2(relu_(self.conv1(features)))
+        return features + residual
+
+
+class TwoScaleCNN(ToolNetwork):
+    """A network that works at half and at a quarter of the resolution, 462,876 parameters by default.
+
+    It looks four times as far as the paper's networks and fills a CPU's vectors better. It costs as many
+    multiplications as the eight layers: 0.19e9 for a patch of 64x64.
+
+    Args:
+        wide: feature maps at half the resolution.
+        deep: feature maps at a quarter of the resolution.
+
+    Example:
+        >>> import torch
+        >>> TwoScaleCNN()(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 3, 64, 64])
+    """
+
+    radius = 32
+    multiple = 4
+    branch_ends = ("leave",)
+
+    def __init__(self, wide: int = 48, deep: int = 96) -> None:
+        super().__init__()
+        self.arguments = {"wide": wide, "deep": deep}
+        self.enter = nn.Conv2d(12, wide, 3, padding=1)
+        self.before = ResidualBlock(wide)
+        self.down = nn.Conv2d(wide, deep, 2, stride=2)
+        self.inside = nn.Sequential(ResidualBlock(deep), ResidualBlock(deep))
+        self.up = nn.Conv2d(deep, 4 * wide, 1)
+        self.after = ResidualBlock(wide)
+        self.leave = nn.Conv2d(wide, 12, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images, float (n, 3, h, w) with h and w multiples of 4, plus the residual."""
+        half = self.before(self.enter(pixel_unshuffle(images, 2)))  # (n, 3, h, w) -> (n, wide, h / 2, w / 2)
+        quarter = self.inside(self.down(half))  # (n, deep, h / 4, w / 4)
+        half = half + pixel_shuffle(self.up(quarter), 2)  # (n, 4 * wide, h / 4, w / 4) -> (n, wide, h / 2, w / 2)
+        residual: Tensor = pixel_shuffle(self.leave(self.after(half)), 2)  # (n, 12, h / 2, w / 2) -> (n, 3, h, w)
+        return images + residual
+
+
 ARCHITECTURES: Final[Mapping[str, type[ToolNetwork]]] = {
     "three-layer": ThreeLayerCNN,
     "eight-layer": EightLayerCNN,
+    "two-scale": TwoScaleCNN,
 }
 """The networks by the names that toolbox folders use."""

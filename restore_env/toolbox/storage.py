@@ -28,6 +28,8 @@ from restore_env.utils.serialization import (
 
 DESCRIPTION: Final = "toolbox.json"
 WEIGHTS: Final = "tools.safetensors"
+STORED: Final = {"float32": torch.float32, "float16": torch.float16}
+"""Dtypes in which weights can be stored."""
 
 
 def available_toolboxes() -> list[str]:
@@ -81,15 +83,17 @@ def toolbox_folder(name: str | os.PathLike[str]) -> Path:
     return find_folder(name, DESCRIPTION)
 
 
-def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str]) -> None:
+def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str], *, weights: str = "float32") -> None:
     """Write a toolbox of networks as a folder that `load_toolbox` reads.
 
     Args:
         toolbox: the toolbox.
         folder: where to write; the folder is made.
+        weights: dtype in which weights are stored, "float32" or "float16", which takes half the space. They are loaded
+            as float32 in any case.
 
     Raises:
-        ValueError: if a tool is not a network of `restore_env.toolbox.networks`.
+        ValueError: if `weights` is neither, or a tool is not a network of `restore_env.toolbox.networks`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -99,12 +103,13 @@ def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str]) -> None:
         ...     load_toolbox(folder)
         Toolbox('my-tools': mine)
     """
+    check_choice("weights", weights, STORED)
     networks = {tool.name: _own_network(tool) for tool in toolbox}
-    weights = {
+    tensors = {
         f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
-    write_tensors(Path(folder) / WEIGHTS, weights)
+    write_tensors(Path(folder) / WEIGHTS, tensors, STORED[weights])
     architectures = {kind: name for name, kind in ARCHITECTURES.items()}
     tools = [
         {
@@ -163,24 +168,20 @@ def _load_folder(folder: Path) -> Toolbox:
     tensors = read_tensors(folder / WEIGHTS)
     with as_format_error(folder / DESCRIPTION):
         entries = [dict(entry) for entry in content["tools"]]
-        tools = [_tool(entry, _take(tensors, entry["name"]), folder) for entry in entries]
+        tools = [_tool(entry, tensors, folder) for entry in entries]
         toolbox = Toolbox(tools, str(content["name"]))
     if tensors:
         raise FormatError(f"{folder / WEIGHTS}: the tensor {min(tensors)!r} belongs to no tool of {DESCRIPTION}")
     return toolbox
 
 
-def _take(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Remove the tensors of one tool from those of all, and return them without the tool's name in their keys."""
-    owned = [key for key in tensors if key.rsplit(".", 2)[0] == name]  # a tool's name may hold dots
-    return {key.removeprefix(f"{name}."): tensors.pop(key) for key in owned}
-
-
-def _tool(entry: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Tool:
-    """Make a tool from its description and its tensors."""
+def _tool(entry: Mapping[str, Any], tensors: dict[str, Tensor], folder: Path) -> Tool:
+    """Make a tool from its description and its tensors, which are removed from `tensors`."""
     where = f"tool {entry['name']!r}"
     network = build_network(entry["architecture"], entry["arguments"], where)
-    load_weights(network, tensors, f"{folder / WEIGHTS}: {where}")
+    names = {key: f"{entry['name']}.{key}" for key in network.state_dict()}
+    own = {key: tensors.pop(name) for key, name in names.items() if name in tensors}
+    load_weights(network, own, f"{folder / WEIGHTS}: {where}")
     given = entry.get("interval")
     interval = None if given is None else parse_interval(given, where)
     return Tool.from_module(entry["name"], network, removes=entry.get("removes", ""), interval=interval)

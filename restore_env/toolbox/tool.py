@@ -3,15 +3,21 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.utils.flop_counter import FlopCounterMode
 
 from restore_env.errors import ToolError
 from restore_env.utils.checks import check_choice
+
+COST_SIDE: Final = 64
+"""Height and width in pixels of the image that a tool's cost is measured on."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,8 @@ class Tool:
             name: name of the tool, unique in a toolbox.
             module: takes a float tensor (n, 3, h, w) and returns one of the same shape. It is not copied, but set to
                 evaluation mode and laid out channels last. If it has an attribute `radius`, large images are processed
-                in tiles: an output pixel may depend on input pixels that are at most `radius` pixels away.
+                in tiles: an output pixel may depend on input pixels that are at most `radius` pixels away. If it has an
+                attribute `multiple`, images are padded by reflection to sides that this number divides, and cut again.
             removes: the distortion that the tool is made for.
             interval: interval of the distortion's parameter that the tool is made for.
 
@@ -103,6 +110,22 @@ class Tool:
         """Largest distance in pixels of an input pixel that an output pixel depends on, None if unknown."""
         return getattr(self.function, "radius", None)
 
+    @property
+    def multiple(self) -> int:
+        """Number that divides the sides of the images that the function gets; others are padded and cut."""
+        return int(getattr(self.function, "multiple", 1))
+
+    @cached_property
+    def cost(self) -> float:
+        """Multiplications of a network's convolutions and matrix products for a pixel; 0 for a function."""
+        if self.module is None:
+            return 0.0
+        side = COST_SIDE - COST_SIDE % self.multiple
+        device = next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            self.module(torch.zeros(1, 3, side, side, device=device))
+        return float(counter.get_total_flops()) / 2 / side**2  # each multiplication counts with its addition
+
     def to(self, device: str | torch.device) -> "Tool":
         """Return the tool on a device; a network is copied, a function is used as it is."""
         return self if self.module is None else replace(self, function=deepcopy(self.module).to(device))
@@ -120,7 +143,7 @@ class Tool:
             ToolError: if the tool raises an error, or returns another shape, another type than floats, NaN or infinity.
         """
         try:
-            result = self.function(images)
+            result = self._padded(images)
         except ToolError as error:
             raise ToolError(f"tool {self.name!r} {error}") from error
         except Exception as error:  # whatever a user's tool raises
@@ -135,6 +158,15 @@ class Tool:
         if not torch.isfinite(result).all():
             raise ToolError(f"tool {self.name!r} returned NaN or infinity")
         return result
+
+    def _padded(self, images: Tensor) -> Any:
+        """Call the function with images whose sides have the size it needs, and cut what it returns."""
+        height, width = images.shape[2:]
+        bottom, right = -height % self.multiple, -width % self.multiple
+        if not (bottom or right):
+            return self.function(images)
+        mode = "reflect" if bottom < height and right < width else "replicate"  # nothing to mirror in a tiny image
+        return self.function(pad(images, (0, right, 0, bottom), mode))[:, :, :height, :width]
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,8 @@ class Toolbox(Sequence[Tool]):
 def apply_tool(tool: Tool, images: Tensor) -> Tensor:
     """Apply a tool to images of any size; large images are processed in tiles if the tool's radius is known.
 
-    Tiles overlap by the radius, so the result is the same as for the whole image.
+    Tiles overlap by the radius, so the result is the same as for the whole image. They start at multiples of what the
+    tool's network needs.
 
     Args:
         tool: the tool.
@@ -190,19 +191,19 @@ def apply_tool(tool: Tool, images: Tensor) -> Tensor:
     if tool.radius is None or height * width <= CHUNK_PIXELS[images.device.type]:
         return tool(images)
     result = torch.empty_like(images)
+    overlap = -(-tool.radius // tool.multiple) * tool.multiple
     for top, left in product(range(0, height, TILE), range(0, width, TILE)):
-        rows, inner_rows = _overlapping(top, height, tool.radius)
-        columns, inner_columns = _overlapping(left, width, tool.radius)
+        rows, inner_rows = _overlapping(top, height, overlap)
+        columns, inner_columns = _overlapping(left, width, overlap)
         tile = tool(images[:, :, rows, columns].contiguous(memory_format=torch.channels_last))
         result[:, :, top : top + TILE, left : left + TILE] = tile[:, :, inner_rows, inner_columns]
     return result
 
 
-def _cost(task: tuple[Tool, Tensor]) -> int:
-    """Estimate how long a task takes: parameters times images."""
+def _cost(task: tuple[Tool, Tensor]) -> float:
+    """Return the multiplications of a task for a pixel."""
     tool, rows = task
-    assert tool.module is not None
-    return len(rows) * sum(parameter.numel() for parameter in tool.module.parameters())
+    return len(rows) * tool.cost
 
 
 def _overlapping(start: int, side: int, radius: int) -> tuple[slice, slice]:

@@ -6,6 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 import tyro
 
 from restore_env.errors import ToolError
@@ -42,6 +43,15 @@ def make_run_folder(output: Path, checkpoints: Path | None) -> Path:
     return folder
 
 
+def flush_denormals() -> None:
+    """Let numbers below 1e-38 be zero in this thread and in those that it starts.
+
+    Where units of a network die, the optimizer's numbers decay so far after some thousand updates. The processor then
+    computes with them fifty times slower.
+    """
+    torch.set_flush_denormal(True)
+
+
 def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[], Args]) -> None:
     """Call a program; wrong input, a lost process or a signal end it with one line instead of a traceback.
 
@@ -53,6 +63,7 @@ def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[
         SystemExit: with the exit code that a shell expects, where the program did not end well.
     """
     name = Path(sys.argv[0]).stem
+    flush_denormals()
     try:
         main(tyro.cli(options, prog=program_name()) if isinstance(options, type) else options())
     except (ValueError, ToolError, OSError) as error:

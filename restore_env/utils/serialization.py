@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -74,10 +75,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise FormatError(f"{path}: cannot be read as safetensors ({error})") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as float32 into a safetensors file, either completely or not at all."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> None:
+    """Write tensors as floats of one dtype into a safetensors file, either completely or not at all."""
     # Cloned, because safetensors refuses tensors that share memory.
-    floats = {key: value.detach().float().cpu().contiguous().clone() for key, value in tensors.items()}
+    floats = {key: value.detach().to(dtype).cpu().contiguous().clone() for key, value in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(floats))
 

@@ -69,7 +69,7 @@ def test_each_residual_block_adds_to_the_skip_path(layers):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_arguments_rebuild_the_network(name):
-    net = ARCHITECTURES[name](wide=5, narrow=4)
+    net = ARCHITECTURES[name](5, 4)
     again = ARCHITECTURES[name](**net.arguments)
     shapes = {key: value.shape for key, value in net.state_dict().items()}
     assert {key: value.shape for key, value in again.state_dict().items()} == shapes

@@ -12,6 +12,7 @@ from restore_env.toolbox import Tool
 from restore_env.toolbox.fingerprint import digest_of_weights
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.training.ema import averaged
+from restore_env.training.guard import DivergenceGuard
 from tools.recipes import RecipeTraining
 from tools.single.pool import Batch
 from tools.specs import ToolSpec
@@ -41,7 +42,7 @@ class ToolTraining(RecipeTraining):
         start: network of the same sizes to begin with, instead of random weights.
     """
 
-    saved = ("network", "average", "optimizer")
+    saved = ("network", "average", "optimizer", "guard")
 
     spec: ToolSpec
     batch: Callable[[int], Batch]
@@ -56,12 +57,18 @@ class ToolTraining(RecipeTraining):
         self.network = self._new_network()
         self.average = averaged(self.network, self.recipe.ema_decay)
         self.optimizer = self.recipe.new_optimizer(self.network)
+        self.guard = DivergenceGuard()
         self.restore()
 
     @property
     def tool(self) -> Tool:
         """The tool as it stands: the average of the weights."""
         return self.spec.tool(self.average.module)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next update."""
+        return super().rate * self.guard.scale
 
     def validate(self) -> tuple[float, float]:
         """Return the mean PSNR in dB of the validation patches, before and after the tool."""
@@ -83,6 +90,8 @@ class ToolTraining(RecipeTraining):
         self.update(self.network, self.optimizer)
         self.average.update_parameters(self.network)
         self.iteration += 1
+        if self.recipe.loss == "psnr":
+            self._guard(float(self.loss))
 
     def settings(self) -> dict[str, Any]:
         """Return tool, recipe, seed, data, precision and the digest of the first network."""
@@ -94,6 +103,13 @@ class ToolTraining(RecipeTraining):
             "precision": self.precision,
             "start": "" if self.start is None else digest_of_weights([self.start]),
         }
+
+    def _guard(self, loss: float) -> None:
+        """Go back to the last good weights if the loss, in dB, has jumped."""
+        parts: dict[str, Any] = {"network": self.network, "average": self.average, "optimizer": self.optimizer}
+        good = self.guard.check(self.iteration, loss, lambda: {name: part.state_dict() for name, part in parts.items()})
+        for name, state in (good or {}).items():
+            parts[name].load_state_dict(state)
 
     def _new_network(self) -> ToolNetwork:
         """Return the network with its first weights, on the device that trains."""
