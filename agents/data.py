@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
 from restore_env.data.distortions import DistortionModel, OneOf, as_distortion, single_distortions
@@ -11,10 +11,8 @@ from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.training.fingerprints import digest_of_pairs, digest_of_photos
-from restore_env.training.split import split_photos
+from restore_env.training.split import VALIDATION_SEED, split_photos
 from restore_env.utils.checks import Count, Device, Natural, Options
-
-VALIDATION_SEED: Final = 2**31
 
 
 @dataclass(kw_only=True)
@@ -78,7 +76,7 @@ def open_data(
         (4, 2)
     """
     plain = as_distortion(severity)
-    source = as_source(photos, with_singles(plain, single_distortion_fraction), PATCH_SIZE, "photos")
+    source = as_source(photos, with_single_distortions(plain, single_distortion_fraction), PATCH_SIZE, "photos")
     if single_distortion_fraction and isinstance(source, Pairs):
         raise ValueError(
             f"single_distortion_fraction={single_distortion_fraction}: the pairs in {photos!r} are distorted already; "
@@ -111,9 +109,9 @@ def digest_of_source(source: PairSource) -> str:
     return digest_of_photos(photos) if isinstance(photos, FolderPhotos) else ""
 
 
-def with_singles(distortion: DistortionModel, fraction: float) -> DistortionModel:
+def with_single_distortions(distortion: DistortionModel, fraction: float) -> DistortionModel:
     """Return a distortion that is replaced, in a fraction of the patches, by one of the single distortions."""
     if not fraction:
         return distortion
-    singles = single_distortions()
-    return OneOf([distortion, singles], [1 - fraction, fraction]) if fraction < 1 else singles
+    single = single_distortions()
+    return OneOf([distortion, single], [1 - fraction, fraction]) if fraction < 1 else single

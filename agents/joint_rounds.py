@@ -15,12 +15,12 @@ from typing import Annotated, Any, Final
 import tyro
 
 from agents import log_toolchains, train_drqn
-from agents.data import VALIDATION_SEED
 from agents.drqn.config import PRESETS, DRQNConfig
 from restore_env import Pairs, Toolbox, as_source, draw_pairs, evaluate, load_toolbox
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE, Severity
 from restore_env.policies import RecurrentQPolicy, load_policy
 from restore_env.training.program import make_run_folder, run_program
+from restore_env.training.split import VALIDATION_SEED
 from restore_env.utils.checks import Count, Device, Natural, Options, Positive, ProperFraction
 from restore_env.utils.files import write_text
 from tools import finetune_joint

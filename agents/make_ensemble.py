@@ -14,19 +14,24 @@ from restore_env.policies import EnsembleQPolicy, RecurrentQPolicy, load_policy,
 from restore_env.policies.storage import DESCRIPTION
 from restore_env.training.model_card import RECORD, Blocks, read_record, table, write_model_card
 from restore_env.training.program import run_program
+from restore_env.utils.checks import NonNegative, Options
 from restore_env.utils.files import make_folders
 from restore_env.utils.serialization import read_json
 
 
 @dataclass(kw_only=True)
-class Args:
-    """Make an ensemble of several recurrent agents: the mean of their Q-values decides."""
+class Args(Options):
+    """Make an ensemble of several recurrent agents: the mean of their Q-values decides.
+
+    Raises:
+        ValueError: if an option is outside its range.
+    """
 
     agents: tuple[Path, ...]
     """Policy folders of one toolbox that agents.train_drqn or this program wrote."""
     output: Path
     """Policy folder to write; its name becomes the policy's."""
-    stop_margin: float = 0.0
+    stop_margin: NonNegative = 0.0
     """Stop unless a tool's Q-value exceeds that of stop by this margin, in units of the reward (dB)."""
 
 

@@ -76,16 +76,16 @@ def main(args: Args) -> FixedToolchain:
 
 def plan(args: Args) -> Plan:
     """Open and draw all that a search needs, and make its folder."""
-    make_folders(args.output)
     source = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity))
-    pairs = draw_pairs(source, args.patches, args.seed)
-    return Plan(args=args, toolbox=load_toolbox(args.toolbox), pairs=pairs)
+    toolbox = load_toolbox(args.toolbox)
+    make_folders(args.output)
+    return Plan(args=args, toolbox=toolbox, pairs=draw_pairs(source, args.patches, args.seed))
 
 
 def run(plan: Plan) -> FixedToolchain:
     """Search as planned, as `main` does."""
     args = plan.args
-    policy = search(plan.toolbox, plan.pairs, args.max_steps, args.beam, args.output.name)
+    policy = search(plan.toolbox, plan.pairs, args.max_steps, args.beam, args.output.resolve().name)
     save_policy(policy, args.output, plan.toolbox.name)
     tools = ", ".join(policy.tools) or "stop at once"
     settings = {

@@ -29,11 +29,11 @@ from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import RunLogger, scalars_of
 from restore_env.training.model_card import made_with
 from restore_env.training.oracle_cache import oracle_of
-from restore_env.training.program import run_folder, run_program
+from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.signals import StopRequest, stop_request
 from restore_env.training.trainer import Status, check_settings
 from restore_env.utils.checks import Count, Fraction, Positive
-from restore_env.utils.files import make_folders, replacing
+from restore_env.utils.files import replacing
 from restore_env.utils.serialization import write_json
 
 CHECKPOINT: Final = "checkpoint.zip"
@@ -41,7 +41,7 @@ BEST: Final = "best.zip"
 """File of the agent that was best so far."""
 
 REPLAY_BUFFER: Final = "memory.pkl"
-"""File of a value-based agent's replay buffer."""
+"""File of a value-based agent's replay buffer; the name stays so that runs of earlier versions resume."""
 
 BELS: Final = 0.1
 """Rewards are in dB divided by 10: SB3's losses and clipped values suit rewards of about 1."""
@@ -127,10 +127,9 @@ def plan(args: Args) -> Plan:
     """Open and draw all that a training needs, and make its folders."""
     if args.output.suffix != ".zip":
         raise ValueError(f"output={str(args.output)!r} does not end in .zip")
-    folder = run_folder(args.output, args.checkpoints) / args.algo
-    make_folders(args.output.resolve().parent, folder)
     toolbox = load_toolbox(args.toolbox, args.device)
     data = open_data(args.photos, args.validation, args.severity, args.patches, args.single_distortion_fraction)
+    folder = make_run_folder(args.output, args.checkpoints, args.algo)
     kept = ("severity", "single_distortion_fraction", "n_envs", "buffer_size", "learning_rate", "max_steps", "seed")
     settings = {name: getattr(args, name) for name in kept} | {
         "photos or tools": f"{data.identity} {digest_of_toolbox(toolbox)}",

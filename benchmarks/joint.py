@@ -35,7 +35,7 @@ class Args(PatchArgs):
     """LABEL=POLICY@TOOLBOX of another system, which the last stage is compared with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is measured: the stages, a rival at their end, patches, and the distortion that each tool is made for."""
 
@@ -59,7 +59,8 @@ def plan(args: Args) -> Plan:
     label, count = Counter(stage.label for stage in stages).most_common(1)[0]
     if count > 1:
         raise ValueError(f"stages: two are called {label!r}; give each a LABEL= of its own")
-    return Plan(args, stages, own_distortions([stage.toolbox for stage in stages]), open_patches(args))
+    own = own_distortions([stage.toolbox for stage in stages])
+    return Plan(args=args, stages=stages, own=own, patches=open_patches(args))
 
 
 def run(plan: Plan) -> Results:

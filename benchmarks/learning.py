@@ -26,7 +26,7 @@ from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.training.logging import read_history
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
-from restore_env.utils.checks import check_choice
+from restore_env.utils.checks import Count, Natural, Options, Positive, check_choice
 from restore_env.utils.files import make_folders
 
 FAST: Final = PRESETS["fast"]
@@ -40,8 +40,12 @@ VARIANTS: Final[dict[str, DRQNConfig]] = {
 
 
 @dataclass(kw_only=True)
-class Args:
-    """Measure how fast recurrent agents learn."""
+class Args(Options):
+    """Measure how fast recurrent agents learn.
+
+    Raises:
+        ValueError: if an option is outside its range.
+    """
 
     photos: str
     """Folder of clean photos to train on."""
@@ -51,7 +55,7 @@ class Args:
     """Other photos or a pairs file to measure on. By default every tenth training photo is held out."""
     variants: tuple[str, ...] = tuple(VARIANTS)
     """The variants to train. NAME:SEED is trained with that seed only, NAME with each of the seeds."""
-    minutes: float = 10.0
+    minutes: Positive = 10.0
     """Minutes of each training."""
     cpu_time: bool = False
     """Count minutes of the processor, so that several trainings can share a busy machine."""
@@ -61,9 +65,9 @@ class Args:
     """Name or folder of a toolbox."""
     severity: Severity = "moderate"
     """Distortion of the photos."""
-    patches: int = 512
+    patches: Count = 512
     """Patches to measure on."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Natural, ...] = (0,)
     """Seeds of weights and data."""
     checkpoints: Path = Path("runs/learning")
     """Folder of the unfinished trainings."""
@@ -71,7 +75,7 @@ class Args:
     """What the photos are, for the report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is measured: trainings by their variant and seed, and a rival."""
 
@@ -92,7 +96,8 @@ def plan(args: Args) -> Plan:
     check_output(args.output)
     make_folders(args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
-    return Plan(args, toolbox, trainings, load_system(args.rival, toolbox) if args.rival else None)
+    rival = load_system(args.rival, toolbox) if args.rival else None
+    return Plan(args=args, toolbox=toolbox, trainings=trainings, rival=rival)
 
 
 def run(plan: Plan) -> Results:
@@ -177,9 +182,9 @@ def describe(results: Results) -> Blocks:
     return [
         f"# How fast agents learn on the toolbox {results['toolbox']}",
         f"{options['minutes']:g} minutes of training each{clock}, measuring not counted; gain in dB on "
-        f"{options['patches']} patches of {options['severity']} distortion, of photos not trained on. All but the "
-        "presets and `plain` change one thing of `fast`, and what only goes with it. `paper` and `released-code` were "
-        "made for 500,000 updates.",
+        f"{options['patches']} patches of {options['severity']} distortion, of photos not trained on. "
+        "`plain` and `squared` change one thing of `fast`. `paper` and `released-code` are presets of their own, made "
+        "for 500,000 updates.",
         table_of([cells(row, fmean(fast) if fast else None, rival) for row in rows]),
         *([f"On the same patches {rival['label']} gains {rival['gain']:+.3f} dB."] if rival else []),
         f"![PSNR over time]({Path(options['output']).stem}.png)",

@@ -2,9 +2,9 @@
 
     python -m benchmarks.policies --photos valid/ --train-photos train/ --output policies.json --policies drqn
 
-On each severity these are measured: the input, random toolchains, the best single tool and the best fixed toolchain
-(both searched on patches of the training photos), every policy named, the greedy choice with the reference, and the
-oracle.
+On each severity it measures the input, random toolchains, the best single tool, the best fixed toolchain, every policy
+named, the greedy choice with the reference, and the oracle. The best tool and toolchain are searched on patches of the
+training photos.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ class Args(PatchArgs):
     """Folder where the oracle's results are kept, so that they are found once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is measured: policies on patches, and patches of the training photos for the search."""
 
@@ -93,7 +93,7 @@ def plan(args: Args) -> Plan:
     systems = [load_system(text, toolbox) for text in args.policies]
     check_labels(systems, args.policies)
     search_patches = PatchSet(FolderPhotos(args.train_photos), args.n_search, args.seed)
-    made = Plan(args, toolbox, systems, open_patches(args), search_patches)
+    made = Plan(args=args, toolbox=toolbox, systems=systems, patches=open_patches(args), train_patches=search_patches)
     check_choice("plot", args.plot, ("", *made.labels))
     for rival in args.rivals:
         check_choice("rivals", rival, (*made.labels, *(name for name in BASELINES if name != "oracle")))

@@ -42,7 +42,7 @@ class Args(PatchArgs):
     """Height and width of a patch in pixels. Parts of larger patches vote, as those of a photo do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is measured: a policy with its toolbox, patches, and the distortion of each kind."""
 
@@ -64,7 +64,8 @@ def plan(args: Args) -> Plan:
     policy = load_policy(args.policy, toolbox)
     clean = everyday().distortions[-1]
     kinds = {CLEAN: clean, **own_distortions([toolbox])}
-    return Plan(args, System(policy.name, policy, toolbox), kinds, open_patches(args, args.size))
+    system = System(policy.name, policy, toolbox)
+    return Plan(args=args, system=system, kinds=kinds, patches=open_patches(args, args.size))
 
 
 def run(plan: Plan) -> Results:

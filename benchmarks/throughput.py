@@ -58,7 +58,7 @@ class Args(Options):
     """What the pairs are made of, for the report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is measured: a toolbox and the pairs that episodes begin with."""
 
@@ -75,7 +75,7 @@ def plan(args: Args) -> Plan:
     """
     check_output(args.output)
     pairs = draw_pairs(as_source("embedded", "moderate", PATCH_SIZE), args.pairs, args.seed)
-    return Plan(args, load_toolbox(args.toolbox), pairs)
+    return Plan(args=args, toolbox=load_toolbox(args.toolbox), pairs=pairs)
 
 
 def run(plan: Plan) -> Results:

@@ -57,7 +57,7 @@ class Args(PatchArgs):
     """How many of the patches of each task are used for the map of every tool on every task."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is measured: toolboxes, patches, and the distortion that each tool is made for."""
 
@@ -75,7 +75,7 @@ def plan(args: Args) -> Plan:
     """
     check_output(args.output)
     toolboxes = [load_toolbox(name) for name in (args.toolbox, args.beside) if name]
-    return Plan(args, toolboxes, own_distortions(toolboxes), open_patches(args))
+    return Plan(args=args, toolboxes=toolboxes, own=own_distortions(toolboxes), patches=open_patches(args))
 
 
 def run(plan: Plan) -> Results:

@@ -5,6 +5,7 @@ from importlib import import_module
 import pytest
 
 import restore_env
+from restore_env import policies
 
 OLD = {
     "restore_env.images": ("read_image", "write_image"),
@@ -39,3 +40,10 @@ def test_an_old_module_warns_and_has_the_public_names(module):
         assert getattr(found, name) is getattr(restore_env, name)
     for name in LESS_PUBLIC[module]:
         assert hasattr(found, name)
+
+
+def test_the_old_name_of_the_ensemble_warns():
+    with pytest.warns(DeprecationWarning, match=r"MeanQPolicy is deprecated .* use EnsembleQPolicy"):
+        assert policies.MeanQPolicy is policies.EnsembleQPolicy
+    with pytest.raises(AttributeError, match="has no attribute 'NoPolicy'"):
+        _ = policies.NoPolicy

@@ -95,12 +95,13 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option names what does not exist or does not fit, such as a log of other actions.
     """
-    recipe, folder = args.recipe_of(JOINT_RECIPES), make_run_folder(args.output, args.checkpoints)
+    recipe = args.recipe_of(JOINT_RECIPES)
     toolbox = load_toolbox(args.toolbox, args.device)
     logs = [open_log(path, toolbox) for path in args.logs]
     measured = logs[0] if args.validation is None else open_log(args.validation, toolbox)
     held_out = min(VALIDATION_CHAINS, len(logs[0]) // 2) if args.validation is None else 0
     photos = FolderPhotos(args.photos) if args.own_task and args.photos is not None else None
+    folder = make_run_folder(args.output, args.checkpoints)
     pools = {} if photos is None else draw_pools(toolbox, photos, recipe.crop, folder / "pools", args)
     batches = ChainBatches(logs, recipe.batch_size, recipe.crop, args.seed, pools, args.own_task, args.device, held_out)
     training = JointTraining(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy, save_policy
 from restore_env.toolbox import Tool, Toolbox, save_toolbox
 from restore_env.training.program import run_program
+from restore_env.utils.checks import Options
 from tools.specs import load_spec
 
 Shapes = dict[str, tuple[int, ...]]
@@ -37,7 +38,7 @@ AGENT_NAME: Final = "rl-restore-official"
 
 
 @dataclass(kw_only=True)
-class Args:
+class Args(Options):
     """Import the tools and the agent that the authors of RL-Restore released."""
 
     toolbox: Path
@@ -128,6 +129,7 @@ def import_agent(folder: Path, toolbox: Toolbox) -> RecurrentQPolicy:
     tensors["c/bias"] = _with_forget_bias(tensors["c/bias"])
     _load_convolutions(layers, tensors)
     for name, layer in dense.items():
+        # (in, out) -> (out, in)
         layer.load_state_dict({"weight": tensors[name].T, "bias": tensors[f"{name[0]}/bias"]})
     return RecurrentQPolicy(network, toolbox.action_names, AGENT_NAME)
 
@@ -149,6 +151,7 @@ def read_tensors(path: Path, shapes: Shapes) -> dict[str, Tensor]:
     if len(numbers) != sum(sizes):
         raise ValueError(f"{path}: {len(numbers)} numbers; the released network has {sum(sizes)}")
     parts = torch.from_numpy(numbers).split(sizes)
+    # each part: (numbers,) -> the shape of its name
     return {name: part.view(shapes[name]) for name, part in zip(sorted(shapes), parts, strict=True)}
 
 

@@ -9,13 +9,12 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from restore_env.training.optimizers import Optimizer, learning_rate, new_optimizer, take_step
+from restore_env.training.optimizers import Optimizer, ScheduleWithoutFinal, learning_rate, new_optimizer, take_step
 from restore_env.training.trainer import Budget, Status, Training
 from restore_env.utils.checks import Count, Device, Natural, Options, Positive, ProperFraction
 
 Loss = Literal["psnr", "mse", "sum"]
 RecipeName = Literal["fast", "paper"]
-LRSchedule = Literal["cosine", "steps", "constant"]
 
 PSNR_FLOOR: Final = 1e-5
 """Added to the mean squared error of a patch in the loss "psnr": beyond 50 dB nothing is left to gain."""
@@ -38,7 +37,7 @@ class Recipe(Options):
     """"soap" (Adam in the eigenbasis of Shampoo: arXiv 2409.11321), "adam", "sgd" with momentum 0.9, or "plain-sgd"."""
     learning_rate: Positive = 3e-3
     """Peak of the learning rate."""
-    lr_schedule: LRSchedule = "cosine"
+    lr_schedule: ScheduleWithoutFinal = "cosine"
     """"cosine": falls as half a cosine to zero over the budget; "steps": divided by 10 after each quarter of it;
     "constant"."""
     warmup_updates: Natural = 50
@@ -131,7 +130,7 @@ class ToolArgs(Options):
     """Height and width of a training patch in pixels, instead of the recipe's."""
     learning_rate: float | None = None
     """Peak of the learning rate, instead of the recipe's."""
-    lr_schedule: LRSchedule | None = None
+    lr_schedule: ScheduleWithoutFinal | None = None
     """How the learning rate falls, instead of the recipe's schedule."""
     ema_decay: float | None = None
     """Decay of the average of the weights, instead of the recipe's."""

@@ -26,7 +26,7 @@ from restore_env.training.model_card import read_record, write_model_card
 from restore_env.training.parallel import train_in_parallel
 from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.signals import stop_request
-from restore_env.training.split import split_photos
+from restore_env.training.split import VALIDATION_SEED, split_photos
 from restore_env.utils.checks import Count, Positive
 from tools.recipes import RECIPES, Recipe, ToolArgs
 from tools.single.model_card import tool_record, toolbox_card
@@ -34,7 +34,6 @@ from tools.single.pool import PoolBatches, draw_pool, load_pool
 from tools.single.trainer import Precision, ToolTraining
 from tools.specs import ToolboxSpec, ToolSpec, load_spec
 
-VALIDATION_SEED: Final = 2**31
 VALIDATION_PATCHES: Final = 256
 
 
@@ -73,8 +72,8 @@ class Args(ToolArgs):
 
     @property
     def threads(self) -> int:
-        """Number of threads that a tool is trained with."""
-        return max(1, (os.cpu_count() or 1) // self.jobs)
+        """Number of threads for each tool, as long as PyTorch has those it started with (OMP_NUM_THREADS)."""
+        return max(1, torch.get_num_threads() // self.jobs)
 
 
 class ToolData(NamedTuple):
@@ -107,6 +106,7 @@ class Plan:
         folder: the folder of pools, checkpoints and TensorBoard files.
         existing: the tools that the output folder has already.
         tools: the tools to train, each with its data.
+        threads: number of threads that a tool is trained with.
         settings: what the model card says of a training, besides its results.
     """
 
@@ -117,6 +117,7 @@ class Plan:
     folder: Path
     existing: Sequence[Tool]
     tools: Sequence[ToolData]
+    threads: int
     settings: dict[str, Any]
 
 
@@ -147,6 +148,7 @@ def plan(args: Args) -> Plan:
         folder=folder,
         existing=existing,
         tools=tools,
+        threads=args.threads,
         settings=card_settings(args, len(photos), recipe, precision),
     )
 
@@ -161,7 +163,9 @@ def run(plan: Plan) -> Toolbox:
         trained = train_in_parallel(partial(train_one, plan), plan.tools, plan.args.jobs, request)
     output, tools = plan.args.output, {tool.name: tool for tool in (*plan.existing, *(tool for tool, _ in trained))}
     order = [*(spec.name for spec in plan.spec.tools), *tools]
-    toolbox = Toolbox(sorted(tools.values(), key=lambda tool: order.index(tool.name)), plan.args.name or output.name)
+    toolbox = Toolbox(
+        sorted(tools.values(), key=lambda tool: order.index(tool.name)), plan.args.name or output.resolve().name
+    )
     records = {**read_record(output).get("tools", {}), **{tool.name: record for tool, record in trained}}
     records = {name: records[name] for name in toolbox.names if name in records}
     save_toolbox(toolbox, output, weights=plan.args.weights)
@@ -232,7 +236,7 @@ def train_one(plan: Plan, tool: ToolData, stopping: Callable[[], bool]) -> tuple
     if stopping():
         return None
     args, name = plan.args, tool.spec.name
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(plan.threads)
     cv2.setNumThreads(1)
     training = ToolTraining(
         spec=tool.spec,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from restore_env.training.optimizers import learning_rate
+from restore_env.training.optimizers import ScheduleWithFinal, learning_rate
 from restore_env.utils.checks import Count, Fraction, Natural, Options, Positive, ProperFraction
 
 
@@ -52,7 +52,7 @@ class DRQNConfig(Options):
     """Learning rate at the start, after the warm-up."""
     final_learning_rate: Positive = 1e-5
     """Learning rate at the end."""
-    lr_schedule: Literal["cosine", "exponential"] = "cosine"
+    lr_schedule: ScheduleWithFinal = "cosine"
     """How the learning rate falls."""
     warmup_updates: Natural = 50
     """Updates over which the learning rate rises linearly at first."""

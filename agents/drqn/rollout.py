@@ -10,14 +10,14 @@ from restore_env.utils.tensors import bytes_to_floats
 
 @torch.no_grad()
 def collect_episodes(
-    network: RecurrentQNetwork, batch: RestorationBatch, epsilon: float, generator: torch.Generator
+    network: RecurrentQNetwork, batch: RestorationBatch, exploration_rate: float, generator: torch.Generator
 ) -> Episodes:
     """Play the started episodes of a batch to their end.
 
     Args:
         network: the network that acts.
         batch: n started episodes with references, which rewards need.
-        epsilon: probability of a random action.
+        exploration_rate: probability of a random action.
         generator: draws those actions, on the CPU.
 
     Returns:
@@ -28,7 +28,7 @@ def collect_episodes(
     while not bool(batch.ended.all()):
         seen = batch.observe()
         values, state = network(bytes_to_floats(seen.image), seen.previous_action, state)
-        explores = torch.rand(n, generator=generator) < epsilon
+        explores = torch.rand(n, generator=generator) < exploration_rate
         at_random = torch.randint(actions, (n,), generator=generator)
         chosen = torch.where(explores, at_random, values.argmax(1).cpu()).to(batch.images.device)
         action = torch.where(batch.ended, NO_STEP, chosen)

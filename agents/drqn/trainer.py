@@ -25,9 +25,8 @@ from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import scalars_of
 from restore_env.training.optimizers import new_optimizer, take_step
 from restore_env.training.trainer import Budget, Status, Training
-from restore_env.utils.tensors import augment_dihedral
+from restore_env.utils.tensors import SYMMETRIES, augment_dihedral
 
-SYMMETRIES: Final = 8
 EVALUATIONS: Final = 20
 """Number of evaluations that choose the best network, in a training with a budget in iterations."""
 MARGIN: Final = 16
@@ -132,8 +131,8 @@ class DRQNTraining(Training):
         numbers = range(self.iteration * n, (self.iteration + 1) * n)
         self.batch.start(*draw_pairs(self.data.source, numbers, self.seed).to_tensors(self.device))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
-        epsilon = self.config.exploration_rate(self.progress)
-        episodes = collect_episodes(self.network, self.batch, epsilon, generator)
+        exploration_rate = self.config.exploration_rate(self.progress)
+        episodes = collect_episodes(self.network, self.batch, exploration_rate, generator)
         self.steps += int((episodes.action >= 0).sum())
         self.replay_buffer.add(episodes)
 
@@ -184,7 +183,7 @@ class DRQNTraining(Training):
         scalars = scalars_of(evaluation) | {
             "training/updates": self.updates,
             "training/steps": self.steps,
-            "training/epsilon": self.config.exploration_rate(self.progress),
+            "training/exploration_rate": self.config.exploration_rate(self.progress),
         }
         of_oracle = ""
         if share is not None:

@@ -1,7 +1,6 @@
 """The cost of restoring an image in multiplications (paper, Table 3 counts them on patches of 63x63)."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,9 +25,13 @@ def multiplications(work: Callable[[], Any]) -> float:
 
 
 def tool_multiplications(toolbox: Toolbox, side: int) -> dict[str, float]:
-    """Return the multiplications of each tool on one image, by the tool's name; 0 for a tool that is no network."""
-    image = torch.rand(1, 3, side, side)
-    return {tool.name: 0.0 if tool.module is None else multiplications(partial(tool.module, image)) for tool in toolbox}
+    """Return the multiplications of each tool on one image, by the tool's name; 0 for a tool that is no network.
+
+    Args:
+        toolbox: the tools.
+        side: height and width of the image in pixels; a tool may pad them to a multiple.
+    """
+    return {tool.name: tool.cost * (side + -side % tool.multiple) ** 2 for tool in toolbox}
 
 
 def decision_multiplications(policy: Policy, toolbox: Toolbox, side: int) -> float:

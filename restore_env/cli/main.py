@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy as np
 from rich.console import Console
 
 import restore_env
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, EVERYDAY, MAX_STEPS, RESTORING_POLICY, SEVERITIES
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, RESTORING_POLICY, Severity
 from restore_env.errors import FormatError, ImageError, ToolError
 from restore_env.utils.files import write_text
 from restore_env.utils.progress import progress_bar
@@ -31,8 +31,9 @@ _RESTORED_HELP = "File to write, or folder for several photos; default: NAME-res
 _DEVICE = click.option("--device", default="cpu", help="Device: cpu or cuda.")
 _STEPS = click.option("--max-steps", type=click.IntRange(1), default=MAX_STEPS, help="Largest number of tools.")
 _SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random numbers.")
-_LEVELS = click.Choice([*SEVERITIES, EVERYDAY])
-_SEVERITY = click.option("--severity", type=_LEVELS, default="moderate", help="Strength of the distortion.")
+_SEVERITY = click.option(
+    "--severity", type=click.Choice(get_args(Severity)), default="moderate", help="Strength of the distortion."
+)
 _FILE = click.Path(path_type=Path)
 
 

@@ -204,6 +204,9 @@ def load_pairs(path: str | os.PathLike[str], patch_size: int = PATCH_SIZE) -> Pa
         path: the file or folder.
         patch_size: height and width in pixels of the patches that `sample` cuts.
 
+    Returns:
+        The pairs; those of a folder in the order of their names.
+
     Raises:
         ImageError: if the file or folder is missing or cannot be used; the message says why.
 

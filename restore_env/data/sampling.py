@@ -185,14 +185,16 @@ class PatchSampler:
         """Draw a window, change it, distort it, and cut the patch from it."""
         window, top, left, number = self.window(rng)
         if self.augment:
-            window, top, left = self._turned(window, top, left, rng)
+            window, top, left = self._augmented(window, top, left, rng)
         if self.colours and rng.random() < 0.5:
             window = recoloured(window, rng)
         distorted, parameters = self.distortion(window, rng)
         patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
         return Pair(distorted[patch].copy(), window[patch].copy(), parameters, number)
 
-    def _turned(self, window: ByteImage, top: int, left: int, rng: np.random.Generator) -> tuple[ByteImage, int, int]:
+    def _augmented(
+        self, window: ByteImage, top: int, left: int, rng: np.random.Generator
+    ) -> tuple[ByteImage, int, int]:
         """Mirror and transpose a window at random; the patch keeps its pixels, not its place."""
         mirror_rows, mirror_columns, transpose = rng.integers(2, size=3).tolist()
         if mirror_rows:

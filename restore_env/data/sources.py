@@ -47,6 +47,9 @@ def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
         n: how many pairs, or the numbers of the pairs wanted.
         seed: seed of all draws.
 
+    Returns:
+        The pairs in the order of their numbers.
+
     Example:
         >>> source = as_source("embedded", "moderate", patch_size=63)
         >>> pairs = draw_pairs(source, 4, seed=0)
@@ -70,6 +73,9 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int, 
         severity: how to distort clean photos; see `as_distortion`. Pairs are used as they are.
         patch_size: height and width of a patch in pixels.
         name: name of the argument, for messages.
+
+    Returns:
+        The source, which `draw_pairs` takes.
 
     Raises:
         TypeError: if `images` is nothing of the above, or a photo is not a uint8 array.

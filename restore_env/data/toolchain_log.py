@@ -230,6 +230,9 @@ def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:
     Args:
         folder: folder of the log.
 
+    Returns:
+        The log; its toolchains are read when asked for.
+
     Raises:
         FormatError: if the folder holds no log, or the log is damaged. The message names the file.
 

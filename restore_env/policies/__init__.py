@@ -1,5 +1,7 @@
 """Policies: the interface, baselines, the paper's recurrent network, ensembles, and policy folders."""
 
+from warnings import warn
+
 from restore_env.policies.base import Policy, play
 from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
 from restore_env.policies.ensemble import EnsembleQPolicy
@@ -20,3 +22,15 @@ __all__ = [
     "play",
     "save_policy",
 ]
+
+
+def __getattr__(name: str) -> type[EnsembleQPolicy]:
+    """Return a class by its name of version 0.1, with a warning."""
+    if name != "MeanQPolicy":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn(
+        "restore_env.policies.MeanQPolicy is deprecated and goes with version 0.3; use EnsembleQPolicy",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return EnsembleQPolicy

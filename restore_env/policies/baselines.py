@@ -122,9 +122,11 @@ class Oracle(Policy):
         """Return the best toolchain of each image: int64 (n, max_steps), filled up with *stop*."""
         assert batch.reference is not None
         table = chain_psnrs(batch.toolbox, batch.images, batch.reference, batch.max_steps, progress)
+        # actions (chains, max_steps) at the best chain of each image (n,) -> (n, max_steps)
         return table.actions.to(batch.images.device)[table.psnr.argmax(1)]
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
         """Choose the next action of the best toolchain, which is the state; see `Policy.act`."""
         last = state.shape[1] - 1
+        # (n, max_steps) -> (n, 1) -> (n,)
         return state.gather(1, observation.step.clamp(max=last).unsqueeze(1)).squeeze(1), state

@@ -278,8 +278,8 @@ class RestorationBatch:
 
     def _count(self, acting: Tensor, applied: Tensor, chosen: Tensor) -> None:
         """Write the actions of a step into the toolchains and count the step."""
-        places = self.steps.clamp(max=self.max_steps - 1).unsqueeze(1)
-        kept = self.toolchains.gather(1, places).squeeze(1)
+        places = self.steps.clamp(max=self.max_steps - 1).unsqueeze(1)  # (n,) -> (n, 1)
+        kept = self.toolchains.gather(1, places).squeeze(1)  # (n, max_steps) -> (n, 1) -> (n,)
         self.toolchains.scatter_(1, places, torch.where(applied, chosen, kept).unsqueeze(1))
         self.previous_action = torch.where(applied, chosen, self.previous_action)
         self.steps = self.steps + acting

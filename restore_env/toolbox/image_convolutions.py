@@ -47,6 +47,7 @@ class ConvFromImage(nn.Conv2d):
         windows = rows.as_strided(size, (rows.stride(0), rows.stride(1), channels, 1)).contiguous()
         # (out, c, k, k) -> (out, k, c, k) -> (out, k * c, k, 1)
         weight = self.weight.permute(0, 3, 1, 2).reshape(self.out_channels, k * channels, k, 1)
+        # (n, h, w, k * c) -> (n, k * c, h, w) -> (n, out, h, w)
         return conv2d(windows.permute(0, 3, 1, 2), weight, self.bias, padding=(radius, 0))
 
 
@@ -84,6 +85,7 @@ class ConvToImage(nn.Conv2d):
         assert self.bias is not None
         # The parts are summed in float32 like the bias, even if they were computed in bfloat16.
         parts = (columns[:, :, i : i + width, i * channels : (i + 1) * channels] for i in range(k))
+        # k parts of (n, h, w, c) -> (n, h, w, c) -> (n, c, h, w)
         return sum(parts, start=self.bias).permute(0, 3, 1, 2)
 
 

@@ -54,6 +54,9 @@ def load_toolbox(
         device: where the networks compute.
         dtype: precision in which they compute, "float32" or "bfloat16"; None keeps that of the toolbox.
 
+    Returns:
+        The toolbox on the device.
+
     Raises:
         TypeError: if `name` is none of the above.
         ValueError: if there is no such toolbox, the device is not available, or `dtype` is unknown.

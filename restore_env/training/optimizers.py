@@ -11,7 +11,13 @@ from torch import Tensor, nn
 Optimizer = Literal["soap", "adam", "sgd", "plain-sgd"]
 """Names that `new_optimizer` takes."""
 
-Schedule = Literal["cosine", "exponential", "steps", "constant"]
+ScheduleWithFinal = Literal["cosine", "exponential"]
+"""Names of the schedules that end at a given rate."""
+
+ScheduleWithoutFinal = Literal["cosine", "steps", "constant"]
+"""Names of the schedules that need no rate at the end."""
+
+Schedule = Literal[ScheduleWithFinal, ScheduleWithoutFinal]
 """Names that `learning_rate` takes."""
 
 
@@ -114,4 +120,5 @@ class MatrixSOAP(SOAP):
 
 def _matrix(tensor: Tensor) -> Tensor:
     """Return a kernel (o, i, h, w) as (o, h * w * i), in the same memory if it is channels last; a bias as it is."""
+    # (o, i, h, w) -> (o, h, w, i) -> (o, h * w * i)
     return tensor.permute(0, 2, 3, 1).reshape(len(tensor), -1) if tensor.ndim == 4 else tensor

@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
-import torch
 
 from restore_env.data.pairs import Pairs
 from restore_env.data.sources import PairSource, draw_pairs
+from restore_env.training.program import flush_denormals
 from restore_env.training.signals import StopRequest
 from restore_env.utils.progress import progress_bar
 
@@ -160,7 +160,7 @@ def _start_training(train: Train[Any, Any], stop: Event) -> None:
     """Make a new process ready to train."""
     global _training, _stop
     _training, _stop = train, stop
-    torch.set_flush_denormal(True)  # as in the process that started this one
+    flush_denormals()  # as in the process that started this one
     ignore_signals()
     when_orphaned(_leave)
 

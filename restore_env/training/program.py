@@ -36,10 +36,16 @@ def run_folder(output: Path, checkpoints: Path | None) -> Path:
     return checkpoints or Path("runs") / output.resolve().name.removesuffix(".zip")
 
 
-def make_run_folder(output: Path, checkpoints: Path | None) -> Path:
-    """Make the folder that a program writes, and that of its unfinished run; return the second."""
-    folder = run_folder(output, checkpoints)
-    make_folders(output, folder)
+def make_run_folder(output: Path, checkpoints: Path | None, part: str = "") -> Path:
+    """Make the folder that a program writes, and that of its unfinished run; return the second.
+
+    Args:
+        output: the folder, or a .zip file, whose parent is made.
+        checkpoints: the folder that the user named for the run, or None; see `run_folder`.
+        part: folder within that of the run, for a program whose runs share one.
+    """
+    folder = run_folder(output, checkpoints) / part
+    make_folders(output.resolve().parent if output.suffix == ".zip" else output, folder)
     return folder
 
 

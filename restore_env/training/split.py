@@ -7,6 +7,10 @@ from typing import Any, Final, TypeVar
 from restore_env.data.photos import FolderPhotos
 
 EVERY: Final = 10
+
+VALIDATION_SEED: Final = 2**31
+"""Seed of the patches to measure on; seeds of trainings are smaller."""
+
 _SCALE: Final = re.compile(r"[-_]?x\d$")
 
 Photos = TypeVar("Photos", FolderPhotos, Sequence[Any])

@@ -1,7 +1,7 @@
 """Conversions between images and tensors, and the symmetries of both."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ ByteImage = NDArray[np.uint8]
 """One image, uint8 (h, w, 3) RGB."""
 
 AnyArray = TypeVar("AnyArray", NDArray[Any], Tensor)
+
+SYMMETRIES: Final = 8
+"""Number of symmetries of a square, which `augment_dihedral` counts from 0."""
 
 
 def images_to_tensor(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents import data
-from agents.data import draw_validation, open_data, with_singles
+from agents.data import draw_validation, open_data, with_single_distortions
 from restore_env.data.distortions import as_distortion, single_distortions
 from restore_env.data.pairs import Pairs, save_pairs
 from restore_env.data.sources import as_source, draw_pairs
@@ -44,13 +44,13 @@ def test_single_distortions_are_those_that_the_twelve_tools_are_made_for():
 
 def test_single_distortions_come_in_their_share():
     plain = as_distortion("moderate")
-    assert with_singles(plain, 0) is plain
-    mixed = with_singles(plain, 0.25)
+    assert with_single_distortions(plain, 0) is plain
+    mixed = with_single_distortions(plain, 0.25)
     image, rng = np.full((8, 8, 3), 100, np.uint8), np.random.default_rng(0)
     drawn = [len(mixed(image, rng)[1]) for _ in range(400)]
     assert set(drawn) == {1, 3}
     assert drawn.count(1) / 400 == pytest.approx(0.25, abs=0.06)
-    assert {len(with_singles(plain, 1.0)(image, rng)[1]) for _ in range(20)} == {1}
+    assert {len(with_single_distortions(plain, 1.0)(image, rng)[1]) for _ in range(20)} == {1}
 
 
 def test_patches_of_a_pairs_file_are_measured_on_one_by_one(photo_folder):

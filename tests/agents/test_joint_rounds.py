@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import agents.joint_rounds as module
-from agents.data import VALIDATION_SEED
 from agents.drqn.config import DRQNConfig
 from agents.joint_rounds import Args, main
 from restore_env import evaluate, load_policy, load_toolbox, load_toolchain_log, save_policy, save_toolbox
 from restore_env.data.sources import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
+from restore_env.training.split import VALIDATION_SEED
 from tools.finetune_joint import JOINT_RECIPES
 
 QUICK = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60)

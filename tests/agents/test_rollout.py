@@ -19,8 +19,8 @@ def started(**options) -> RestorationBatch:
     return batch
 
 
-def played(epsilon: float = 0.7, **options):
-    return collect_episodes(small_network(), started(**options), epsilon, torch.Generator().manual_seed(3))
+def played(exploration_rate: float = 0.7, **options):
+    return collect_episodes(small_network(), started(**options), exploration_rate, torch.Generator().manual_seed(3))
 
 
 def test_the_rewards_are_those_of_the_transition():
@@ -47,15 +47,17 @@ def test_episodes_that_all_end_early_are_filled_up():
 
 
 def test_without_chance_the_network_decides_and_with_nothing_else_it_does_not():
-    greedy = played(epsilon=0.0)
+    greedy = played(exploration_rate=0.0)
     batch, network = started(), small_network()
     values, _ = network(bytes_to_floats(batch.observe().image), batch.previous_action, network.initial_state(N))
     assert torch.equal(greedy.action[:, 0], values.argmax(1))
-    assert len(set(played(epsilon=1.0).action[:, 0].tolist())) == 3
+    assert len(set(played(exploration_rate=1.0).action[:, 0].tolist())) == 3
 
 
 def test_an_episode_that_falls_below_its_input_can_end():
-    assert (played(epsilon=1.0, stop_if_worse=True).action == -1).sum() > (played(epsilon=1.0).action == -1).sum()
+    assert (played(exploration_rate=1.0, stop_if_worse=True).action == -1).sum() > (
+        played(exploration_rate=1.0).action == -1
+    ).sum()
 
 
 def test_the_batch_remembers_the_actions_that_were_taken():

@@ -47,6 +47,21 @@ def test_without_robustness_nothing_slight_is_claimed():
     assert "distorted by what the tool is made for." in card({"a": record(robust=False)})
 
 
+@pytest.mark.parametrize(
+    ("intervals", "ending"),
+    [
+        ([None], "."),
+        ([None, (0, 12.5)], ", then by slight noise and JPEG where that is a single distortion."),
+    ],
+)
+def test_nothing_slight_is_added_to_mixtures(intervals, ending):
+    tools = [
+        tool(f"a-{number}", "noise" if interval else "everyday", interval) for number, interval in enumerate(intervals)
+    ]
+    lines = markdown(toolbox_card(Toolbox(tools, "mine"), {one.name: record() for one in tools})).splitlines()
+    assert f"distorted by what the tool is made for{ending}" in lines
+
+
 def test_tools_without_a_record_are_named():
     lines = card({"a": record()}, tool("x"), Tool.from_function("y", lambda image: image))
     assert "Not trained by this program: x, y." in lines

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -165,6 +165,13 @@ class TestMain:
         assert toolbox.names == ("deblock", "three", "eight")
         assert equal(toolbox[1], network_toolbox[0])
         assert "Not trained by this program: three, eight." in (tmp_path / "mine" / "README.md").read_text()
+
+    def test_records_of_tools_that_are_gone_are_dropped(self, args, quick, network_toolbox, tmp_path):
+        train_toolbox.main(args(tools=("denoise",)))
+        save_toolbox(network_toolbox, tmp_path / "mine")
+        train_toolbox.main(args(tools=("deblock",)))
+        assert list(records(tmp_path / "mine")) == ["deblock"]
+        assert "| denoise |" not in (tmp_path / "mine" / "README.md").read_text()
 
     def test_a_finished_training_is_read_from_its_checkpoint(self, args, quick, tmp_path, monkeypatch):
         first = train_toolbox.main(args(tools=("denoise",)))
@@ -339,8 +346,15 @@ class TestOptions:
             train_toolbox.open_photos(args())
         assert len(train_toolbox.open_photos(args(validation=photo_folder))[0]) == 1
 
+    def test_the_share_is_that_of_the_plan(self, args, quick, monkeypatch):
+        used = []
+        planned = train_toolbox.plan(args(tools=("denoise", "deblock")))
+        monkeypatch.setattr(torch, "set_num_threads", used.append)
+        train_toolbox.run(replace(planned, threads=5))
+        assert used == [5, 5]
+
     def test_each_of_several_jobs_has_its_share_of_the_cores(self, args, monkeypatch):
-        monkeypatch.setattr(os, "cpu_count", lambda: 8)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
         assert [args(jobs=jobs).threads for jobs in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
 
 

@@ -53,8 +53,16 @@ def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
 
 def test_nothing_is_restored_before_a_state_was_good():
     guard = DivergenceGuard()
-    assert guard.check(1, -25.0, lambda: {}) is None
-    assert guard.check(2, 500.0, lambda: {}) is None
+    assert guard.check(10, -25.0, lambda: {}) is None
+    assert guard.check(20, 500.0, lambda: {}) is None
+
+
+def test_it_looks_at_every_tenth_update_and_misses_no_loss():
+    guard = DivergenceGuard()
+    for update in range(1, SNAPSHOT_UPDATES + 1):
+        guard.check(update, torch.tensor(-25.0), lambda: {"weights": 0})
+    found = [guard.check(update, torch.tensor(75.0), lambda: {"weights": 1}) for update in range(501, 511)]
+    assert found == 9 * [None] + [{"weights": 0}]
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 2.0])

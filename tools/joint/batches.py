@@ -1,7 +1,7 @@
 """Batches of toolchains to fine-tune tools along: from logs, and from the tools' own tasks as chains of one tool."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +11,7 @@ from torch import Tensor
 from restore_env.data.pairs import Pairs
 from restore_env.data.toolchain_log import ToolchainLog
 from restore_env.restoration.batch import NO_TOOL
-from restore_env.utils.tensors import augment_dihedral, bytes_to_floats
-
-SYMMETRIES: Final = 8
+from restore_env.utils.tensors import SYMMETRIES, augment_dihedral, bytes_to_floats
 
 
 class ChainBatch(NamedTuple):
@@ -117,4 +115,4 @@ def _places(number: int, log: ToolchainLog, held_out: int) -> NDArray[np.int64]:
     used = [(log.part(part)["toolchain"] != NO_TOOL).any(1) for part in range(len(log.lengths))]
     rows = np.flatnonzero(np.concatenate(used)) if used else np.empty(0, np.int64)
     rows = rows[rows < len(log) - min(held_out, len(log) // 2)]
-    return np.stack([np.full_like(rows, number), rows], 1)
+    return np.stack([np.full_like(rows, number), rows], 1)  # twice (rows,) -> (rows, 2)

@@ -38,9 +38,15 @@ def toolbox_card(toolbox: Toolbox, records: Mapping[str, Mapping[str, Any]]) -> 
     rows = [[*describe_tool(tool), *_results(records[tool.name])] for tool in toolbox if tool.name in records]
     without = [tool.name for tool in toolbox if tool.name not in records]
     robust = all(record["settings"].get("robust", True) for record in records.values())
+    own = [tool.interval is not None for tool in toolbox if tool.name in records]  # else made for a mixture
+    then = (
+        "."
+        if not (robust and any(own))
+        else ", then by slight noise and JPEG" + ("." if all(own) else " where that is a single distortion.")
+    )
     measured = [
         "PSNR in dB, mean over 256 patches of 63x63 from photos that the tools were not trained on. Each patch is",
-        "distorted by what the tool is made for" + (", then by slight noise and JPEG." if robust else "."),
+        f"distorted by what the tool is made for{then}",
         *([f"Not trained by this program: {', '.join(without)}."] if without else []),
     ]
     blocks: Blocks = [

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import Tool
@@ -28,8 +28,8 @@ class ToolTraining(RecipeTraining):
     """Trains one tool; call `run`.
 
     A batch depends only on the seed and the iteration, and everything else is in the checkpoint. With a budget in
-    iterations the result on a CPU is the same to the bit however often it was stopped; in minutes, how many iterations
-    fit depends on the machine.
+    iterations the result on a CPU is the same to the bit, however often it was stopped. With a budget in minutes, the
+    number of iterations depends on the machine.
 
     Takes also the arguments of `RecipeTraining`.
 
@@ -91,7 +91,7 @@ class ToolTraining(RecipeTraining):
         self.average.update_parameters(self.network)
         self.iteration += 1
         if self.recipe.loss == "psnr":
-            self._guard(float(self.loss))
+            self._guard(self.loss)
 
     def settings(self) -> dict[str, Any]:
         """Return tool, recipe, seed, data, precision and the digest of the first network."""
@@ -104,7 +104,7 @@ class ToolTraining(RecipeTraining):
             "start": "" if self.start is None else digest_of_weights([self.start]),
         }
 
-    def _guard(self, loss: float) -> None:
+    def _guard(self, loss: Tensor) -> None:
         """Go back to the last good weights if the loss, in dB, has jumped."""
         parts: dict[str, Any] = {"network": self.network, "average": self.average, "optimizer": self.optimizer}
         good = self.guard.check(self.iteration, loss, lambda: {name: part.state_dict() for name, part in parts.items()})
