@@ -32,9 +32,18 @@ from tools.program import run_program
 
 FAST: Final = PRESETS["fast"]
 
+PLAIN: Final = replace(
+    FAST, targets="taken", tries=0, decision=0.0, perception=0.0, statistics=False, dropout=0.0
+)
+
 VARIANTS: Final[dict[str, Options]] = {
+    "plain": PLAIN,
+    "plain-tries": replace(PLAIN, targets="all", tries=3),
+    "plain-tries-decision": replace(PLAIN, targets="all", tries=3, decision=1.0),
+    "plain-perception": replace(PLAIN, perception=10.0),
+    "plain-statistics": replace(PLAIN, statistics=True),
+    "plain-dropout": replace(PLAIN, dropout=0.2),
     **{name: PRESETS[name] for name in ("fast", "paper", "released-code")},
-    "plain": replace(FAST, targets="taken", tries=0, decision=0.0, perception=0.0, statistics=False, dropout=0.0),
     "targets-taken": replace(FAST, targets="taken", tries=0, decision=0.0),
     "try-all": replace(FAST, tries=0),
     "try-evenly": replace(FAST, try_temperature=0.0),
