@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from restore_env import Tool, Toolbox
+from restore_env.constants import EVERYDAY, SEVERITIES
 from restore_env.data.distortions import (
     Distortion,
     DistortionModel,
@@ -45,7 +46,7 @@ LIGHT: Final = OneOf(
 )
 """The light damage that most photos of cameras and the web have."""
 
-MIXTURES: Final = ("mild", "moderate", "severe", "any", "everyday", "light")
+MIXTURES: Final = (*SEVERITIES, EVERYDAY, "light")
 """The mixtures that tools can be made for, by name: the severities, all that a photo may have, and `LIGHT`."""
 
 SLIGHT: Final[tuple[Distortion, ...]] = (GaussianNoise(0, 5), JPEGCompression(80, 100))
@@ -142,15 +143,16 @@ class ToolSpec:
             raise ValueError(f"tool {tool.name!r}: the name cannot be that of a file")
 
     @property
-    def own_distortion(self) -> Distortion | None:
-        """The distortion that the tool removes, alone; None if it is made for a mixture."""
-        if mixture_of(self.removes) is None:
+    def own_distortion(self) -> DistortionModel:
+        """The mixture that the tool is made for, or the `Distortion` that it removes, alone."""
+        mixture = mixture_of(self.removes)
+        if mixture is None:
             if self.interval is None:
                 raise ValueError(f"tool {self.name!r}: 'interval' is missing")
             return distortion_of(self.name, self.removes, self.interval)
         if self.interval is not None:
             raise ValueError(f"tool {self.name!r}: interval={self.interval} means nothing for {self.removes!r}")
-        return None
+        return mixture
 
     def task(self, robust: bool = True) -> DistortionModel:
         """Return the distortion that the tool is measured on: its own, then slight noise and JPEG if `robust`.
@@ -158,19 +160,12 @@ class ToolSpec:
         A mixture is measured as it is.
         """
         own = self.own_distortion
-        if own is None:
-            return self._mixture()
-        return MixedDistortion([own, *(SLIGHT if robust else ())])
+        return MixedDistortion([own, *(SLIGHT if robust else ())]) if isinstance(own, Distortion) else own
 
     def distortion(self, robust: bool = True) -> DistortionModel:
         """Return the distortion that the tool is trained on."""
         own = self.own_distortion
-        return robust_distortion(own) if robust and own is not None else self.task(False)
-
-    def _mixture(self) -> DistortionModel:
-        mixture = mixture_of(self.removes)
-        assert mixture is not None  # only called where there is one
-        return mixture
+        return robust_distortion(own) if robust and isinstance(own, Distortion) else self.task(False)
 
     def network(self, seed: int) -> ToolNetwork:
         """Return a new network with weights drawn from `seed`; PyTorch's global generator stays as it was."""
