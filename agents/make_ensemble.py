@@ -65,7 +65,7 @@ def plan(args: Args) -> Plan:
     members, records = [member for member, _ in found], [record for _, record in found]
     if len(members) < 2:
         raise ValueError(f"agents: {len(members)} given; two at least are needed for a mean")
-    toolboxes = {str(record["toolbox"]) for record in records}
+    toolboxes = {f"{record['toolbox']} {member.fingerprint or ''}".strip() for member, record in found}
     if len(toolboxes) > 1:
         raise ValueError(f"agents were trained on different toolboxes: {', '.join(sorted(toolboxes))}")
     policy = EnsembleQPolicy(members, args.output.resolve().name, args.stop_margin)

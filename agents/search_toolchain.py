@@ -86,7 +86,7 @@ def run(plan: Plan) -> FixedToolchain:
     """Search as planned, as `main` does."""
     args = plan.args
     policy = search(plan.toolbox, plan.pairs, args.max_steps, args.beam, args.output.resolve().name)
-    save_policy(policy, args.output, plan.toolbox.name)
+    save_policy(policy, args.output, plan.toolbox)
     tools = ", ".join(policy.tools) or "stop at once"
     settings = {
         "photos": args.licence,

@@ -145,7 +145,7 @@ def run(plan: Plan, clock: Callable[[], float] = time.monotonic) -> RecurrentQPo
             log.report(training.status())
         if not training.run(log.report, request):
             request.check()
-    save_policy(training.policy, args.output, plan.toolbox.name)
+    save_policy(training.policy, args.output, plan.toolbox)
     write_agent_card(args.output, training, settings_of(args, training))
     return training.policy
 

@@ -1,55 +1,82 @@
-"""Measure whether a policy leaves good photos alone, and finds the tool that a single distortion needs.
+"""Restore whole photos with one kind of damage each, beside classical filters with one setting each.
 
-    python -m benchmarks.robustness --photos valid/ --output robustness.json --policy drqn-any
+    python -m benchmarks.robustness --photos valid/ --output robustness.json
 
-Good photos are as good as clean: noise leaves them at 48 to 50 dB. Single distortions are those that the tools are made
-for.
+The photos are at their own size, and are restored as `restore_env.restore` does it. PSNR is that of 8-bit images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Final
 
+import cv2
+import numpy as np
+from skimage.filters import unsharp_mask
+from skimage.restoration import denoise_wavelet
+
 from benchmarks.common.intervals import mean_difference
-from benchmarks.common.patches import PatchArgs, PatchSet, open_patches
+from benchmarks.common.patches import PhotoArgs
 from benchmarks.common.report import Results, check_output, table_of, track, write_results
 from benchmarks.common.systems import System
-from benchmarks.common.tool_tasks import own_distortions
-from restore_env import evaluate, load_policy
-from restore_env.constants import DEFAULT_TOOLBOX, PATCH_SIZE, RESTORING_POLICY
-from restore_env.data.distortions import DistortionModel, everyday
-from restore_env.toolbox import STOP, load_toolbox
+from restore_env import load_policy, restore
+from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
+from restore_env.data.distortions import (
+    DistortionModel,
+    GaussianBlur,
+    GaussianNoise,
+    JPEGCompression,
+    MixedDistortion,
+    everyday,
+)
+from restore_env.data.photos import FolderPhotos
+from restore_env.inference import check_policy
+from restore_env.toolbox import load_toolbox
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
-from restore_env.utils.checks import Count, check_whole
+from restore_env.utils.tensors import ByteImage, to_bytes
 
-CLEAN: Final = "clean"
-"""The kind of patches that are as good as clean."""
+DAMAGE: Final[Mapping[str, DistortionModel]] = {
+    "clean": everyday().distortions[-1],
+    "JPEG 90 to 95": JPEGCompression(90, 95),
+    "JPEG 75": JPEGCompression(75, 75),
+    "JPEG 20": JPEGCompression(20, 20),
+    "noise 8": GaussianNoise(8, 8),
+    "noise 25": GaussianNoise(25, 25),
+    "blur 1": GaussianBlur(1, 1),
+    "blur 2": GaussianBlur(2, 2),
+    "light mixture": MixedDistortion([GaussianBlur(1, 1), GaussianNoise(5, 5), JPEGCompression(80, 80)]),
+    "mixture": MixedDistortion([GaussianBlur(2, 2), GaussianNoise(15, 15), JPEGCompression(30, 30)]),
+}
+"""What happens to the photos; "clean" is as good as clean: noise leaves 48 to 50 dB."""
+
+Filter = Callable[[ByteImage], ByteImage]
+
+FILTERS: Final[Mapping[str, Filter]] = {
+    "bilateral": lambda image: np.asarray(cv2.bilateralFilter(image, 5, 30, 3), dtype=np.uint8),
+    "wavelet": lambda image: to_bytes(denoise_wavelet(image, channel_axis=2, rescale_sigma=True)),
+    "unsharp": lambda image: to_bytes(unsharp_mask(image, radius=2, channel_axis=2)),
+}
+"""Classical filters, each with one setting for all damage."""
 
 
 @dataclass(kw_only=True)
-class Args(PatchArgs):
-    """Measure whether a policy leaves good photos alone, and finds the tool that a single distortion needs."""
+class Args(PhotoArgs):
+    """Restore whole photos with one kind of damage each, beside classical filters with one setting each."""
 
     policy: str = RESTORING_POLICY
     """Name or folder of a policy."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
-    n: Count = 256
-    """Patches of each kind."""
-    size: int = PATCH_SIZE
-    """Height and width of a patch in pixels. Parts of larger patches vote, as those of a photo do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured: a policy with its toolbox, patches, and the distortion of each kind."""
+    """What is measured: a policy with its toolbox, on photos."""
 
     args: Args
     system: System
-    kinds: Mapping[str, DistortionModel]
-    patches: PatchSet
+    photos: FolderPhotos
 
 
 def plan(args: Args) -> Plan:
@@ -58,20 +85,18 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong.
     """
-    check_whole("size", args.size, PATCH_SIZE)
     check_output(args.output)
     toolbox = load_toolbox(args.toolbox)
-    policy = load_policy(args.policy, toolbox)
-    clean = everyday().distortions[-1]
-    kinds = {CLEAN: clean, **own_distortions([toolbox])}
+    policy = check_policy(load_policy(args.policy, toolbox))
     system = System(policy.name, policy, toolbox)
-    return Plan(args=args, system=system, kinds=kinds, patches=open_patches(args, args.size))
+    return Plan(args=args, system=system, photos=FolderPhotos(args.photos))
 
 
 def run(plan: Plan) -> Results:
     """Measure, write the results, and return them."""
-    rows = [measure(kind, plan) for kind in track("robustness", list(plan.kinds))]
-    return write_results("robustness", plan.args, describe, policy_name=plan.system.label, rows=rows)
+    rows = [measure(damage, plan) for damage in track("robustness", list(DAMAGE))]
+    names = {"policy_name": plan.system.label, "toolbox_name": plan.system.toolbox.name}
+    return write_results("robustness", plan.args, describe, **names, n=len(plan.photos), rows=rows)
 
 
 def main(args: Args) -> Results:
@@ -79,36 +104,48 @@ def main(args: Args) -> Results:
     return run(plan(args))
 
 
-def measure(kind: str, plan: Plan) -> dict[str, Any]:
-    """Return what the policy makes of one kind of patches, and what the tool alone makes that is made for it.
+def measure(damage: str, plan: Plan) -> dict[str, Any]:
+    """Return what the policy and each filter make of the photos with one kind of damage.
 
-    Clean patches have no tool: there the policy is compared with stopping at once.
+    Returns:
+        Mean PSNR in dB of the damaged photos, after each filter and after the policy; for the policy also the mean and
+        the smallest gain of a photo, the share of photos that were left as they are, and the mean number of tools.
     """
-    pairs = plan.patches.draw(plan.kinds[kind])
-    alone = evaluate(pairs, STOP if kind == CLEAN else f"fixed:{kind}", plan.system.toolbox)
-    found = plan.system.evaluate(pairs)
-    before, after = ([image.psnr_out for image in result.images] for result in (alone, found))
-    difference, half = mean_difference(before, after, pairs.photos)
+    _, policy, toolbox = plan.system
+    before, after, steps, untouched = list[float](), list[float](), list[int](), list[bool]()
+    filtered: dict[str, list[float]] = {name: [] for name in FILTERS}
+    for number in range(len(plan.photos)):
+        photo = plan.photos[number]
+        damaged, _ = DAMAGE[damage](photo, np.random.default_rng([plan.args.seed, number]))
+        restored = restore(damaged, policy, toolbox)
+        before.append(_psnr(damaged, photo))
+        after.append(_psnr(restored.image, photo))
+        steps.append(sum(step["action"] in toolbox.names for step in restored.steps))
+        untouched.append(np.array_equal(restored.image, damaged))
+        for name, apply in FILTERS.items():
+            filtered[name].append(_psnr(apply(damaged), photo))
+    gain, half = mean_difference(before, after)
     return {
-        "kind": kind,
-        "own_tool": alone.psnr_out,
-        "psnr_in": found.psnr_in,
-        "psnr_out": found.psnr_out,
-        "difference": difference,
-        "difference_95": half,
-        "stopped_at_once": fmean(not image.toolchain for image in found.images),
-        "steps": found.steps,
+        "damage": damage,
+        "psnr_in": fmean(before),
+        "psnr_out": fmean(after),
+        **{name: fmean(values) for name, values in filtered.items()},
+        "gain": gain,
+        "gain_95": half,
+        "worst": min(one - other for one, other in zip(after, before, strict=True)),
+        "left_alone": fmean(untouched),
+        "steps": fmean(steps),
     }
 
 
 def describe(results: Results) -> Blocks:
     """Return the paragraphs and the table of the report."""
-    options = results["options"]
     return [
-        f"# The policy {results['policy_name']} on clean photos and single distortions",
-        f"{options['n']} patches of {options['size']}x{options['size']} each, seed {options['seed']}. PSNR in dB; the "
-        "difference is to the tool that is made for the distortion, applied once (for clean photos: to leaving them "
-        "alone), ± half its 95% interval, clustered by photo.",
+        f"# Whole photos: the policy {results['policy_name']} with the toolbox {results['toolbox_name']}",
+        f"{results['n']} photos at their own size, seed {results['options']['seed']}. Mean PSNR in dB. The gain is "
+        "that of the policy over the input, ± half its 95% interval over the photos; the worst is that of one photo. "
+        "Filters: `cv2.bilateralFilter(image, 5, 30, 3)`, scikit-image's `denoise_wavelet` with `rescale_sigma=True` "
+        "and `unsharp_mask` with `radius=2`.",
         table_of([cells(row) for row in results["rows"]]),
     ]
 
@@ -116,14 +153,20 @@ def describe(results: Results) -> Blocks:
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the cells of one row of the table by the heads of their columns."""
     return {
-        "distortion": row["kind"],
+        "damage": row["damage"],
         "input": f"{row['psnr_in']:.2f}",
-        "tool made for it": "none" if row["kind"] == CLEAN else f"{row['own_tool']:.2f}",
+        **{name: f"{row[name]:.2f}" for name in FILTERS},
         "policy": f"{row['psnr_out']:.2f}",
-        "difference": f"{row['difference']:+.3f} ± {row['difference_95']:.3f}",
-        "stopped at once": f"{row['stopped_at_once']:.0%}",
+        "gain": f"{row['gain']:+.3f} ± {row['gain_95']:.3f}",
+        "worst": f"{row['worst']:+.2f}",
+        "left alone": f"{row['left_alone']:.0%}",
         "tools": f"{row['steps']:.2f}",
     }
+
+
+def _psnr(image: ByteImage, reference: ByteImage) -> float:
+    """Return the PSNR in dB of bytes."""
+    return float(cv2.PSNR(image, reference))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def plan(args: Args) -> Plan:
 def run(plan: Plan) -> tuple[Toolbox, RecurrentQPolicy]:
     """Write both folders, and return the tools and the agent."""
     save_toolbox(plan.toolbox, plan.output / "toolbox")
-    save_policy(plan.policy, plan.output / "policy", plan.toolbox.name)
+    save_policy(plan.policy, plan.output / "policy", plan.toolbox)
     return plan.toolbox, plan.policy
 
 

@@ -214,9 +214,10 @@ def available_specs() -> list[str]:
 
     Example:
         >>> available_specs()
-        ['rl-restore-6', 'rl-restore-12', 'rl-restore-18']
+        ['restore-12', 'rl-restore-6', 'rl-restore-12', 'rl-restore-18']
     """
-    return sorted((path.stem for path in SHIPPED.glob("*.json")), key=lambda name: int(name.rsplit("-", 1)[1]))
+    found = (path.stem.rsplit("-", 1) for path in SHIPPED.glob("*.json"))
+    return [f"{family}-{size}" for family, size in sorted(found, key=lambda parts: (parts[0], int(parts[1])))]
 
 
 def load_spec(name: str | PathLike[str]) -> ToolboxSpec:
@@ -225,7 +226,7 @@ def load_spec(name: str | PathLike[str]) -> ToolboxSpec:
     It is a JSON file like the `toolbox.json` of a toolbox folder, which can be given as well.
 
     Args:
-        name: "rl-restore-6", "rl-restore-12", "rl-restore-18", or a file.
+        name: one of `available_specs`, or a file.
 
     Raises:
         ValueError: if there is no such description, or it is wrong; the message says where.

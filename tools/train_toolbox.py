@@ -52,11 +52,12 @@ class Args(ToolArgs):
     validation: Path | None = None
     """Folder of clean photos to measure on; by default every tenth of the training photos is held out."""
     toolbox: str = "rl-restore-12"
-    """Description of the tools: rl-restore-6, rl-restore-12, rl-restore-18, or a JSON file (docs/train-tools.md)."""
+    """Description of the tools: rl-restore-6, -12 or -18, restore-12, or a JSON file (docs/train-tools.md)."""
     tools: tuple[str, ...] = ()
     """Names of the tools to train, such as noise-3 blur-1; by default all."""
     start: str = ""
-    """Toolbox whose tools to start from, by name or folder, to adapt them to your photos. Default: random weights."""
+    """Toolbox whose tools to start from, by name or folder, to adapt them to your photos. A toolbox of a single tool
+    starts all. Default: random weights."""
     minutes: Positive = 10.0
     """Minutes of training for each tool."""
     jobs: Count = 1
@@ -190,6 +191,8 @@ def open_photos(args: Args) -> tuple[FolderPhotos, FolderPhotos]:
 def start_networks(tools: Sequence[ToolSpec], start: str) -> dict[str, ToolNetwork]:
     """Return the networks that trainings start from, by the tools' names; none if `start` is empty.
 
+    A toolbox of a single tool is a generalist, from which all tools start.
+
     Raises:
         ValueError: if the toolbox has no tool of a name, or one of another size.
     """
@@ -197,6 +200,8 @@ def start_networks(tools: Sequence[ToolSpec], start: str) -> dict[str, ToolNetwo
     if not start:
         return found
     networks = {tool.name: tool.module for tool in load_toolbox(start)}
+    if len(networks) == 1:
+        networks = dict.fromkeys((spec.name for spec in tools), *networks.values())
     for spec in tools:
         if spec.name not in networks:
             raise ValueError(f"start={start!r} has no tool {spec.name!r}; it has {', '.join(networks)}")

@@ -16,19 +16,25 @@ PAPER_SEVERITIES: Final = ("mild", "moderate", "severe")
 
 
 @dataclass(kw_only=True)
-class PatchArgs(Options):
-    """The options of a benchmark that measures on patches of photos."""
+class PhotoArgs(Options):
+    """The options of a benchmark that measures on photos."""
 
     photos: Path
     """Folder of clean photos to measure on. Nothing may have been trained on them."""
     output: Path
     """Results file to write (.json). The report (.md) and the plots (.png) are written beside it."""
-    n: Count = 512
-    """Patches for each distortion that is measured."""
     seed: Natural = 0
-    """Seed of the patches."""
+    """Seed of all random numbers."""
     data: str = "not stated"
     """What the photos are, for the report."""
+
+
+@dataclass(kw_only=True)
+class PatchArgs(PhotoArgs):
+    """The options of a benchmark that measures on patches of photos."""
+
+    n: Count = 512
+    """Patches for each distortion that is measured."""
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,14 @@ def best_time(function: Callable[[], Any], repeats: int = 7) -> float:
     return min(timeit.repeat(function, number=1, repeat=repeats))
 
 
-def matrix_rate(seconds: float) -> float:
-    """Return the float32 operations per second of the CPU's fastest matrix product, kept up for some seconds."""
+def matrix_rate(seconds: float, dtype: torch.dtype = torch.float32) -> float:
+    """Return the operations per second of the CPU's fastest matrix product of a dtype, kept up for some seconds."""
     products: list[tuple[float, Callable[[], Any]]] = []
     for side in (512, 1024, 2048):
-        products.append((2 * side**3, partial(torch.matmul, torch.randn(side, side), torch.randn(side, side))))
+        products.append((2 * side**3, partial(torch.matmul, *torch.randn(2, side, side).to(dtype))))
     # A 1x1 convolution is a matrix product too, and on some processors its library is the faster one.
-    maps = torch.randn(4, 256, 64, 64).contiguous(memory_format=torch.channels_last)
-    products.append((2 * 256 * 256 * 4 * 64 * 64, partial(conv2d, maps, torch.randn(256, 256, 1, 1))))
+    maps = torch.randn(4, 256, 64, 64).to(dtype, memory_format=torch.channels_last)
+    products.append((2 * 256 * 256 * 4 * 64 * 64, partial(conv2d, maps, torch.randn(256, 256, 1, 1).to(dtype))))
     count, product = max(products, key=lambda item: item[0] / best_time(item[1]))
     return count * steps_per_second(lambda: len(product()[:1]), seconds)
 

@@ -29,6 +29,7 @@ class Policy(ABC):
         action_names: actions that the policy was made for; None if unknown.
         n_actions: number of these actions; None accepts any number.
         network: network of the policy; None if it has none.
+        fingerprint: digest of the toolbox that the policy was trained with (`digest_of_toolbox`); None if unknown.
 
     Example:
         >>> import torch
@@ -49,6 +50,7 @@ class Policy(ABC):
     action_names: tuple[str, ...] | None = None
     n_actions: int | None = None
     network: nn.Module | None = None
+    fingerprint: str | None = None
 
     def initial_state(self, n: int) -> State:
         """Return the state at the start of n episodes."""

@@ -50,6 +50,7 @@ class EnsembleQPolicy(Policy):
         self.name, self.stop_margin = name, stop_margin
         self.action_names: tuple[str, ...] = first.action_names
         self.patch_size: int = first.patch_size
+        self.fingerprint = first.fingerprint
 
     def initial_state(self, n: int) -> State:
         """Return the states of all members at the start of n episodes."""

@@ -1,6 +1,7 @@
 """Policy folders, and policies by name."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,19 +9,19 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from restore_env.constants import DEFAULT_POLICY
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX
 from restore_env.policies.base import Policy, check_actions_fit
 from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
 from restore_env.policies.ensemble import EnsembleQPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.toolbox import STOP, Toolbox
+from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.utils.serialization import (
+    PRETRAINED,
     as_format_error,
-    find_folder,
     load_weights,
     read_json,
     read_tensors,
-    shipped_names,
     write_json,
     write_tensors,
 )
@@ -44,7 +45,7 @@ def available_policies() -> list[str]:
         >>> available_policies()
         ['best-fixed', 'best-single', 'drqn', 'drqn-any', 'drqn-large', 'stop', 'random', 'greedy', 'oracle']
     """
-    return [*shipped_names(DESCRIPTION), *_NAMED]
+    return [*sorted({folder.name for folder in _shipped()}), *_NAMED]
 
 
 def load_policy(
@@ -57,7 +58,7 @@ def load_policy(
     Args:
         name: a policy, or one of:
 
-            - the name of a shipped policy, such as "drqn";
+            - the name of a shipped policy, such as "drqn": the one that was trained for the toolbox;
             - "random", "stop", "greedy" or "oracle"; the last two need references;
             - "fixed:" and a toolchain, such as "fixed:noise-3,blur-2";
             - a policy folder;
@@ -81,16 +82,18 @@ def load_policy(
     policy = _find(name, toolbox)
     if toolbox is not None:
         check_actions_fit(policy, toolbox)
+        _warn_of_other_tools(policy, toolbox)
     return policy.to(device)
 
 
-def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: str) -> None:
+def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox | str) -> None:
     """Write a recurrent Q-policy, an ensemble of these or a fixed toolchain as a folder.
 
     Args:
         policy: the policy.
         folder: the folder to write; it is made if it does not exist.
-        toolbox_name: name of the toolbox that the policy was trained with; it is written for the record.
+        toolbox: the toolbox that the policy was trained with, or its name. With other tools of the same names,
+            `load_policy` warns.
 
     Raises:
         ValueError: if the policy is of another kind.
@@ -102,7 +105,11 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox_name: st
         ...     load_policy(folder).name
         'mine'
     """
-    content: dict[str, Any] = {"name": policy.name, "toolbox": toolbox_name}
+    known = (
+        (toolbox.name, digest_of_toolbox(toolbox)) if isinstance(toolbox, Toolbox) else (toolbox, policy.fingerprint)
+    )
+    content: dict[str, Any] = {"name": policy.name, "toolbox": known[0]}
+    content |= {"fingerprint": known[1]} if known[1] else {}
     content["actions"] = list(policy.action_names or ())
     if isinstance(policy, RecurrentQPolicy):
         content |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
@@ -128,7 +135,7 @@ def _find(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) -> Pol
         return name
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"policy={name!r} is not a name, a folder or a policy")
-    folder = find_folder(name, DESCRIPTION)
+    folder = _folder_of(name, toolbox)
     if (folder / DESCRIPTION).is_file():
         return _load_folder(folder)
     if folder.suffix == ".zip" and folder.is_file():
@@ -148,6 +155,36 @@ def _find(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) -> Pol
     return _NAMED[text](toolbox)
 
 
+def _shipped(name: str = "*") -> list[Path]:
+    """Return the folders of the shipped policies of a name, those for the default toolbox first."""
+    found = sorted(path.parent for path in PRETRAINED.glob(f"*/policies/{name}/{DESCRIPTION}"))
+    return sorted(found, key=lambda folder: folder.parts[-3] != DEFAULT_TOOLBOX)
+
+
+def _folder_of(name: str | os.PathLike[str], toolbox: Toolbox | None) -> Path:
+    """Return the folder of a shipped policy, else `name` as a path.
+
+    A shipped policy is the one for the toolbox, else one for the same actions, else any, which is then refused.
+    """
+    folders = _shipped(name) if isinstance(name, str) and name in available_policies() else []
+    if not folders:
+        return Path(name)
+    if toolbox is None:
+        return folders[0]
+    own = [folder for folder in folders if folder.parts[-3] == toolbox.name]
+    actions = list(toolbox.action_names)
+    return next((f for f in [*own, *folders] if read_json(f / DESCRIPTION).get("actions") == actions), folders[0])
+
+
+def _warn_of_other_tools(policy: Policy, toolbox: Toolbox) -> None:
+    """Warn if a policy was trained with other tools of the same names."""
+    if policy.fingerprint is not None and policy.fingerprint != digest_of_toolbox(toolbox):
+        warnings.warn(
+            f"policy {policy.name!r} was trained with other tools of the same names than those of {toolbox.name!r}",
+            stacklevel=3,
+        )
+
+
 def _load_sb3(file: Path) -> Policy:
     """Load a file of Stable-Baselines3, if that is installed."""
     try:
@@ -161,7 +198,10 @@ def _load_folder(folder: Path) -> Policy:
     """Load a policy folder; an error names its file."""
     content = read_json(folder / DESCRIPTION)
     with as_format_error(folder / DESCRIPTION):
-        return _build(content, folder)
+        policy = _build(content, folder)
+    for each in (policy, *getattr(policy, "members", ())):
+        each.fingerprint = content.get("fingerprint")
+    return policy
 
 
 def _build(content: Mapping[str, Any], folder: Path) -> Policy:

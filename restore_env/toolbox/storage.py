@@ -16,12 +16,11 @@ from restore_env.toolbox.tool import Tool
 from restore_env.toolbox.toolbox import Toolbox
 from restore_env.utils.checks import check_choice, check_device
 from restore_env.utils.serialization import (
+    PRETRAINED,
     as_format_error,
-    find_folder,
     load_weights,
     read_json,
     read_tensors,
-    shipped_names,
     write_json,
     write_tensors,
 )
@@ -39,7 +38,7 @@ def available_toolboxes() -> list[str]:
         >>> available_toolboxes()
         ['rl-restore-12', 'rl-restore-12-separate', 'classical']
     """
-    return [*shipped_names(DESCRIPTION), "classical"]
+    return [*_shipped(), "classical"]
 
 
 def load_toolbox(
@@ -74,7 +73,7 @@ def load_toolbox(
         raise TypeError(f"toolbox={name!r} is not a name, a folder or a Toolbox")
     if name == "classical":
         return classical_toolbox().to(device, dtype)
-    folder = find_folder(name, DESCRIPTION)
+    folder = toolbox_folder(name)
     if not (folder / DESCRIPTION).is_file():
         known = ", ".join(map(repr, available_toolboxes()))
         raise ValueError(f"toolbox={str(name)!r} is neither one of {known} nor a folder with a {DESCRIPTION}")
@@ -83,7 +82,7 @@ def load_toolbox(
 
 def toolbox_folder(name: str | os.PathLike[str]) -> Path:
     """Return the folder of a shipped toolbox, or `name` as a path."""
-    return find_folder(name, DESCRIPTION)
+    return PRETRAINED / name if name in _shipped() else Path(name)
 
 
 def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str], *, weights: str = "float32") -> None:
@@ -156,6 +155,11 @@ def parse_interval(interval: Any, where: str) -> tuple[float, float]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: interval={interval!r} is not two numbers") from error
     return low, high
+
+
+def _shipped() -> list[str]:
+    """Return the names of the shipped toolboxes."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}"))
 
 
 def _own_network(tool: Tool) -> ToolNetwork:

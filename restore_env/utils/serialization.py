@@ -1,7 +1,6 @@
 """Folders that hold a JSON description and weights in safetensors. Nothing is pickled."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,17 +17,7 @@ from restore_env.utils.files import replacing, write_text
 FORMAT_VERSION: Final = 1
 
 PRETRAINED: Final = Path(__file__).parents[1] / "pretrained"
-"""Folder of the shipped toolboxes and policies."""
-
-
-def shipped_names(description: str) -> list[str]:
-    """Return the names of the shipped folders that contain a file called `description`, sorted."""
-    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{description}"))
-
-
-def find_folder(name: str | os.PathLike[str], description: str) -> Path:
-    """Return the shipped folder called `name` if it contains the file `description`, else `name` as a path."""
-    return PRETRAINED / name if name in shipped_names(description) else Path(name)
+"""Folder of the shipped toolboxes. The policies for a toolbox lie in the folder `policies` of its folder."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

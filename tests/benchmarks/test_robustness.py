@@ -1,56 +1,52 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
-import torch
 
-from benchmarks.robustness import Args, main
-from restore_env import Toolbox, save_policy, save_toolbox
-from restore_env.data.image_io import write_image
-from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy
+from benchmarks.robustness import DAMAGE, Args, main
+from restore_env import save_toolbox
 
 
 @pytest.fixture
 def args(photo_folder, network_toolbox, tmp_path) -> Args:
-    tools = [
-        replace(tool, removes=removes, interval=interval)
-        for tool, removes, interval in zip(network_toolbox, ("noise", "jpeg"), ((5.0, 10.0), (20.0, 30.0)), strict=True)
-    ]
-    save_toolbox(Toolbox(tools), tmp_path / "tools")
+    save_toolbox(network_toolbox, tmp_path / "tools")
     return Args(
         photos=photo_folder,
         output=tmp_path / "robustness.json",
         policy="stop",
         toolbox=str(tmp_path / "tools"),
-        n=4,
     )
 
 
-def test_a_policy_that_stops_leaves_everything_as_it_is(args):
-    rows = main(args)["rows"]
-    assert [row["kind"] for row in rows] == ["clean", "three", "eight"]
-    assert 48 < rows[0]["psnr_in"] <= 50
+def test_a_policy_that_stops_leaves_every_photo_alone(args):
+    results = main(args)
+    rows = {row["damage"]: row for row in results["rows"]}
+    assert list(rows) == list(DAMAGE) and results["n"] == 3
+    for row in rows.values():
+        assert row["psnr_out"] == row["psnr_in"]
+        assert (row["gain"], row["worst"], row["left_alone"], row["steps"]) == (0, 0, 1, 0)
+    assert 48 < rows["clean"]["psnr_in"] < 50
+    assert rows["noise 8"]["psnr_in"] == pytest.approx(30.1, abs=0.3)
+    assert rows["noise 25"]["psnr_in"] == pytest.approx(20.3, abs=0.5)
+    report = args.output.with_suffix(".md").read_text()
+    assert report.count("\n| ") == 2 + len(rows) and "python -m benchmarks.robustness " in report
+
+
+def test_each_filter_does_what_it_is_known_for(args):
+    rows = {row["damage"]: row for row in main(args)["rows"]}
+    assert rows["noise 25"]["wavelet"] > rows["noise 25"]["psnr_in"]
+    assert rows["noise 8"]["bilateral"] > rows["noise 8"]["psnr_in"]
+    assert rows["blur 2"]["unsharp"] > rows["blur 2"]["psnr_in"]
+    assert rows["noise 25"]["unsharp"] < rows["noise 25"]["psnr_in"]
+
+
+def test_what_a_policy_does_is_counted(args):
+    rows = main(replace(args, policy="fixed:three,eight"))["rows"]
     for row in rows:
-        assert row["psnr_out"] == row["psnr_in"] and row["stopped_at_once"] == 1 and row["steps"] == 0
-        assert row["difference"] == pytest.approx(row["psnr_out"] - row["own_tool"])
-    assert args.output.with_suffix(".md").read_text().count("\n| ") == 2 + len(rows)
-    assert "python -m benchmarks.robustness " in args.output.with_suffix(".md").read_text()
+        assert row["left_alone"] == 0 and row["steps"] == 2
+        assert row["gain"] == pytest.approx(row["psnr_out"] - row["psnr_in"])
+        assert row["worst"] <= row["gain"]
 
 
-def test_a_policy_that_takes_the_tool_itself_differs_by_nothing(args):
-    rows = main(replace(args, policy="fixed:three"))["rows"]
-    assert args.output.with_suffix(".md").read_text().count("4 patches of 63x63 each") == 1
-    assert rows[1]["difference"] == 0 and rows[0]["difference"] != 0 and rows[2]["stopped_at_once"] == 0
-
-
-def test_larger_patches_are_decided_by_votes(args, photos, network_toolbox, tmp_path):
-    torch.manual_seed(0)
-    actions = network_toolbox.action_names
-    save_policy(RecurrentQPolicy(RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8), actions), tmp_path / "agent", "t")
-    large = tmp_path / "large"
-    large.mkdir()
-    write_image(large / "photo.png", np.pad(photos[0], ((0, 44), (0, 12), (0, 0)), mode="reflect"))
-    main(replace(args, photos=large, policy=str(tmp_path / "agent"), size=130, n=2))
-    assert "2 patches of 130x130 each" in args.output.with_suffix(".md").read_text()
-    with pytest.raises(ValueError, match="size=62 is not a whole number of at least 63"):
-        main(replace(args, size=62))
+def test_a_policy_that_needs_the_reference_is_refused(args):
+    with pytest.raises(ValueError, match="policy='greedy' needs a reference"):
+        main(replace(args, policy="greedy"))

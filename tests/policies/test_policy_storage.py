@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from restore_env import FormatError, Tool, Toolbox, load_policy, save_policy
+from restore_env import FormatError, Tool, Toolbox, load_policy, load_toolbox, save_policy
 from restore_env.policies import (
     EnsembleQPolicy,
     FixedToolchain,
@@ -14,8 +14,11 @@ from restore_env.policies import (
     RecurrentQNetwork,
     RecurrentQPolicy,
     available_policies,
+    storage,
 )
 from restore_env.restoration.batch import Observation
+from restore_env.toolbox.fingerprint import digest_of_toolbox
+from tools.specs import ToolSpec
 
 
 @pytest.fixture
@@ -102,6 +105,38 @@ def test_a_folder_that_is_called_as_a_shipped_policy_is_told_from_it(tmp_path, f
     save_policy(FixedToolchain(["median"], function_toolbox.action_names, "mine"), tmp_path / "drqn", "t")
     monkeypatch.chdir(tmp_path)
     assert [load_policy(name).name for name in ("drqn", "./drqn", tmp_path / "drqn")] == ["drqn", "mine", "mine"]
+
+
+def test_a_shipped_policy_is_the_one_for_the_toolbox(tmp_path, function_toolbox, monkeypatch):
+    other = Toolbox(list(function_toolbox)[::-1], "reversed")
+    for toolbox in (function_toolbox, other):
+        policy = FixedToolchain([toolbox.names[0]], toolbox.action_names, f"for-{toolbox.name}")
+        save_policy(policy, tmp_path / toolbox.name / "policies" / "first", toolbox)
+    monkeypatch.setattr(storage, "PRETRAINED", tmp_path)
+    renamed = Toolbox(list(other), "custom")
+    assert [load_policy("first", toolbox).name for toolbox in (function_toolbox, other, renamed)] == [
+        "for-functions",
+        "for-reversed",
+        "for-reversed",
+    ]
+    assert available_policies()[0] == "first"
+    with pytest.raises(ValueError, match="but the toolbox 'classical' has"):
+        load_policy("first", load_toolbox("classical"))
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_other_tools_of_the_same_names_give_a_warning(ensemble, policy, tmp_path):
+    def toolbox(seed):
+        spec = [ToolSpec(name, "noise", (0.0, 5.0), "three-layer") for name in policy.action_names[:-1]]
+        return Toolbox([tool.tool(tool.network(seed)) for tool in spec], "functions")
+
+    own = toolbox(0)
+    save_policy(policy, tmp_path / "one", own)
+    if ensemble:
+        save_policy(EnsembleQPolicy([load_policy(tmp_path / "one")] * 2), tmp_path / "one", own.name)
+    assert load_policy(tmp_path / "one", own).fingerprint == digest_of_toolbox(own)
+    with pytest.warns(UserWarning, match="was trained with other tools of the same names"):
+        load_policy(tmp_path / "one", toolbox(1))
 
 
 def test_other_policies_cannot_be_saved(tmp_path, function_toolbox):

@@ -52,7 +52,7 @@ def write(tmp_path):
 
 class TestShipped:
     def test_their_names(self):
-        assert available_specs() == ["rl-restore-6", "rl-restore-12", "rl-restore-18"]
+        assert available_specs() == ["restore-12", "rl-restore-6", "rl-restore-12", "rl-restore-18"]
 
     @pytest.mark.parametrize("number", [6, 12, 18])
     def test_cover_what_the_severities_draw_without_gaps(self, number):
@@ -106,7 +106,8 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["rl-restore-13", "rl-restore", "missing.json", ""])
     def test_a_description_that_is_not_there(self, name):
-        with pytest.raises(ValueError, match=f"toolbox='{name or '.'}' is neither one of 'rl-restore-6'.* nor a file"):
+        known = "'restore-12', 'rl-restore-6'"
+        with pytest.raises(ValueError, match=f"toolbox='{name or '.'}' is neither one of {known}.* nor a file"):
             load_spec(name or ".")
 
     @pytest.mark.parametrize(

@@ -196,11 +196,21 @@ class TestMain:
         with pytest.raises(ValueError, match="denoise.pt: belongs to a training with another start"):
             train_toolbox.main(args(learning_rate=1e-9, **changes))
 
+    def test_a_toolbox_of_one_tool_starts_all(self, args, quick, tmp_path):
+        alone = train_toolbox.main(args(tools=("denoise",)))
+        changes = {"output": tmp_path / "on", "checkpoints": tmp_path / "more", "learning_rate": 1e-9}
+        both = train_toolbox.main(args(start=str(tmp_path / "mine"), tools=("denoise", "deblock"), **changes))
+        assert both.names == ("denoise", "deblock")
+        for tool in both:
+            for before, after in zip(alone[0].module.parameters(), tool.module.parameters(), strict=True):
+                torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
+
     def test_what_cannot_be_gone_on_from_is_refused(self, args, quick, tmp_path):
-        train_toolbox.main(args(tools=("denoise",)))
         began = str(tmp_path / "mine")
-        with pytest.raises(ValueError, match="has no tool 'deblock'; it has denoise"):
-            train_toolbox.main(args(start=began, tools=("deblock",)))
+        train_toolbox.main(args(tools=("denoise", "deblock")))
+        describe(tmp_path / "other.json", ToolSpec("sharpen", "blur", (0, 5), "three-layer"))
+        with pytest.raises(ValueError, match="has no tool 'sharpen'; it has denoise, deblock"):
+            train_toolbox.main(args(start=began, toolbox=str(tmp_path / "other.json")))
         larger = ToolSpec("denoise", "noise", (0, 50), "three-layer", {"wide": 4, "narrow": 2})
         describe(tmp_path / "larger.json", larger)
         with pytest.raises(ValueError, match="its tool 'denoise' is not the three-layer network wanted"):
@@ -287,7 +297,7 @@ class TestOptions:
         ("changes", "message"),
         [
             ({"tools": ("denoise", "noise-9")}, "tools: 'noise-9' is not one of denoise, unfade, deblock"),
-            ({"toolbox": "rl-restore-7"}, "toolbox='rl-restore-7' is neither one of 'rl-restore-6'"),
+            ({"toolbox": "rl-restore-7"}, "toolbox='rl-restore-7' is neither one of 'restore-12', 'rl-restore-6'"),
             ({"precision": "float16"}, "precision='float16' is not one of 'auto', 'float32', 'bfloat16'"),
             ({"recipe": "slow"}, "recipe='slow' is not one of 'fast', 'paper'"),
             ({"device": "tpu"}, "device='tpu' is not a device"),

@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from benchmarks.training_speed import Args, main, timed
+from restore_env.toolbox.networks import ARCHITECTURES
+
+
+def test_every_network_is_measured(tmp_path, one_thread):
+    results = main(Args(output=tmp_path / "speed.json", batch_sizes=(2,), updates=2))
+    rows = results["rows"]
+    assert {row["architecture"] for row in rows} == set(ARCHITECTURES)
+    for row in rows:
+        assert 0 < row["optimizer_ms"] < row["update_ms"]
+        assert row["patches_per_second"] == pytest.approx(2e3 / row["update_ms"])
+        assert 0 < row["share_of_bound"] < 1.5
+    assert (tmp_path / "speed.md").read_text().count("\n| ") == 2 + len(rows)
+
+
+def test_a_timed_function_does_as_before():
+    seconds = []
+    function = timed(torch.add, seconds)
+    assert function(torch.tensor(1), other=2) == 3 and function(torch.tensor(2), other=2) == 4
+    assert len(seconds) == 2 and min(seconds) > 0
