@@ -83,7 +83,7 @@ def open_data(
             "give single_distortion_fraction=0"
         )
     if isinstance(source, PatchSampler):
-        source = replace(source, colours=True)
+        source = source.for_training()
     if validation:
         held_out = as_source(validation, plain, PATCH_SIZE, "validation")
     elif isinstance(source, PatchSampler):

@@ -6,7 +6,7 @@ You can stop the program at any moment; the same command continues where the log
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ import numpy as np
 from agents.data import digest_of_source
 from restore_env import Pairs, Toolbox, load_toolbox
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
-from restore_env.data.sampling import FINE_SHRINK_FACTORS, PatchSampler
+from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
 from restore_env.policies import Policy, RandomPolicy, load_policy, play
@@ -98,7 +98,7 @@ def plan(args: Args) -> Plan:
     policy = load_policy(args.policy, toolbox, args.device)
     source = as_source(args.images, args.severity, PATCH_SIZE)
     if args.augment and isinstance(source, PatchSampler):
-        source = replace(source, augment=True, colours=True, factors=FINE_SHRINK_FACTORS)
+        source = source.for_training()
     name, n = Path(args.images).name, args.n  # not the path, which means nothing on another machine
     if isinstance(source, Pairs):
         drawn, n = name, min(n, len(source))

@@ -24,11 +24,10 @@ from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
 from restore_env.training.trainer import Budget
 from restore_env.utils.checks import Count, Natural, Options
-from tools.recipes import Recipe
+from tools.recipes import Precision, Recipe, choose_precision
 from tools.single.pool import PoolBatches
-from tools.single.trainer import Precision, ToolTraining
+from tools.single.trainer import ToolTraining
 from tools.specs import ToolSpec
-from tools.train_toolbox import choose_precision
 
 RATE_SECONDS: Final = 2.0
 """How long the fastest matrix product is kept up."""

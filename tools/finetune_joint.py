@@ -15,7 +15,7 @@ import torch
 from restore_env import Pairs, Toolbox, load_toolbox, save_toolbox
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.data.photos import FolderPhotos
-from restore_env.data.sampling import FINE_SHRINK_FACTORS, PatchSampler
+from restore_env.data.sampling import PatchSampler
 from restore_env.data.toolchain_log import ToolchainLog, load_toolchain_log
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.toolbox.storage import toolbox_folder
@@ -30,9 +30,9 @@ from restore_env.utils.tensors import images_to_tensor
 from tools.joint.batches import ChainBatch, ChainBatches
 from tools.joint.model_card import joint_card, joint_record
 from tools.joint.trainer import JointTraining
-from tools.recipes import JOINT_RECIPES, Loss, Recipe, ToolArgs
+from tools.recipes import JOINT_RECIPES, Loss, Recipe, ToolArgs, choose_precision
 from tools.single.pool import draw_pool, load_pool
-from tools.specs import distortion_of, robust_distortion
+from tools.specs import own_distortion, training_distortion
 
 VALIDATION_CHAINS: Final = 256
 
@@ -56,18 +56,20 @@ class Args(ToolArgs):
     loss: Loss | None = None
     """Of the final images: psnr (minus its mean), mse, or sum (half the squared error, summed over a patch)."""
     own_task: ProperFraction = 0.0
-    """Share of single distortions in each batch, each with the tool made for it, so that tools do not forget."""
+    """Share of a batch that each tool's own distortion makes, for that tool alone, so that tools do not forget."""
     photos: Path | None = None
-    """Folder of clean photos for the single distortions."""
+    """Folder of clean photos for the tools' own distortions."""
     pool: Count = 5_000
-    """Single distortions that are drawn before the training for each tool and reused."""
+    """Patches with its own distortion that are drawn before the training for each tool and reused."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.logs:
             raise ValueError("logs: none are given; agents.log_toolchains writes them")
         if self.own_task and self.photos is None:
-            raise ValueError(f"own_task={self.own_task} needs --photos, of which single distortions are made")
+            raise ValueError(
+                f"own_task={self.own_task} needs --photos, to which the tools' own distortions are applied"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,7 @@ def plan(args: Args) -> Plan:
         checkpoint=folder / "joint.pt",
         recipe=recipe,
         start=digest_of_toolbox(toolbox),
+        precision=choose_precision(args.precision, args.device),
     )
     records = read_record(toolbox_folder(args.toolbox)).get("joint", [])
     settings = card_settings(logs, measured, recipe, args)
@@ -170,10 +173,10 @@ def draw_pools(toolbox: Toolbox, photos: FolderPhotos, crop: int, folder: Path, 
     """Draw pairs of its own task for each tool that says what it removes, unless they are in the folder."""
     pools = {}
     for number, tool in enumerate(toolbox):
-        if tool.interval is None:
+        if not tool.removes:
             continue
-        distortion = robust_distortion(distortion_of(tool.name, tool.removes, tool.interval))
-        source = PatchSampler(photos, distortion, crop, colours=True, factors=FINE_SHRINK_FACTORS)
+        distortion = training_distortion(own_distortion(tool.name, tool.removes, tool.interval))
+        source = PatchSampler(photos, distortion, crop).for_training()
         identity = f"{digest_of_photos(photos)} {source!r}"
         jobs = torch.get_num_threads()
         pools[number] = load_pool(draw_pool(folder, tool.name, source, identity, args.pool, args.seed, jobs))
@@ -199,6 +202,7 @@ def card_settings(logs: Sequence[ToolchainLog], measured: ToolchainLog, recipe: 
         "own task": f"{args.own_task:g} of each batch",
         "recipe": {"name": args.recipe, **asdict(recipe)},
         "seed": args.seed,
+        "precision": choose_precision(args.precision, args.device),
         "device": args.device,
         "threads": torch.get_num_threads(),
     }

@@ -15,6 +15,7 @@ from restore_env.utils.checks import Count, Device, Natural, Options, Positive, 
 
 Loss = Literal["psnr", "mse", "sum"]
 RecipeName = Literal["fast", "paper"]
+Precision = Literal["float32", "bfloat16"]
 
 PSNR_FLOOR: Final = 1e-5
 """Added to the mean squared error of a patch in the loss "psnr": beyond 50 dB nothing is left to gain."""
@@ -134,6 +135,8 @@ class ToolArgs(Options):
     """How the learning rate falls, instead of the recipe's schedule."""
     ema_decay: float | None = None
     """Decay of the average of the weights, instead of the recipe's."""
+    precision: Literal["auto", Precision] = "auto"
+    """float32, bfloat16, or auto: bfloat16 if the device computes with it."""
     device: Device = "cpu"
     """cpu or cuda."""
     seed: Natural = 0
@@ -165,6 +168,20 @@ class ToolArgs(Options):
         return replace(recipes[self.recipe], **{name: value for name, value in options.items() if value is not None})
 
 
+def choose_precision(precision: Precision | Literal["auto"], device: str) -> Precision:
+    """Return in which precision convolutions compute on a device."""
+    if precision != "auto":
+        return precision
+    on_gpu = torch.device(device).type == "cuda"
+    rounds = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if rounds else "float32"
+
+
+def compute_in(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which the convolutions of this thread compute in a precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 @dataclass(kw_only=True)
 class RecipeTraining(Training):
     """Train one or more tools by a recipe.
@@ -174,12 +191,14 @@ class RecipeTraining(Training):
         budget: when it ends.
         checkpoint: where its state is kept.
         recipe: how the tools are trained.
+        precision: in which convolutions compute; the weights stay in float32.
     """
 
     data: str
     budget: Budget
     checkpoint: Path
     recipe: Recipe
+    precision: Precision = "float32"
 
     @abstractmethod
     def validate(self) -> tuple[float, float]:

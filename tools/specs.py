@@ -92,17 +92,44 @@ def mixture_of(removes: str) -> DistortionModel | None:
     return OneOf(parts) if len(parts) > 1 else parts[0]
 
 
-def robust_distortion(own: Distortion) -> OneOf:
-    """Return the training distortion that makes a tool robust to the middle states of a toolchain.
-
-    The paper adds "slight Gaussian noise and JPEG" to every tool's training data (section 3.3) and gives no numbers.
-    If only the mildest level of each is added, a tool for noise fails on noise that was never compressed. A tool for
-    blur then raises the noise that another tool left. So some images come without additions, and some with stronger
-    ones.
+def own_distortion(name: str, removes: str, interval: tuple[float, float] | None) -> DistortionModel:
+    """Return the mixture that a tool is made for, or the `Distortion` that it removes, alone.
 
     Args:
-        own: the distortion that the tool removes.
+        name: name of the tool, for errors.
+        removes: as in `ToolSpec`.
+        interval: the parameter's interval, None for a mixture.
+
+    Raises:
+        ValueError: if there is no such distortion, or the interval does not fit it.
+
+    Example:
+        >>> own_distortion("noise-1", "noise", (0.0, 15.0))
+        GaussianNoise(low=0.0, high=15.0)
     """
+    mixture = mixture_of(removes)
+    if mixture is None:
+        if interval is None:
+            raise ValueError(f"tool {name!r}: 'interval' is missing")
+        return distortion_of(name, removes, interval)
+    if interval is not None:
+        raise ValueError(f"tool {name!r}: interval={interval} means nothing for {removes!r}")
+    return mixture
+
+
+def training_distortion(own: DistortionModel) -> DistortionModel:
+    """Return the training distortion that makes a tool robust to the middle states of a toolchain.
+
+    A mixture stays as it is. The paper adds "slight Gaussian noise and JPEG" to every tool's training data (section
+    3.3) and gives no numbers. If only the mildest level of each is added, a tool for noise fails on noise that was
+    never compressed. A tool for blur then raises the noise that another tool left. So some images come without
+    additions, and some with stronger ones.
+
+    Args:
+        own: what the tool is made for.
+    """
+    if not isinstance(own, Distortion):
+        return own
     slight = [own, *SLIGHT]
     more = [own, GaussianNoise(0, 30), JPEGCompression(20, 100)]
     other = [own, GaussianNoise(0, 30)] if isinstance(own, GaussianBlur) else [GaussianBlur(), *slight]
@@ -145,14 +172,7 @@ class ToolSpec:
     @property
     def own_distortion(self) -> DistortionModel:
         """The mixture that the tool is made for, or the `Distortion` that it removes, alone."""
-        mixture = mixture_of(self.removes)
-        if mixture is None:
-            if self.interval is None:
-                raise ValueError(f"tool {self.name!r}: 'interval' is missing")
-            return distortion_of(self.name, self.removes, self.interval)
-        if self.interval is not None:
-            raise ValueError(f"tool {self.name!r}: interval={self.interval} means nothing for {self.removes!r}")
-        return mixture
+        return own_distortion(self.name, self.removes, self.interval)
 
     def task(self, robust: bool = True) -> DistortionModel:
         """Return the distortion that the tool is measured on: its own, then slight noise and JPEG if `robust`.
@@ -164,8 +184,7 @@ class ToolSpec:
 
     def distortion(self, robust: bool = True) -> DistortionModel:
         """Return the distortion that the tool is trained on."""
-        own = self.own_distortion
-        return robust_distortion(own) if robust and isinstance(own, Distortion) else self.task(False)
+        return training_distortion(self.own_distortion) if robust else self.task(False)
 
     def network(self, seed: int) -> ToolNetwork:
         """Return a new network with weights drawn from `seed`; PyTorch's global generator stays as it was."""

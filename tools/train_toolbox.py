@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import torch
 
 from restore_env import Pairs, Tool, Toolbox, draw_pairs, load_toolbox, save_toolbox
 from restore_env.data.photos import FolderPhotos
-from restore_env.data.sampling import FINE_SHRINK_FACTORS, SHARP_SIDE, PatchSampler
+from restore_env.data.sampling import PatchSampler
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.storage import DESCRIPTION
 from restore_env.training.fingerprints import digest_of_photos
@@ -28,10 +28,10 @@ from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.signals import stop_request
 from restore_env.training.split import VALIDATION_SEED, split_photos
 from restore_env.utils.checks import Count, Positive
-from tools.recipes import RECIPES, Recipe, ToolArgs
+from tools.recipes import RECIPES, Precision, Recipe, ToolArgs, choose_precision
 from tools.single.model_card import tool_record, toolbox_card
 from tools.single.pool import PoolBatches, draw_pool, load_pool
-from tools.single.trainer import Precision, ToolTraining
+from tools.single.trainer import ToolTraining
 from tools.specs import ToolboxSpec, ToolSpec, load_spec
 
 VALIDATION_PATCHES: Final = 256
@@ -66,8 +66,6 @@ class Args(ToolArgs):
     """Distorted patches that are drawn before the training for each tool and reused in random order."""
     robust: bool = True
     """Add slight noise and JPEG to most patches, sometimes blur."""
-    precision: Literal["auto", Precision] = "auto"
-    """float32, bfloat16, or auto: bfloat16 if the device computes with it."""
     prepare: bool = False
     """Only draw the training data."""
 
@@ -213,21 +211,10 @@ def start_networks(tools: Sequence[ToolSpec], start: str) -> dict[str, ToolNetwo
     return found
 
 
-def choose_precision(precision: Precision | Literal["auto"], device: str) -> Precision:
-    """Return in which precision convolutions compute on a device."""
-    if precision != "auto":
-        return precision
-    on_gpu = torch.device(device).type == "cuda"
-    rounds = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if rounds else "float32"
-
-
 def draw_training_data(tool: ToolSpec, photos: FolderPhotos, crop: int, folder: Path, args: Args) -> tuple[str, Path]:
     """Draw a tool's training data on all cores, unless they are in the folder; return their description and file."""
     distortion = tool.distortion(args.robust)
-    sampler = PatchSampler(
-        photos, distortion, crop, augment=True, factors=FINE_SHRINK_FACTORS, smallest_side=SHARP_SIDE
-    )
+    sampler = PatchSampler(photos, distortion, crop).for_training(colours=False)
     text = f"{args.pool} patches, seed {args.seed}, photos {digest_of_photos(photos)}, {sampler!r}"
     return text, draw_pool(folder, tool.name, sampler, text, args.pool, args.seed, os.cpu_count() or 1)
 

@@ -1,9 +1,9 @@
 """Cut patches from clean photos in several sizes and colours, and distort them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Final
+from typing import Final, Self
 
 import cv2
 import numpy as np
@@ -138,6 +138,14 @@ class PatchSampler:
         smallest = "" if self.smallest_side == SMALLEST_SIDE else f" to {self.smallest_side} pixels"
         changed = f"augment={self.augment}, colours={self.colours}, shrunk by {factors}{smallest}"
         return f"patches of {self.patch_size} pixels, {changed}, {photos!r}, {self.distortion!r}"
+
+    def for_training(self, colours: bool = True) -> Self:
+        """Return a sampler of the same photos as tools and agents train on them: in many sizes, turned at random.
+
+        Args:
+            colours: whether to change colours too.
+        """
+        return replace(self, augment=True, colours=colours, factors=FINE_SHRINK_FACTORS, smallest_side=SHARP_SIDE)
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a photo, a size, a place and a distortion.

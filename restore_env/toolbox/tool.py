@@ -144,7 +144,7 @@ class Tool:
             ToolError: if the tool raises an error, or returns another shape, another type than floats, NaN or infinity.
         """
         try:
-            result = self._padded(images)
+            result = apply_padded(self.function, images, self.multiple)
         except ToolError as error:
             raise ToolError(f"tool {self.name!r} {error}") from error
         except Exception as error:  # whatever a user's tool raises
@@ -160,14 +160,21 @@ class Tool:
             raise ToolError(f"tool {self.name!r} returned NaN or infinity")
         return result
 
-    def _padded(self, images: Tensor) -> Any:
-        """Call the function with images whose sides have the size it needs, and cut what it returns."""
-        height, width = images.shape[2:]
-        bottom, right = -height % self.multiple, -width % self.multiple
-        if not (bottom or right):
-            return self.function(images)
-        mode = "reflect" if bottom < height and right < width else "replicate"  # nothing to mirror in a tiny image
-        return self.function(pad(images, (0, right, 0, bottom), mode))[:, :, :height, :width]
+
+def apply_padded(function: Callable[[Tensor], Any], images: Tensor, multiple: int) -> Any:
+    """Call a function with images whose sides a number divides, and cut what it returns to their size.
+
+    Args:
+        function: a network, or another function of images.
+        images: float (n, 3, h, w); they are extended by reflection below and to the right.
+        multiple: the number.
+    """
+    height, width = images.shape[2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not (bottom or right):
+        return function(images)
+    mode = "reflect" if bottom < height and right < width else "replicate"  # nothing to mirror in a tiny image
+    return function(pad(images, (0, right, 0, bottom), mode))[:, :, :height, :width]
 
 
 @dataclass(frozen=True)

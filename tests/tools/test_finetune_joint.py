@@ -33,6 +33,7 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
         iterations=3,
         batch_size=2,
         crop=24,
+        precision="float32",
         checkpoints=tmp_path / "runs",
         licence="made up",
     )
@@ -119,8 +120,8 @@ def test_own_tasks_are_mixed_in_and_the_photos_are_opened_once(
     args, network_toolbox, photo_folder, tmp_path, monkeypatch
 ):
     tools = [
-        replace(tool, removes="noise", interval=interval)
-        for tool, interval in zip(network_toolbox, ((0.0, 10.0), (10.0, 30.0)), strict=True)
+        replace(network_toolbox[0], removes="noise", interval=(0.0, 10.0)),
+        replace(network_toolbox[1], removes="moderate+light"),
     ]
     save_toolbox(type(network_toolbox)(tools, "networks"), tmp_path / "tools")
     opened, begin = [], FolderPhotos.__init__

@@ -13,10 +13,10 @@ from restore_env.data.pairs import Pairs
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import draw_pairs
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains, load_toolchain_log
-from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
+from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN, TwoScaleCNN
 from restore_env.training.trainer import Budget
 from tools.joint.batches import ChainBatch, ChainBatches
-from tools.joint.trainer import JointTraining, along_chains
+from tools.joint.trainer import JointTraining, along_chains, backpropagate
 from tools.recipes import JOINT_RECIPES
 
 PAPER = replace(JOINT_RECIPES["paper"], batch_size=2, crop=12, max_grad_norm=inf)
@@ -150,6 +150,33 @@ def test_nothing_is_clipped_between_tools(toolbox):
         restored = along_chains(networks, image, torch.tensor([[0, 1]]))
         assert torch.allclose(restored, networks[1](networks[0](image)))
         assert 0 < restored.mean() < 1
+
+
+def test_a_network_of_two_scales_takes_patches_of_any_side(tmp_path):
+    network = TwoScaleCNN(4, 4)
+    toolbox = Toolbox([Tool.from_module("two", network)])
+    batch = chain_batch([[0, 0, -1], [0, -1, -1]], side=13)
+    run = training(toolbox, batch, tmp_path)
+    assert run.run(lambda status: None) and run.uses.tolist() == [3]
+    with torch.no_grad():
+        once = toolbox[0](batch.distorted)
+        restored = along_chains([network], batch.distorted, batch.chain)
+        torch.testing.assert_close(restored[1], once[1], atol=1e-6, rtol=0)
+        torch.testing.assert_close(restored[0], toolbox[0](once)[0], atol=1e-6, rtol=0)
+
+
+def test_bfloat16_rounds_in_every_thread_and_keeps_weights_in_float32(toolbox, threads):
+    batch = chain_batch([[0, 1, 0], [1, -1, -1], [0, 1, -1], [1, 1, 1]])
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        networks = torch.nn.ModuleList(deepcopy(tool.module).requires_grad_(True) for tool in toolbox)
+        loss, _ = backpropagate(networks, batch, PAPER, precision)
+        gradients = [p.grad for network in networks[:2] for p in network.parameters()]
+        assert all(gradient.dtype == torch.float32 for gradient in gradients)
+        found[precision] = float(loss), torch.cat([gradient.flatten() for gradient in gradients])
+    (exact_loss, exact), (rounded_loss, rounded) = found.values()
+    assert rounded_loss != exact_loss and rounded_loss == pytest.approx(exact_loss, rel=1e-2)
+    assert 0 < (rounded - exact).norm() < 0.1 * exact.norm()
 
 
 def test_training_raises_the_psnr_of_the_toolchains(toolbox, tmp_path):

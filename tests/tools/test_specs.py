@@ -18,7 +18,7 @@ from tools.specs import (
     available_specs,
     distortion_of,
     load_spec,
-    robust_distortion,
+    training_distortion,
 )
 
 NOISE = ToolSpec("noise-2", "noise", (12.5, 25), "three-layer", {"wide": 4, "narrow": 3})
@@ -254,7 +254,7 @@ class TestRobustDistortion:
     @staticmethod
     def drawn(own, n):
         rng, image = np.random.default_rng(0), np.full((8, 8, 3), 128, np.uint8)
-        return [robust_distortion(own)(image, rng)[1] for _ in range(n)]
+        return [training_distortion(own)(image, rng)[1] for _ in range(n)]
 
     @pytest.mark.parametrize("own", CHAINS, ids=repr)
     def test_every_chain_comes_and_the_own_distortion_in_each(self, own):
@@ -278,7 +278,7 @@ class TestRobustDistortion:
         assert SLIGHT == (GaussianNoise.level(1), JPEGCompression.level(1))
 
     def test_is_what_a_tool_is_trained_on(self):
-        assert repr(NOISE.distortion()) == repr(robust_distortion(GaussianNoise(12.5, 25)))
+        assert repr(NOISE.distortion()) == repr(training_distortion(GaussianNoise(12.5, 25)))
 
 
 @pytest.mark.parametrize("name", ["../noise", "a/b"])

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from restore_env.restoration.batch import NO_TOOL
 from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import Tool, Toolbox
+from restore_env.toolbox.tool import apply_padded
 from restore_env.training.ema import averaged
 from restore_env.utils.threads import run_in_threads
 from tools.joint.batches import ChainBatch
-from tools.recipes import Recipe, RecipeTraining
+from tools.recipes import Precision, Recipe, RecipeTraining, compute_in
 
 CHUNK_PIXELS: Final = {"cpu": 2**15, "cuda": 2**24}
 """Pixels that a network gets at once; on a CPU its feature maps then stay in the cache."""
@@ -71,7 +72,7 @@ class JointTraining(RecipeTraining):
 
     def advance(self) -> None:
         """Update the tools: each by its gradients of the batch's toolchains, divided by how often it was used."""
-        self.loss, counts = backpropagate(self.networks, self.batch(self.iteration), self.recipe)
+        self.loss, counts = backpropagate(self.networks, self.batch(self.iteration), self.recipe, self.precision)
         for number, count in enumerate(counts.tolist()):
             if count:
                 network = self.networks[number]
@@ -90,15 +91,19 @@ class JointTraining(RecipeTraining):
             "start": self.start,
             "recipe": asdict(self.recipe),
             "data": self.data,
+            "precision": self.precision,
         }
 
     def _psnr(self) -> float:
         with torch.no_grad():
-            restored = along_chains(self.averages, self.validation.distorted, self.validation.chain)
+            networks = [average.module for average in self.averages]
+            restored = along_chains(networks, self.validation.distorted, self.validation.chain)
             return float(psnr(restored, self.validation.reference).mean())
 
 
-def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def backpropagate(
+    networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe, precision: Precision = "float32"
+) -> tuple[Tensor, Tensor]:
     """Set each tool's gradients to those of the loss of the final images, summed over the toolchains.
 
     This is Algorithm 1 without its division: forward along each toolchain, the loss of the final image, and back
@@ -108,6 +113,7 @@ def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) ->
         networks: the tools; their gradients are replaced.
         batch: the toolchains.
         recipe: has the loss.
+        precision: in which convolutions compute.
     """
     parameters = list(networks.parameters())
     parts = _shares(networks, batch)
@@ -115,7 +121,9 @@ def backpropagate(networks: nn.ModuleList, batch: ChainBatch, recipe: Recipe) ->
 
     def work(number: int) -> None:
         distorted, reference, chain = parts[number]
-        loss = len(chain) * recipe.loss_of(along_chains(networks, distorted, chain), reference)
+        with compute_in(precision, distorted.device):
+            restored = along_chains(networks, distorted, chain)
+        loss = len(chain) * recipe.loss_of(restored, reference)
         found[number] = loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
     run_in_threads(work, range(len(parts)))
@@ -159,11 +167,17 @@ def along_chains(networks: Sequence[nn.Module] | nn.ModuleList, images: Tensor, 
         numbers, counts = torch.unique_consecutive(actions[order], return_counts=True)
         parts = images[order.to(images.device)].split(counts.tolist())
         results = [
-            part if number == NO_TOOL else torch.cat([networks[number](chunk) for chunk in part.split(length)])
+            part if number == NO_TOOL else _applied(networks[number], part, length)
             for number, part in zip(numbers.tolist(), parts, strict=True)
         ]
         images = torch.cat(results)[torch.argsort(order).to(images.device)]  # back in the order of the rows
     return images
+
+
+def _applied(network: nn.Module, images: Tensor, length: int) -> Tensor:
+    """Apply a network to images of any size as its tool does, to so many at once."""
+    multiple = int(getattr(network, "multiple", 1))
+    return torch.cat([apply_padded(network, chunk, multiple) for chunk in images.split(length)])
 
 
 def _with_network(tool: Tool, network: nn.Module) -> Tool:

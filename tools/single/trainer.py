@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,9 @@ from restore_env.toolbox.fingerprint import digest_of_weights
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.training.ema import averaged
 from restore_env.training.guard import DivergenceGuard
-from tools.recipes import RecipeTraining
+from tools.recipes import RecipeTraining, compute_in
 from tools.single.pool import Batch
 from tools.specs import ToolSpec
-
-Precision = Literal["float32", "bfloat16"]
 
 VALIDATION_CHUNK: Final = 16
 """Patches that the tool restores at once."""
@@ -38,7 +36,6 @@ class ToolTraining(RecipeTraining):
         batch: returns the batch of an iteration, always the same one.
         validation: distorted and reference patches that it is measured on, on the device that trains.
         seed: of the first weights.
-        precision: in which convolutions compute; the weights stay in float32.
         start: network of the same sizes to begin with, instead of random weights.
     """
 
@@ -48,7 +45,6 @@ class ToolTraining(RecipeTraining):
     batch: Callable[[int], Batch]
     validation: Batch
     seed: int = 0
-    precision: Precision = "float32"
     start: nn.Module | None = None
 
     def __post_init__(self) -> None:
@@ -81,7 +77,7 @@ class ToolTraining(RecipeTraining):
     def advance(self) -> None:
         """Update the network on the iteration's batch."""
         distorted, reference = self.batch(self.iteration)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with compute_in(self.precision, self.device):
             restored = self.network(distorted)
         loss = self.recipe.loss_of(restored, reference)
         self.optimizer.zero_grad()
