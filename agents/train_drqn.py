@@ -7,6 +7,7 @@ command resumes from its checkpoint.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -24,13 +25,14 @@ from restore_env import Evaluation, Toolbox, load_toolbox
 from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.restoration.batch import RestorationBatch
+from restore_env.restoration.rewards import Weighted
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.logging import RunLogger
 from restore_env.training.oracle_cache import oracle_of
 from restore_env.training.program import make_run_folder, program_name, run_program
 from restore_env.training.signals import stop_request
 from restore_env.training.trainer import Budget
-from restore_env.utils.checks import Count, Positive
+from restore_env.utils.checks import Count, NonNegative, Positive
 
 DESCRIPTION: Final = "Train a recurrent DQN. The first word is a preset; 'fast --help' lists all options."
 
@@ -68,6 +70,8 @@ class Args(AgentArgs):
     """Size of the LSTM."""
     reward: Literal["step_psnr", "step_ssim", "final_psnr", "final_mse"] = "step_psnr"
     """Reward of a step."""
+    cost: NonNegative = 0.0
+    """What the reward loses for 1e9 multiplications on a patch, in dB. An eight-layer tool takes 0.2e9 of them."""
     keep_last: bool = False
     """Write the last policy instead of the one that was best on the validation pairs."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -124,7 +128,7 @@ def plan(args: Args) -> Plan:
     fraction = args.config.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction)
     network = first_network(args, toolbox)
-    task = (args.max_steps, args.reward, args.dtype, args.severity)
+    task = (args.max_steps, args.reward, args.dtype, args.severity, *([f"cost {args.cost:g}"] if args.cost else []))
     start = f", start {digest_of_weights([network])}" if args.start else ""
     identity = f"photos or pairs {data.identity}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
     folder = make_run_folder(args.output, args.checkpoints)
@@ -156,7 +160,10 @@ def new_training(plan: Plan) -> DRQNTraining:
     return DRQNTraining(
         deepcopy(plan.network).to(args.device),
         RestorationBatch(
-            plan.toolbox, max_steps=args.max_steps, stop_if_worse=args.config.stop_if_worse, reward=args.reward
+            plan.toolbox,
+            max_steps=args.max_steps,
+            stop_if_worse=args.config.stop_if_worse,
+            reward=Weighted({args.reward: 1.0, "cost": -args.cost}) if args.cost else args.reward,
         ),
         plan.data,
         args.config,
@@ -166,6 +173,7 @@ def new_training(plan: Plan) -> DRQNTraining:
         seed=args.seed,
         oracle=plan.oracle,
         keep_last=args.keep_last,
+        cost=args.cost,
     )
 
 
@@ -177,7 +185,8 @@ def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
     """
     if args.start:
         try:
-            policy = load_policy(args.start, toolbox)
+            with warnings.catch_warnings(action="ignore"):  # it is trained on because the tools have changed
+                policy = load_policy(args.start, toolbox)
         except ValueError as error:
             raise ValueError(f"start: {error}") from error
         if not isinstance(policy, RecurrentQPolicy):
@@ -205,6 +214,7 @@ def settings_of(args: Args, training: DRQNTraining) -> dict[str, Any]:
         **({"start": Path(args.start).name} if args.start else {}),
         **training.settings(),
         "reward": args.reward,
+        "cost": args.cost,
         "max_steps": args.max_steps,
         "budget": f"{args.iterations} iterations" if args.iterations else f"{args.minutes:g} minutes",
         "dtype": args.dtype,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from restore_env.evaluation import Evaluation as Evaluation, evaluate as evaluate
     from restore_env.inference import Restored as Restored, restore as restore
     from restore_env.policies import Policy as Policy, load_policy as load_policy, save_policy as save_policy
-    from restore_env.restoration.rewards import Transition as Transition
+    from restore_env.restoration.rewards import Transition as Transition, Weighted as Weighted
     from restore_env.toolbox import (
         Tool as Tool,
         Toolbox as Toolbox,
@@ -58,7 +58,7 @@ _MODULES: Final = {
     "policies": ("Policy", "load_policy", "save_policy"),
     "envs.wrappers": ("RecordToolchains",),
     "inference": ("Restored", "restore"),
-    "restoration.rewards": ("Transition",),
+    "restoration.rewards": ("Transition", "Weighted"),
     "toolbox": ("Tool", "Toolbox", "load_toolbox", "save_toolbox"),
     "data.toolchain_log": ("load_toolchain_log",),
     "envs.sb3_vec_env": ("SB3VecEnv",),

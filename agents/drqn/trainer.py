@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
 from math import inf, isinf
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -53,6 +54,7 @@ class DRQNTraining(Training):
         oracle: results of the best toolchains on the first validation pairs; None if unknown.
         keep_last: whether the policy is the last network evaluated instead of the best. Choose this where the gain on
             the validation pairs is reported.
+        cost: what 1e9 multiplications of tools on a patch count in dB when networks are compared.
 
     Raises:
         ValueError: if the checkpoint in the folder belongs to another training.
@@ -69,9 +71,10 @@ class DRQNTraining(Training):
     seed: int = 0
     oracle: Evaluation | None = None
     keep_last: bool = False
+    cost: float = 0.0
     saved = (
         *("network", "target", "average", "kept_network", "optimizer"),
-        *("kept_gain", "kept_share", "updates", "steps"),
+        *("kept_score", "kept_gain", "kept_share", "updates", "steps"),
     )
 
     def __post_init__(self) -> None:
@@ -81,7 +84,7 @@ class DRQNTraining(Training):
         self.device = next(network.parameters()).device
         self.target = deepcopy(network)
         self.average = averaged(network, config.ema_decay)
-        self.kept_network, self.kept_gain = deepcopy(network), -inf
+        self.kept_network, self.kept_score, self.kept_gain = deepcopy(network), -inf, -inf
         self.kept_share: float | None = None
         self.optimizer = new_optimizer(config.optimizer, network.parameters(), config.learning_rate)
         self.updates = self.steps = self._saved = 0
@@ -161,8 +164,10 @@ class DRQNTraining(Training):
     def choose(self) -> None:
         """Keep the averaged network if it is the best so far, or the last is wanted."""
         evaluation = self.measure()
-        if self.keep_last or evaluation.gain > self.kept_gain:
-            self.kept_gain, self.kept_network = evaluation.gain, deepcopy(self.averaged_network)
+        score = evaluation.gain - self.cost * self._mean_cost(evaluation)
+        if self.keep_last or score > self.kept_score:
+            self.kept_score, self.kept_gain = score, evaluation.gain
+            self.kept_network = deepcopy(self.averaged_network)
             self.kept_share = self._share(evaluation)
 
     def measure(self) -> Evaluation:
@@ -234,6 +239,11 @@ class DRQNTraining(Training):
             moves = rng.integers(-pad, pad + 1, size=(len(episodes), 2))
             images = random_shift(images, torch.from_numpy(moves).to(self.device))
         return replace(episodes, image=images)
+
+    def _mean_cost(self, evaluation: Evaluation) -> float:
+        """Return the multiplications of an image's tools in 1e9, mean over the images."""
+        costs = dict(zip(self.toolbox.action_names, self.toolbox.costs.tolist(), strict=True))
+        return fmean(sum(costs[name] for name in image.toolchain) for image in evaluation.images)
 
     def _share(self, evaluation: Evaluation) -> float | None:
         return share_of_best(evaluation, self.oracle) if self.oracle and self.oracle.gain else None

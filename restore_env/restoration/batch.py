@@ -226,7 +226,7 @@ class RestorationBatch:
         applied = acting & (chosen != self.toolbox.stop)
         values = torch.where(applied, self._measure(images), self.psnr)
         terminated, truncated = self._ends(acting, applied, values)
-        reward = self._rewards(images, values, acting, terminated | truncated)
+        reward = self._rewards(images, values, acting, terminated | truncated, chosen)
         return Trial(images, values, Outcome(reward, terminated, truncated), acting, applied, chosen, self._taken)
 
     def commit(self, trial: Trial) -> None:
@@ -295,11 +295,22 @@ class RestorationBatch:
             return terminated | at_limit, torch.zeros_like(at_limit)
         return terminated, at_limit
 
-    def _rewards(self, images: Tensor, values: Tensor, acting: Tensor, ended: Tensor) -> Tensor:
+    def _rewards(self, images: Tensor, values: Tensor, acting: Tensor, ended: Tensor, chosen: Tensor) -> Tensor:
         """Return the rewards of a step; `values` is the PSNR after it."""
         if self.reference is None:
             return torch.zeros_like(values)
-        step = Transition(self.images, images, self.reference, self.psnr_initial, self.psnr, values, ended)
+        step = Transition(
+            before=self.images,
+            after=images,
+            reference=self.reference,
+            psnr_initial=self.psnr_initial,
+            psnr_before=self.psnr,
+            psnr_after=values,
+            ended=ended,
+            action=chosen,
+            step=self.steps,
+            toolbox=self.toolbox,
+        )
         return torch.where(acting, compute_reward(self.reward, step), 0.0)
 
     def _measure(self, images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from restore_env.restoration.metrics import ssim
+from restore_env.toolbox import Toolbox
 from restore_env.utils.checks import check_choice
 
 
@@ -23,6 +24,9 @@ class Transition:
         psnr_before: float64 (n,), PSNR of `before` in dB.
         psnr_after: float64 (n,), PSNR of `after` in dB.
         ended: bool (n,), whether the episode ended with this step.
+        action: int64 (n,), the actions.
+        step: int64 (n,), number of steps taken before.
+        toolbox: the tools, in the order of their actions.
 
     Example:
         >>> import restore_env
@@ -41,6 +45,14 @@ class Transition:
     psnr_before: Tensor
     psnr_after: Tensor
     ended: Tensor
+    action: Tensor
+    step: Tensor
+    toolbox: Toolbox
+
+    @property
+    def cost(self) -> Tensor:
+        """The tools' multiplications on a patch of 63x63, float64 (n,) in 1e9; 0 for *stop*."""
+        return self.toolbox.costs.to(self.action.device)[self.action]
 
 
 Reward = Callable[[Transition], Tensor]
@@ -68,11 +80,17 @@ def final_mse(step: Transition) -> Tensor:
     return torch.where(step.ended, error_initial - error_after, 0.0)
 
 
+def cost(step: Transition) -> Tensor:
+    """Return `Transition.cost`, the tools' multiplications; its weight in `Weighted` is negative."""
+    return step.cost
+
+
 REWARDS: Final[Mapping[str, Reward]] = {
     "step_psnr": step_psnr,
     "step_ssim": step_ssim,
     "final_psnr": final_psnr,
     "final_mse": final_mse,
+    "cost": cost,
 }
 
 
@@ -96,6 +114,37 @@ def as_reward(reward: str | Reward) -> Reward:
     if not callable(reward):
         raise TypeError(f"reward={reward!r} is neither one of {', '.join(map(repr, REWARDS))} nor a function")
     return reward
+
+
+class Weighted:
+    """A reward that adds up others, each times a weight.
+
+    Args:
+        weights: the weight of each reward, by its name in `REWARDS`.
+
+    Raises:
+        ValueError: if a name is unknown.
+
+    Example:
+        >>> import restore_env
+        >>> reward = Weighted({"step_psnr": 1.0, "cost": -0.5})  # a tool of 0.2e9 multiplications costs 0.1 dB
+        >>> env = restore_env.ImageRestoreEnv(reward=reward)
+        >>> _, before = env.reset(seed=0)
+        >>> *_, paid, _, _, after = env.step(env.toolbox.index("noise-4"))
+        >>> round(after["psnr"] - before["psnr"] - paid, 2)
+        0.1
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = dict(weights)
+        self._terms = [(as_reward(name), float(weight)) for name, weight in self.weights.items()]
+
+    def __call__(self, step: Transition) -> Tensor:
+        """Return the weighted sum, float64 (n,)."""
+        return torch.stack([weight * term(step) for term, weight in self._terms]).sum(0)
+
+    def __repr__(self) -> str:
+        return f"Weighted({self.weights})"
 
 
 def compute_reward(reward: Reward, step: Transition) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from itertools import compress, product
 from operator import not_
 from typing import Any, Final, overload
@@ -9,6 +10,7 @@ from typing import Any, Final, overload
 import torch
 from torch import Tensor
 
+from restore_env.constants import PATCH_SIZE
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.tool import Tool
 from restore_env.utils.checks import check_choice
@@ -74,6 +76,13 @@ class Toolbox(Sequence[Tool]):
     def action_names(self) -> tuple[str, ...]:
         """The names of all actions, first those of the tools and then "stop"."""
         return (*self.names, STOP)
+
+    @cached_property
+    def costs(self) -> Tensor:
+        """Multiplications of each action on a patch of 63x63, float64 (actions,) in 1e9; 0 for functions and *stop*."""
+        padded = [PATCH_SIZE + -PATCH_SIZE % tool.multiple for tool in self._tools]
+        costs = [tool.cost * side**2 for tool, side in zip(self._tools, padded, strict=True)]
+        return torch.tensor([*costs, 0.0], dtype=torch.float64) / 1e9
 
     @property
     def stop(self) -> int:

@@ -64,6 +64,7 @@ def new_training(folder: Path, iterations: int, config: DRQNConfig = QUICK, seed
         seed=seed,
         oracle=changes.get("oracle"),
         keep_last=changes.get("keep_last", False),
+        cost=changes.get("cost", 0.0),
     )
 
 
@@ -244,6 +245,24 @@ def test_the_status_says_how_the_training_stands(tmp_path):
     assert last.line.startswith(f"{run.updates} updates, {run.steps} steps, loss ")
     assert f"of the oracle's gain), best {run.kept_gain:.3f}, " in last.line
     assert last.line.endswith(", 0.0 min left")
+
+
+def test_networks_are_compared_by_gain_less_the_cost_of_their_tools(tmp_path, monkeypatch):
+    toolbox = shift_toolbox()
+    toolbox.costs = torch.tensor([0.5] * len(toolbox) + [0.0])
+    script = [(1.0, 1), (1.6, 3), (1.2, 1)]  # less 1 dB for 1e9 multiplications: 0.5, 0.1, 0.7
+    scripted = iter(script)
+
+    def scripted_evaluate(*args, **more):
+        gain, tools = next(scripted)
+        found = evaluate(*args, **more)
+        return replace(
+            found, gain=gain, images=[replace(image, toolchain=(toolbox.names[0],) * tools) for image in found.images]
+        )
+
+    monkeypatch.setattr("agents.drqn.trainer.evaluate", scripted_evaluate)
+    run = finished(new_training(tmp_path, len(script), toolbox=toolbox, cost=1.0), every=0)
+    assert (run.kept_gain, run.kept_score) == (1.2, pytest.approx(0.7))
 
 
 @pytest.mark.parametrize(("keep_last", "kept"), [(False, 1), (True, 2)])

@@ -1,19 +1,22 @@
 """What a step is worth."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
 import torch
 
+from restore_env import Tool, Toolbox
 from restore_env.restoration.metrics import ssim
-from restore_env.restoration.rewards import Transition, as_reward, compute_reward
+from restore_env.restoration.rewards import Transition, Weighted, as_reward, compute_reward
+from restore_env.toolbox.networks import TwoScaleCNN
 
-NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse")
+NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse", "cost")
 
 
 @pytest.fixture
-def step():
+def step(network_toolbox):
     """Three episodes: one goes on, one ended better than it began, one ended worse."""
     generator = torch.Generator().manual_seed(0)
     before, after, reference = torch.rand(3, 3, 3, 16, 16, generator=generator)
@@ -25,6 +28,9 @@ def step():
         psnr_before=torch.tensor([21.0, 25.0, 28.0], dtype=torch.float64),
         psnr_after=torch.tensor([23.5, 30.0, 20.0], dtype=torch.float64),
         ended=torch.tensor([False, True, True]),
+        action=torch.tensor([1, 0, 2]),
+        step=torch.tensor([0, 2, 1]),
+        toolbox=network_toolbox,
     )
 
 
@@ -50,6 +56,30 @@ def test_step_ssim(step):
     assert lacked[0] > 0.5
     assert paid[1].item() == 0
     assert paid[2].item() < -0.5
+
+
+def test_a_tool_costs_its_multiplications_on_a_patch_and_stop_costs_nothing(step, network_toolbox):
+    def kernels(tool):
+        return sum(weight.numel() for weight in tool.module.parameters() if weight.ndim == 4)
+
+    three, eight = network_toolbox
+    np.testing.assert_allclose(step.cost, [kernels(eight) * 63**2 / 1e9, kernels(three) * 63**2 / 1e9, 0], rtol=1e-9)
+
+
+def test_a_network_that_needs_a_multiple_is_charged_for_what_is_padded():
+    network = TwoScaleCNN(4, 4)
+    costs = Toolbox([Tool.from_module("two", network)]).costs
+    assert costs.tolist() == pytest.approx([Tool.from_module("two", network).cost * 64**2 / 1e9, 0])
+
+
+def test_weighted_rewards_add_up(step):
+    reward = Weighted({"step_psnr": 1.0, "final_psnr": 0.5, "cost": -2.0})
+    expected = torch.tensor([2.5, 5.0 + 5.0, -8.0 - 5.0], dtype=torch.float64) - 2 * step.cost
+    np.testing.assert_allclose(compute_reward(reward, step), expected)
+    assert repr(reward) == "Weighted({'step_psnr': 1.0, 'final_psnr': 0.5, 'cost': -2.0})"
+    assert repr(pickle.loads(pickle.dumps(reward))) == repr(reward)
+    with pytest.raises(ValueError, match="reward='psnr' is not one of"):
+        Weighted({"psnr": 1.0})
 
 
 @pytest.mark.parametrize("name", NAMES)
