@@ -10,6 +10,8 @@ Example:
     Discrete(13)
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,6 +76,16 @@ if ENV_ID not in registry:
         entry_point="restore_env.envs.env:ImageRestoreEnv",
         vector_entry_point="restore_env.envs.vector_env:ImageRestoreVectorEnv",
     )
+
+
+def _use_one_core() -> None:
+    """Let PyTorch use one core in a forked process, which would wait for ever for its parent's threads."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_core)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,12 +12,13 @@ from restore_env.policies.base import Policy, State
 from restore_env.policies.encoder import PatchEncoder, rename_weights
 from restore_env.restoration.batch import Observation
 from restore_env.utils.tensors import bytes_to_floats
+from restore_env.utils.threads import map_in_threads
 
 VALUE_SCALE: Final = 10.0
 """Factor of a scaled network's Q-values: one tool changes the PSNR by up to about 10 dB."""
 
-CHUNK: Final = 64
-"""Number of patches that are encoded at once; it bounds the memory that a large photo needs."""
+CHUNK: Final = 16
+"""Number of patches that a thread encodes at once; it bounds the memory that a large photo needs."""
 
 # In files of version 0.1 the weights of the encoder are those of the network itself.
 _OLD_NAMES: Final = {f"{name}.": f"encoder.{name}." for name in ("convolutions", "describe", "statistics")}
@@ -163,7 +164,11 @@ class RecurrentQPolicy(Policy):
     @torch.no_grad()
     def q_values(self, observation: Observation, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Return the Q-values, float32 (n, actions) in the reward's unit, and the next state."""
-        chunks = observation.image.split(CHUNK)
-        features = torch.cat([self.network.embed(bytes_to_floats(chunk)) for chunk in chunks])
+        features = torch.cat(map_in_threads(self._embed, observation.image.split(CHUNK)))
         state = self.network.lstm_step(features, observation.previous_action, state)
         return self.network.q_values(state), state
+
+    @torch.no_grad()  # a setting of each thread
+    def _embed(self, images: Tensor) -> Tensor:
+        """Encode images: uint8 (n, h, w, 3) -> float32 (n, features)."""
+        return self.network.embed(bytes_to_floats(images))

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import compress, product
 from operator import not_
-from typing import Any, Final, overload
+from typing import Any, Final, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -146,17 +146,19 @@ class Toolbox(Sequence[Tool]):
         result = torch.empty_like(images, memory_format=torch.channels_last)
         groups = chosen.argsort(stable=True).to(images.device).split(chosen.bincount(minlength=self.stop + 1).tolist())
         tasks = [
-            (tool, chunk)
-            for tool, rows in zip(self, groups, strict=False)
-            for chunk in (rows.split(_chunk_length(images, tool)) if len(rows) else ())
+            Task(tool, chunk, rows, columns)
+            for tool, group in zip(self, groups, strict=False)
+            for chunk in (group.split(_chunk_length(images, tool)) if len(group) else ())
+            for rows, columns in _tiles(tool, images)
         ]
 
-        def run(task: tuple[Tool, Tensor]) -> None:
-            tool, chunk = task
+        def run(task: Task) -> None:
+            tool, chunk, rows, columns = task
+            seen = images[chunk, :, rows.seen, columns.seen].contiguous(memory_format=torch.channels_last)
             with torch.inference_mode(), self._precision(images.device):
-                result[chunk] = apply_tool(tool, images[chunk])
+                result[chunk, :, rows.own, columns.own] = tool(seen)[:, :, rows.inner, columns.inner]
 
-        apart = [_bears_threads(tool, images) for tool, _ in tasks]
+        apart = [_bears_threads(task.tool, images) for task in tasks]
         run_in_threads(run, sorted(compress(tasks, apart), key=_cost, reverse=True))
         for task in compress(tasks, map(not_, apart)):
             run(task)
@@ -183,44 +185,55 @@ class Toolbox(Sequence[Tool]):
         return chosen.long()
 
 
-def apply_tool(tool: Tool, images: Tensor) -> Tensor:
-    """Apply a tool to images of any size; large images are processed in tiles if the tool's radius is known.
+class Span(NamedTuple):
+    """Rows or columns of a tile.
 
-    Tiles overlap by the radius, so the result is the same as for the whole image. They start at multiples of what the
-    tool's network needs.
+    Attributes:
+        own: those of the image that the tile fills.
+        seen: those of the image that the tool gets, with the overlap.
+        inner: those of what the tool returns that are kept.
+    """
 
-    Args:
-        tool: the tool.
-        images: float (n, 3, h, w).
+    own: slice
+    seen: slice
+    inner: slice
 
-    Returns:
-        A new tensor of the same shape.
+
+class Task(NamedTuple):
+    """A tool's work on one tile of some images."""
+
+    tool: Tool
+    images: Tensor
+    rows: Span
+    columns: Span
+
+
+def _tiles(tool: Tool, images: Tensor) -> Iterable[tuple[Span, Span]]:
+    """Return the rows and columns of the tiles in which a tool processes images.
+
+    Small images are one tile, and so are all if the tool's radius is unknown. Other tiles overlap by the radius, so the
+    result is the same as for the whole image. They start at multiples of what the tool's network needs.
     """
     height, width = images.shape[2:]
     if tool.radius is None or height * width <= CHUNK_PIXELS[images.device.type]:
-        return tool(images)
-    result = torch.empty_like(images)
+        return [(_span(0, height, height, 0), _span(0, width, width, 0))]
     overlap = -(-tool.radius // tool.multiple) * tool.multiple
-    for top, left in product(range(0, height, TILE), range(0, width, TILE)):
-        rows, inner_rows = _overlapping(top, height, overlap)
-        columns, inner_columns = _overlapping(left, width, overlap)
-        tile = tool(images[:, :, rows, columns].contiguous(memory_format=torch.channels_last))
-        result[:, :, top : top + TILE, left : left + TILE] = tile[:, :, inner_rows, inner_columns]
-    return result
+    rows, columns = ([_span(start, TILE, side, overlap) for start in range(0, side, TILE)] for side in (height, width))
+    return product(rows, columns)
 
 
-def _cost(task: tuple[Tool, Tensor]) -> int:
-    """Estimate how long a task takes, without running it: parameters times images."""
-    tool, rows = task
-    assert tool.module is not None
-    return len(rows) * sum(parameter.numel() for parameter in tool.module.parameters())
+def _span(start: int, length: int, side: int, overlap: int) -> Span:
+    """Return the rows or columns of a tile that starts at `start` in an image of `side` of them."""
+    end, first = min(start + length, side), max(0, start - overlap)
+    return Span(slice(start, end), slice(first, min(end + overlap, side)), slice(start - first, end - first))
 
 
-def _overlapping(start: int, side: int, radius: int) -> tuple[slice, slice]:
-    """Return the slice of a tile with its overlap, and in that slice the slice of the tile alone."""
-    end = min(start + TILE, side)
-    first = max(0, start - radius)
-    return slice(first, min(end + radius, side)), slice(start - first, end - first)
+def _cost(task: Task) -> int:
+    """Estimate how long a task takes, without running it: parameters times pixels."""
+    assert task.tool.module is not None
+    height, width = (int(span.seen.stop) - int(span.seen.start) for span in (task.rows, task.columns))
+    parameters = sum(parameter.numel() for parameter in task.tool.module.parameters())
+    return parameters * len(task.images) * height * width
 
 
 def _bears_threads(tool: Tool, images: Tensor) -> bool:

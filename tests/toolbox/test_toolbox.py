@@ -9,7 +9,7 @@ from benchmarks.throughput_cases import plain_network
 from restore_env import Tool, Toolbox, ToolError, load_toolbox
 from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import toolbox as toolbox_module
-from restore_env.toolbox.toolbox import CHUNK_PIXELS, TILE, apply_tool
+from restore_env.toolbox.toolbox import CHUNK_PIXELS, TILE
 
 
 def random_images(n: int, height: int = 63, width: int = 63, seed: int = 0) -> torch.Tensor:
@@ -86,12 +86,12 @@ def test_many_small_tiles_equal_the_whole_image(network_toolbox, monkeypatch):
     images = random_images(2, 50, 37)
     shapes = []
     for tool in network_toolbox:
-        spied = Tool(tool.name, _Spy(tool, shapes))
+        spied = Toolbox([Tool(tool.name, _Spy(tool, shapes))])
         with torch.inference_mode():
             whole = tool(images)
-            tiled = apply_tool(spied, images)
+        tiled = spied.apply(images, [0, 0])
         torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)  # order of float32 sums, as above
-    assert len(shapes) == 2 * 4 * 3  # for each tool 4 x 3 tiles
+    assert len(shapes) == 2 * 2 * 4 * 3  # for each tool and each image 4 x 3 tiles
     assert max(max(shape[2:]) for shape in shapes) == 16 + 2 * 8  # of 16 pixels, and the radius on either side
 
 

@@ -6,7 +6,6 @@ from torch import nn
 
 from restore_env import Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox.networks import TwoScaleCNN
-from restore_env.toolbox.toolbox import apply_tool
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_padding_reflects(network):
 def test_tiles_give_what_the_whole_image_gives(network, height, width):
     tool, images = Tool.from_module("both", network), torch.rand(1, 3, height, width)
     with torch.inference_mode():
-        assert torch.allclose(apply_tool(tool, images), tool(images), atol=1e-5)
+        assert torch.allclose(Toolbox([tool]).apply(images, [0]), tool(images), atol=1e-5)
 
 
 def test_a_toolbox_with_both_kinds_applies_them(network):

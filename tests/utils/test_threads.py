@@ -1,6 +1,8 @@
 """Tasks side by side: all are done, each on one core, and errors come through."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from restore_env import Tool, Toolbox, ToolError
-from restore_env.utils.threads import run_in_threads
+from restore_env.utils.threads import map_in_threads, run_in_threads
 
 
 @pytest.fixture
@@ -39,10 +41,16 @@ def test_every_task_is_done_once_in_threads_of_one_core(two_threads):
     assert from_later_thread == [2]  # what the workers set is no default for others
 
 
-def test_few_tasks_stay_in_this_thread_with_all_cores(two_threads):
+def test_even_a_single_task_runs_in_a_thread_of_one_core(two_threads):
     seen = []
-    run_in_threads(lambda task: seen.append((threading.current_thread(), torch.get_num_threads())), [1])
-    assert seen == [(threading.current_thread(), 2)]
+    run_in_threads(lambda task: seen.append((threading.current_thread().name, torch.get_num_threads())), [1])
+    assert seen == [(seen[0][0], 1)] and seen[0][0] != threading.current_thread().name
+
+
+def test_what_is_computed_in_threads_comes_back_in_order(two_threads):
+    assert map_in_threads(lambda number: time.sleep(1e-3 * (number % 3)) or -number, range(20)) == [
+        -n for n in range(20)
+    ]
 
 
 def test_with_one_core_there_are_no_threads(one_thread):
@@ -108,9 +116,48 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
 def test_even_a_few_images_of_one_tool_are_shared_among_the_threads(two_threads, network_toolbox, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "restore_env.toolbox.toolbox.run_in_threads", lambda run, tasks: seen.extend(len(rows) for _, rows in tasks)
+        "restore_env.toolbox.toolbox.run_in_threads", lambda run, tasks: seen.extend(len(task.images) for task in tasks)
     )
     network_toolbox.apply(torch.rand(4, 3, 63, 63), [0, 0, 0, 0])
     assert seen == [2, 2]
     network_toolbox.apply(torch.rand(40, 3, 63, 63), [1] * 40)
     assert seen[2:] == [8] * 5
+
+
+def test_the_tiles_of_a_photo_are_shared_among_the_threads(two_threads, network_toolbox):
+    seen, module = set(), network_toolbox[0].module
+    forward = module.forward
+
+    def noted(images):
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        time.sleep(1e-2)
+        return forward(images)
+
+    module.forward = noted
+    network_toolbox.apply(torch.rand(1, 3, 600, 600), [0])
+    assert len(seen) == 2 and {cores for _, cores in seen} == {1}
+
+
+FORK = """
+import os, sys
+import cv2, numpy, torch
+import restore_env  # nothing of it is used before the fork, as in a program that only makes environments
+torch.rand(2000, 2000) @ torch.rand(2000, 2000)
+cv2.GaussianBlur(numpy.zeros((2000, 2000, 3), numpy.uint8), (21, 21), 3)
+child = os.fork()
+if not child:
+    env = restore_env.ImageRestoreEnv()
+    env.reset(seed=0)
+    env.step(7)
+    torch.rand(2000, 2000) @ torch.rand(2000, 2000)
+    cv2.GaussianBlur(numpy.zeros((2000, 2000, 3), numpy.uint8), (21, 21), 3)
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_never_waits_for_threads_of_its_parent():
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=60, env=os.environ | {"OMP_NUM_THREADS": "2"}
+    )
