@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.data.distortions import DistortionModel, OneOf, as_distortion, single_distortions
 from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
@@ -27,8 +27,8 @@ class AgentArgs(Options):
     """Other photos or a pairs file for validation. By default every tenth training photo is held out."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
-    severity: Severity = "moderate"
-    """Distortion of the photos."""
+    severity: str = "moderate"
+    """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
     max_steps: Count = MAX_STEPS
     """Largest number of tools in a toolchain."""
     patches: Count = 256

@@ -17,7 +17,7 @@ import tyro
 from agents import log_toolchains, train_drqn
 from agents.drqn.config import PRESETS, DRQNConfig
 from restore_env import Pairs, Toolbox, as_source, draw_pairs, evaluate, load_toolbox
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE, Severity
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE
 from restore_env.policies import RecurrentQPolicy, load_policy
 from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.split import VALIDATION_SEED
@@ -48,8 +48,8 @@ class Args(Options):
     """Toolbox to start from, by name or folder."""
     rounds: Count = 3
     """Largest number of rounds; the program ends earlier if the validation gain no longer rises."""
-    severity: Severity = "moderate"
-    """Distortion of the photos."""
+    severity: str = "moderate"
+    """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
     toolchains: Count = 12_000
     """Toolchains that are logged in a round."""
     tool_minutes: Positive = 60.0

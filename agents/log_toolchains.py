@@ -14,7 +14,7 @@ import numpy as np
 
 from agents.data import digest_of_source
 from restore_env import Pairs, Toolbox, load_toolbox
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
@@ -47,8 +47,8 @@ class Args(Options):
     """Name or folder of a policy, or a reference policy such as greedy."""
     toolbox: str = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
-    severity: Severity = "moderate"
-    """Distortion of clean photos."""
+    severity: str = "moderate"
+    """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
     augment: bool = True
     """Mirror, transpose, recolour and shrink clean photos at random, to train tools. Pairs are not changed."""
     n: Count = 20_000

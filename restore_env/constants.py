@@ -37,8 +37,8 @@ TOOL_JPEG_EDGES: Final = (100.0, 60.0, 35.0, 20.0, 10.0)
 SEVERITIES: Final = {"mild": (9, 11), "moderate": (12, 17), "severe": (18, 20), "any": (1, 28)}
 """For each severity the smallest and largest sum of the three levels (1 to 10 each), minus two."""
 
-Severity = Literal["mild", "moderate", "severe", "any", "everyday"]
-"""Names that a `severity` argument accepts: those of `SEVERITIES`, and `EVERYDAY`."""
+Severity = Literal["mild", "moderate", "severe", "any", "everyday", "light"]
+"""Names that a `severity` argument accepts: those of `SEVERITIES`, `EVERYDAY`, and "light"."""
 
 EVERYDAY: Final = "everyday"
 """Name of the mixture of distortions that resembles photos with unknown distortions (see `everyday`)."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import torch
 from torch import nn
 
 from restore_env import Tool, Toolbox
-from restore_env.constants import EVERYDAY, SEVERITIES
+from restore_env.constants import Severity
 from restore_env.data.distortions import (
     Distortion,
     DistortionModel,
@@ -35,19 +35,6 @@ DISTORTIONS: Final[dict[str, type[Distortion]]] = {
     "jpeg": JPEGCompression,
 }
 """The distortions that tools can remove, by name."""
-
-LIGHT: Final = OneOf(
-    [
-        GaussianNoise(1, 12.5),
-        JPEGCompression(75, 95),
-        GaussianBlur(0.3, 1.5),
-        MixedDistortion([GaussianBlur(0.3, 1.5), GaussianNoise(1, 8), JPEGCompression(75, 95)]),
-    ]
-)
-"""The light damage that most photos of cameras and the web have."""
-
-MIXTURES: Final = (*SEVERITIES, EVERYDAY, "light")
-"""The mixtures that tools can be made for, by name: the severities, all that a photo may have, and `LIGHT`."""
 
 SLIGHT: Final[tuple[Distortion, ...]] = (GaussianNoise(0, 5), JPEGCompression(80, 100))
 """The mildest level of noise and of JPEG."""
@@ -79,17 +66,13 @@ def mixture_of(removes: str) -> DistortionModel | None:
     """Return the mixture that a tool is made for, None if `removes` names no mixture.
 
     Args:
-        removes: names of `MIXTURES` joined by "+", each as often as it shall weigh, such as "everyday+everyday+light".
+        removes: names of severities joined by "+", as `as_distortion` takes them.
 
     Example:
         >>> mixture_of("mild+light").weights
         (1.0, 1.0)
     """
-    names = removes.split("+")
-    if not set(names) <= set(MIXTURES):
-        return None
-    parts = [LIGHT if name == "light" else as_distortion(name) for name in names]
-    return OneOf(parts) if len(parts) > 1 else parts[0]
+    return as_distortion(removes) if set(removes.split("+")) <= set(get_args(Severity)) else None
 
 
 def own_distortion(name: str, removes: str, interval: tuple[float, float] | None) -> DistortionModel:

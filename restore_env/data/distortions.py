@@ -362,6 +362,17 @@ def everyday() -> OneOf:
     return OneOf([SeverityDistortion("any"), OneOf(singles), OneOf(orders), clean], weights=(2, 2, 1, 1))
 
 
+def light() -> OneOf:
+    """Return the light damage that most photos of cameras and the web have: noise, JPEG, blur, or all three.
+
+    Example:
+        >>> light().distortions[0]
+        GaussianNoise(low=1, high=12.5)
+    """
+    blur, jpeg = GaussianBlur(0.3, 1.5), JPEGCompression(75, 95)
+    return OneOf([GaussianNoise(1, 12.5), jpeg, blur, MixedDistortion([blur, GaussianNoise(1, 8), jpeg])])
+
+
 def single_distortions() -> OneOf:
     """Return the distortions that the paper's twelve tools are made for (Table 1), each alone and equally often.
 
@@ -381,7 +392,8 @@ def as_distortion(severity: str | DistortionModel) -> DistortionModel:
     """Return the distortion that an environment's `severity` argument names.
 
     Args:
-        severity: "mild", "moderate", "severe", "any", "everyday", or a distortion, which is returned as it is.
+        severity: "mild", "moderate", "severe", "any", "everyday" or "light"; several of these joined by "+", each as
+            often as it shall weigh, such as "everyday+everyday+light"; or a distortion, which is returned as it is.
 
     Raises:
         ValueError: if the name is unknown.
@@ -392,14 +404,24 @@ def as_distortion(severity: str | DistortionModel) -> DistortionModel:
         SeverityDistortion('severe')
         >>> as_distortion(GaussianNoise(10, 20))
         GaussianNoise(low=10, high=20)
+        >>> as_distortion("mild+light").weights
+        (1.0, 1.0)
     """
     if isinstance(severity, str):
-        check_choice("severity", severity, Severity)
-        return everyday() if severity == EVERYDAY else SeverityDistortion(severity)
+        parts = [_named(name) for name in severity.split("+")]
+        return OneOf(parts) if len(parts) > 1 else parts[0]
     if callable(severity) and not isinstance(severity, type):
         return severity
     names = ", ".join(map(repr, get_args(Severity)))
     raise TypeError(f"severity={severity!r} is neither one of {names} nor a distortion")
+
+
+def _named(severity: str) -> DistortionModel:
+    """Return the distortion of one name."""
+    check_choice("severity", severity, Severity)
+    if severity in SEVERITIES:
+        return SeverityDistortion(severity)
+    return everyday() if severity == EVERYDAY else light()
 
 
 def _unused(name: str, taken: Parameters) -> str:

@@ -25,12 +25,12 @@ def new_optimizer(name: Optimizer, parameters: Iterable[nn.Parameter], learning_
     """Return an optimizer by its name.
 
     Args:
-        name: "soap" (`MatrixSOAP`), "adam", "sgd" (with momentum 0.9) or "plain-sgd".
+        name: "soap" (`ConvSOAP`), "adam", "sgd" (with momentum 0.9) or "plain-sgd".
         parameters: what it updates.
         learning_rate: the learning rate at first.
     """
     if name == "soap":
-        return MatrixSOAP(parameters, learning_rate)
+        return ConvSOAP(parameters, learning_rate)
     if name == "adam":
         return torch.optim.Adam(parameters, learning_rate)
     return torch.optim.SGD(parameters, learning_rate, momentum=0.9 if name == "sgd" else 0.0)
@@ -80,36 +80,35 @@ def take_step(optimizer: torch.optim.Optimizer, network: nn.Module, learning_rat
     optimizer.step()
 
 
-class MatrixSOAP(SOAP):
+class ConvSOAP(SOAP):
     """SOAP, Adam in the eigenbasis of Shampoo (Vyas et al., arXiv 2409.11321), for small convolutional networks.
 
-    A convolution's kernel is one matrix, (outputs, height x width x inputs). It has one eigenbasis for the patches that
-    the kernel looks at, and one for its outputs. Tools of this size then reach in two minutes what takes Adam ten.
-    Networks must be laid out channels last, so that the matrices share their memory.
+    A kernel is a tensor (outputs, height x width, inputs) with an eigenbasis for each of the three. The eigenbases of a
+    matrix (outputs, height x width x inputs) would cost three times as much a step and gain no more an update.
 
     Args:
         parameters: what it updates.
         learning_rate: the learning rate at first.
 
     Raises:
-        ValueError: if a parameter is not laid out channels last.
+        ValueError: if a kernel is laid out in such a way that no such tensor shares its memory.
     """
 
     LARGEST: Final = 900
-    """Side of the largest matrix that gets an eigenbasis: all but the last convolution of the eight-layer network."""
+    """Side of the largest matrix of gradients that gets an eigenbasis."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
         self.parameters = list(parameters)
-        self.matrices = [nn.Parameter(_matrix(parameter.detach())) for parameter in self.parameters]
-        for matrix, parameter in zip(self.matrices, self.parameters, strict=True):
-            if matrix.data_ptr() != parameter.data_ptr():
-                raise ValueError("the network is not laid out channels last")
-        super().__init__(self.matrices, learning_rate, weight_decay=0.0, max_precondition_dim=self.LARGEST)
+        self.tensors = [nn.Parameter(_unfolded(parameter.detach())) for parameter in self.parameters]
+        for tensor, parameter in zip(self.tensors, self.parameters, strict=True):
+            if tensor.data_ptr() != parameter.data_ptr():
+                raise ValueError(f"a parameter {tuple(parameter.shape)} is laid out in an unusual way")
+        super().__init__(self.tensors, learning_rate, weight_decay=0.0, max_precondition_dim=self.LARGEST)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update the parameters by their gradients."""
-        for matrix, parameter in zip(self.matrices, self.parameters, strict=True):
-            matrix.grad = None if parameter.grad is None else _matrix(parameter.grad)
+        for tensor, parameter in zip(self.tensors, self.parameters, strict=True):
+            tensor.grad = None if parameter.grad is None else _unfolded(parameter.grad)
         return super().step(closure)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -118,7 +117,7 @@ class MatrixSOAP(SOAP):
             parameter.grad = None
 
 
-def _matrix(tensor: Tensor) -> Tensor:
-    """Return a kernel (o, i, h, w) as (o, h * w * i), in the same memory if it is channels last; a bias as it is."""
-    # (o, i, h, w) -> (o, h, w, i) -> (o, h * w * i)
-    return tensor.permute(0, 2, 3, 1).reshape(len(tensor), -1) if tensor.ndim == 4 else tensor
+def _unfolded(tensor: Tensor) -> Tensor:
+    """Return a kernel (o, i, h, w) as (o, h * w, i), in the same memory; other parameters as they are."""
+    # (o, i, h, w) -> (o, h, w, i) -> (o, h * w, i)
+    return tensor.permute(0, 2, 3, 1).flatten(1, 2) if tensor.ndim == 4 else tensor

@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_networks import network, step
 
-from restore_env.training.optimizers import MatrixSOAP
+from restore_env.training.optimizers import ConvSOAP
 from tools.recipes import RECIPES, Recipe
 
 
@@ -68,7 +68,7 @@ def test_the_first_recipe_is_the_default_one():
     assert next(iter(RECIPES.items())) == ("fast", Recipe())
 
 
-@pytest.mark.parametrize(("name", "kind"), [("soap", MatrixSOAP), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)])
+@pytest.mark.parametrize(("name", "kind"), [("soap", ConvSOAP), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)])
 def test_each_optimizer_trains_a_network(name, kind):
     module = network()
     optimizer = Recipe(optimizer=name, learning_rate=0.01).new_optimizer(module)

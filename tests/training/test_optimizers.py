@@ -1,4 +1,4 @@
-"""SOAP on kernels as matrices."""
+"""SOAP with an eigenbasis for each side of a kernel."""
 
 import pytest
 import torch
@@ -6,27 +6,27 @@ from pytorch_optimizer import SOAP
 from small_networks import loss_of, network, step
 
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
-from restore_env.training.optimizers import MatrixSOAP
+from restore_env.training.optimizers import ConvSOAP
 
 
 @pytest.mark.parametrize("kind", [ThreeLayerCNN, EightLayerCNN])
-def test_its_matrices_are_the_networks_kernels(kind):
+def test_its_tensors_are_the_networks_kernels(kind):
     module = network(kind)
-    optimizer = MatrixSOAP(module.parameters(), 0.1)
-    for matrix, parameter in zip(optimizer.matrices, module.parameters(), strict=True):
-        assert matrix.data_ptr() == parameter.data_ptr()
+    optimizer = ConvSOAP(module.parameters(), 0.1)
+    for tensor, parameter in zip(optimizer.tensors, module.parameters(), strict=True):
+        assert tensor.data_ptr() == parameter.data_ptr()
         if parameter.ndim == 4:
             outputs, inputs, height, width = parameter.shape
-            assert matrix.shape == (outputs, height * width * inputs)
-            assert torch.equal(matrix[1].view(height, width, inputs), parameter[1].permute(1, 2, 0))
+            assert tensor.shape == (outputs, height * width, inputs)
+            assert torch.equal(tensor[1].view(height, width, inputs), parameter[1].permute(1, 2, 0))
         else:
-            assert torch.equal(matrix, parameter)
+            assert torch.equal(tensor, parameter)
 
 
 @pytest.mark.parametrize("kind", [ThreeLayerCNN, EightLayerCNN])
 def test_a_step_changes_every_parameter_of_the_network(kind):
     module = network(kind)
-    optimizer = MatrixSOAP(module.parameters(), 0.01)
+    optimizer = ConvSOAP(module.parameters(), 0.01)
     before = [parameter.detach().clone() for parameter in module.parameters()]
     for _ in range(2):  # the first step finds the eigenbases only
         step(optimizer, module)
@@ -34,53 +34,46 @@ def test_a_step_changes_every_parameter_of_the_network(kind):
         assert not torch.equal(old, parameter)
 
 
-def test_is_soap_of_the_matrices():
+def test_is_soap_of_the_tensors():
     module = network()
-    optimizer = MatrixSOAP(module.parameters(), 0.01)
-    copies = [torch.nn.Parameter(matrix.detach().clone()) for matrix in optimizer.matrices]
+    optimizer = ConvSOAP(module.parameters(), 0.01)
+    copies = [torch.nn.Parameter(tensor.detach().clone()) for tensor in optimizer.tensors]
     plain = SOAP(copies, 0.01, weight_decay=0.0)
     for _ in range(12):  # eigenbases are updated every ten
         optimizer.zero_grad()
         loss_of(module).backward()
         for copy, parameter in zip(copies, module.parameters(), strict=True):
             gradient = parameter.grad
-            rows = gradient.permute(0, 2, 3, 1).flatten(1) if gradient.ndim == 4 else gradient
-            copy.grad = rows.clone()
+            unfolded = gradient.permute(0, 2, 3, 1).flatten(1, 2) if gradient.ndim == 4 else gradient
+            copy.grad = unfolded.clone()
         optimizer.step()
         plain.step()
-    for copy, matrix in zip(copies, optimizer.matrices, strict=True):
-        torch.testing.assert_close(matrix, copy)
+    for copy, tensor in zip(copies, optimizer.tensors, strict=True):
+        torch.testing.assert_close(tensor, copy)
 
 
 def test_the_loss_falls_faster_than_with_adam():
     losses = {}
-    for kind in (MatrixSOAP, torch.optim.Adam):
+    for kind in (ConvSOAP, torch.optim.Adam):
         module = network(wide=8, narrow=8)
         optimizer = kind(module.parameters(), 3e-3)
         losses[kind] = [step(optimizer, module) for _ in range(60)]
         assert losses[kind][-1] < 0.5 * losses[kind][0]
-    assert losses[MatrixSOAP][-1] < 0.8 * losses[torch.optim.Adam][-1]
+    assert losses[ConvSOAP][-1] < 0.8 * losses[torch.optim.Adam][-1]
 
 
-def test_the_largest_matrices_have_no_eigenbasis(monkeypatch):
-    monkeypatch.setattr(MatrixSOAP, "LARGEST", 100)
-    module = network(wide=4, narrow=3)  # kernels of 9x9x3 = 243, 5x5x4 = 100 and 5x5x3 = 75 values
-    optimizer = MatrixSOAP(module.parameters(), 0.01)
+def test_each_side_of_a_kernel_has_an_eigenbasis_unless_it_is_too_large(monkeypatch):
+    monkeypatch.setattr(ConvSOAP, "LARGEST", 30)
+    module = network(wide=4, narrow=3)  # kernels of 9x9 with 3 inputs, and of 5x5 with 4 and with 3
+    optimizer = ConvSOAP(module.parameters(), 0.01)
     step(optimizer, module)
-    sides = [[len(basis) for basis in optimizer.state[matrix]["Q"]] for matrix in optimizer.matrices]
-    assert sides == [[4, 0], [0], [3, 100], [0], [3, 75], [0]]
-
-
-def test_all_but_one_kernel_of_the_papers_networks_have_eigenbases():
-    for kind, over in ((ThreeLayerCNN, []), (EightLayerCNN, [1600])):
-        optimizer = MatrixSOAP(kind().to(memory_format=torch.channels_last).parameters(), 0.01)
-        sides = [side for matrix in optimizer.matrices if matrix.ndim == 2 for side in matrix.shape]
-        assert [side for side in sides if side > MatrixSOAP.LARGEST] == over
+    sides = [[len(basis) for basis in optimizer.state[tensor]["Q"]] for tensor in optimizer.tensors]
+    assert sides == [[4, 0, 3], [0], [3, 25, 4], [0], [3, 25, 3], [0]]
 
 
 def test_forgets_gradients():
     module = network()
-    optimizer = MatrixSOAP(module.parameters(), 0.01)
+    optimizer = ConvSOAP(module.parameters(), 0.01)
     loss_of(module).backward()
     optimizer.zero_grad()
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -89,6 +82,17 @@ def test_forgets_gradients():
     assert all(torch.equal(*pair) for pair in zip(before, module.parameters(), strict=True))
 
 
-def test_a_network_that_is_not_laid_out_channels_last_is_refused():
-    with pytest.raises(ValueError, match="not laid out channels last"):
-        MatrixSOAP(ThreeLayerCNN(4, 3).parameters(), 0.01)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_both_usual_layouts_are_updated(layout):
+    module = network().to(memory_format=layout)
+    before = [parameter.detach().clone() for parameter in module.parameters()]
+    optimizer = ConvSOAP(module.parameters(), 0.01)
+    for _ in range(2):
+        step(optimizer, module)
+    assert not any(torch.equal(*pair) for pair in zip(before, module.parameters(), strict=True))
+
+
+def test_a_layout_that_shares_no_memory_is_refused():
+    kernel = torch.nn.Parameter(torch.zeros(3, 4, 5, 5).transpose(2, 3))
+    with pytest.raises(ValueError, match=r"a parameter \(3, 4, 5, 5\) is laid out in an unusual way"):
+        ConvSOAP([kernel], 0.01)
