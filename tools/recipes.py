@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from restore_env.training.optimizers import Optimizer, ScheduleWithoutFinal, learning_rate, new_optimizer, take_step
 from restore_env.training.trainer import Budget, Status, Training
 from restore_env.utils.checks import Count, Device, Natural, Options, Positive, ProperFraction
+from restore_env.utils.tensors import computes_bfloat16
 
 Loss = Literal["psnr", "mse", "sum"]
 RecipeName = Literal["fast", "paper"]
@@ -172,9 +173,7 @@ def choose_precision(precision: Precision | Literal["auto"], device: str) -> Pre
     """Return in which precision convolutions compute on a device."""
     if precision != "auto":
         return precision
-    on_gpu = torch.device(device).type == "cuda"
-    rounds = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if rounds else "float32"
+    return "bfloat16" if computes_bfloat16(device) else "float32"
 
 
 def compute_in(precision: Precision, device: torch.device) -> torch.autocast:

@@ -41,6 +41,11 @@ _ORIENTATIONS: Final = {
 }
 _ORIENTATION_TAG: Final = 0x0112
 
+# Modes of Pillow: kept as they are, grey of more than 8 bits, and those in which 16 bits a channel may have become 8.
+_KEPT_MODES: Final = frozenset(("L", "LA", "RGB", "RGBA"))
+_DEEP_MODES: Final = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
+_REDUCED_MODES: Final = frozenset(("LA", "RGB", "RGBA"))
+
 
 def read_image(path: str | os.PathLike[str]) -> AnyImage:
     """Read an image upright, with all its channels and bits.
@@ -63,15 +68,11 @@ def read_image(path: str | os.PathLike[str]) -> AnyImage:
         ((2, 4), 'uint16')
     """
     try:
-        data = Path(path).read_bytes()
-        orientation, pixels = _verify(Path(path))
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        orientation, decoded = _decode(Path(path))
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
     except Exception as error:  # Pillow raises almost anything for a damaged file
         raise ImageError(f"{path}: {why_unreadable(error, Path(path))}") from error
-    if image is None or image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
-        raise ImageError(f"{path}: not an image of 8 or 16 bits a channel")
-    # For 8 bits with alpha use Pillow's pixels: OpenCV repeats the grey channel, and premultiplies a TIFF's colours.
-    decoded = pixels if pixels is not None and image.dtype == np.uint8 else _swap_red_and_blue(np.asarray(image))
     turns, mirrored = _ORIENTATIONS.get(orientation, (0, False))
     upright = np.rot90(decoded, turns)
     return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)
@@ -227,16 +228,54 @@ def _kind(image: object) -> str:
     return f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
-def _verify(path: Path) -> tuple[int, AnyImage | None]:
-    """Decode with Pillow, which unlike OpenCV refuses a truncated file.
+def _decode(path: Path) -> tuple[int, AnyImage]:
+    """Return the EXIF orientation and the pixels of an image.
 
-    Returns:
-        The EXIF orientation, and the pixels if the image has alpha: RGB or grey, reduced to 8 bits.
+    Pillow decodes, because its decoders withstand damaged files. It reduces 16 bits of colour to 8. Only such a file
+    goes to OpenCV, after Pillow has decoded all of it.
     """
     with Image.open(path) as image:
         image.load()
-        pixels = np.asarray(image) if image.mode in ("LA", "RGBA") else None
-        return int(image.getexif().get(_ORIENTATION_TAG, 1)), pixels
+        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
+        if image.mode in _DEEP_MODES:
+            return orientation, _as_16_bits(np.asarray(image))
+        if image.mode in _REDUCED_MODES and _is_reduced(path):
+            return orientation, _decode_16_bits(path)
+        return orientation, np.asarray(image if image.mode in _KEPT_MODES else image.convert(_target_mode(image)))
+
+
+def _target_mode(image: Image.Image) -> str:
+    """Return the mode to convert an image to: grey, or RGB, with alpha if it is transparent anywhere."""
+    if image.mode == "F":
+        raise ImageError("not an image of 8 or 16 bits a channel")
+    if image.mode == "1":
+        return "L"
+    if image.mode == "La":
+        return "LA"
+    return "RGBA" if image.has_transparency_data else "RGB"
+
+
+def _is_reduced(path: Path) -> bool:
+    """Return whether Pillow reduces an image of 16 bits a channel to 8, which only the undecoded image tells."""
+    with Image.open(path) as image:
+        raw_modes = [str(tile[3]) for tile in image.tile]  # "BGR;16" is 16 bits a pixel, not a channel
+        deep = any(";16" in mode and "BGR" not in mode for mode in raw_modes)
+        return deep and not getattr(image, "is_animated", False)
+
+
+def _decode_16_bits(path: Path) -> AnyImage:
+    """Return an image of 16 bits a channel, decoded by OpenCV."""
+    found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.dtype != np.uint16:
+        raise ImageError("not an image of 8 or 16 bits a channel")
+    return _swap_red_and_blue(np.asarray(found))
+
+
+def _as_16_bits(pixels: AnyImage) -> AnyImage:
+    """Return grey pixels as uint16."""
+    if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
+        raise ImageError("not an image of 8 or 16 bits a channel")
+    return pixels.astype(np.uint16)
 
 
 def _swap_red_and_blue(image: AnyImage) -> AnyImage:

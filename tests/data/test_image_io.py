@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import SHARED
 from PIL import Image, ImageOps
 
 from restore_env.data.image_io import (
@@ -316,3 +317,56 @@ def test_colours_of_transparent_pixels_are_kept(tmp_path, mode):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, len(mode)), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.tif")
     np.testing.assert_array_equal(read_image(tmp_path / "photo.tif"), pixels)
+
+
+class TestOtherModes:
+    """Pillow decodes; whatever its mode, the colours are those that Pillow shows."""
+
+    @pytest.mark.parametrize(("mode", "suffix"), [("1", ".tif"), ("P", ".png"), ("CMYK", ".tif"), ("YCbCr", ".tif")])
+    def test_modes_that_files_have_besides_grey_and_colour(self, mode, suffix, tmp_path, photo):
+        image, file = Image.fromarray(photo).convert(mode), tmp_path / f"image{suffix}"
+        image.save(file)
+        expected = np.asarray(image.convert("L" if mode == "1" else "RGB"))
+        np.testing.assert_allclose(read_image(file), expected, atol=2 if mode == "YCbCr" else 0)
+
+    def test_a_palette_with_transparency_keeps_it(self, tmp_path):
+        image = Image.new("P", (4, 3), 1)
+        image.putpalette([0, 0, 0, 250, 100, 50])
+        image.putpixel((0, 0), 0)
+        image.save(tmp_path / "image.png", transparency=0)
+        found = read_image(tmp_path / "image.png")
+        assert found[0, 0].tolist() == [0, 0, 0, 0] and found[1, 1].tolist() == [250, 100, 50, 255]
+
+    def test_grey_of_16_bits_and_an_animation(self, tmp_path):
+        deep = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+        Image.fromarray(deep).save(tmp_path / "deep.tif")
+        np.testing.assert_array_equal(read_image(tmp_path / "deep.tif"), deep)
+        frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue")]
+        frames[0].save(tmp_path / "two.png", save_all=True, append_images=frames[1:])
+        assert read_image(tmp_path / "two.png")[0, 0, :3].tolist() == [255, 0, 0]
+
+    def test_numbers_that_are_no_levels_are_refused(self, tmp_path):
+        Image.fromarray(np.full((3, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
+        Image.fromarray(np.full((3, 4), 70_000, np.int32)).save(tmp_path / "large.tif")
+        for name in ("float.tif", "large.tif"):
+            with pytest.raises(ImageError, match=f"{name}: not an image of 8 or 16 bits a channel"):
+                read_image(tmp_path / name)
+
+    @pytest.mark.parametrize(
+        ("name", "brightest"),
+        [
+            ("segfault-apng.png", [255, 0, 0, 255]),  # OpenCV's decoder ends the process
+            ("os2-palette-4bit.bmp", [255, 255, 255]),
+            ("os2-palette-8bit.bmp", [255, 255, 255]),
+            ("bmp-rgb555.bmp", [255, 255, 255]),
+            ("bmp-rgb565-v3.bmp", [255, 255, 255]),
+            ("smile.ico", [255, 255, 0, 255]),
+        ],
+    )
+    def test_files_that_other_decoders_fail_on(self, name, brightest):
+        file = SHARED / "cases" / name
+        if not file.is_file():
+            pytest.skip("the cases that others found (../shared/cases) are not on this machine")
+        image = read_image(file)
+        assert image.reshape(-1, image.shape[2]).max(0).tolist() == brightest
+        assert np.ptp(image[..., :3].astype(int), axis=2).max() > 0 or "rgb565" in name  # they have colours

@@ -1,5 +1,7 @@
 """An ordered set of tools acting on a batch: grouping, chunks and tiles must not show in the result."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -235,3 +237,14 @@ def test_functions_know_nothing_of_bfloat16(function_toolbox):
 def test_an_unknown_precision_is_refused(function_toolbox):
     with pytest.raises(ValueError, match="dtype='float16' is not one of 'float32', 'bfloat16'"):
         function_toolbox.to("cpu", "float16")
+
+
+def test_bfloat16_that_the_processor_imitates_gives_a_warning(function_toolbox, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with pytest.warns(UserWarning, match="imitates bfloat16, which is 4 to 7 times slower"):
+        assert load_toolbox(function_toolbox, dtype="bfloat16").dtype == "bfloat16"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_toolbox(function_toolbox, dtype="bfloat16")
