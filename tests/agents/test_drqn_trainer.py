@@ -247,6 +247,34 @@ def test_the_status_says_how_the_training_stands(tmp_path):
     assert last.line.endswith(", 0.0 min left")
 
 
+def test_episodes_that_the_last_checkpoint_samples_are_not_replaced(tmp_path, one_thread):
+    """Without reports nothing else saves: the training does so before its replay buffer wraps."""
+    killed = new_training(tmp_path / "killed", 60)
+    for _ in range(40):
+        killed.advance()
+    again = new_training(tmp_path / "killed", 60)
+    assert 0 < again.iteration < 40 and again.updates < killed.updates
+    straight = new_training(tmp_path / "straight", 60)
+    for _ in range(again.iteration):
+        straight.advance()
+    for run in (again, straight):
+        while run.iteration < 40:
+            run.advance()
+    assert same_weights(again.network, straight.network) and same_weights(again.network, killed.network)
+
+
+def test_a_training_that_resumes_saves_no_earlier_than_it_must(tmp_path, monkeypatch):
+    first = new_training(tmp_path, 60)
+    for _ in range(30):
+        first.advance()
+    first.save()
+    again, saved = new_training(tmp_path, 60), []
+    monkeypatch.setattr(again, "save", lambda: saved.append(again.iteration))
+    for _ in range(10):
+        again.advance()
+    assert again.iteration == 40 and not saved
+
+
 def test_networks_are_compared_by_gain_less_the_cost_of_their_tools(tmp_path, monkeypatch):
     toolbox = shift_toolbox()
     toolbox.costs = torch.tensor([0.5] * len(toolbox) + [0.0])

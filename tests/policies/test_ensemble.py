@@ -49,6 +49,20 @@ def test_it_takes_the_best_of_the_mean_and_every_agent_remembers_for_itself(memb
     assert any(not torch.equal(together, each) for each in alone)
 
 
+def test_its_values_are_the_mean_of_its_members(members):
+    policy, seen = EnsembleQPolicy(members), observation(0, 3)
+    values, _ = policy.q_values(seen, policy.initial_state(EPISODES))
+    own = [member.q_values(seen, member.initial_state(EPISODES))[0] for member in members]
+    torch.testing.assert_close(values, sum(own) / len(own))
+
+
+def test_a_tool_that_promises_exactly_the_margin_is_taken(members, monkeypatch):
+    policy = EnsembleQPolicy(members, stop_margin=0.5)
+    values = torch.tensor([[1.5, 0.0, 0.0, 1.0], [1.25, 0.0, 0.0, 1.0]])
+    monkeypatch.setattr(policy, "q_values", lambda seen, state: (values, state))
+    assert policy.act(observation(0, 3), ())[0].tolist() == [0, 3]
+
+
 @pytest.mark.parametrize("stop_margin", [0.0, 0.02, 10.0])
 def test_it_stops_unless_a_tool_promises_enough(stop_margin, members):
     policy, seen = EnsembleQPolicy(members, stop_margin=stop_margin), observation(0, 3)

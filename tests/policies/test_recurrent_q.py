@@ -75,6 +75,12 @@ def test_memory_is_that_of_an_lstm_cell(network):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)  # float32, summed in another order
 
 
+def test_the_forget_gate_keeps_the_cell_at_first(network):
+    enter, candidate, forget, leave = network.gates.bias.detach().chunk(4)
+    assert forget.tolist() == [1.0] * network.hidden
+    assert not torch.cat([enter, candidate, leave]).any()
+
+
 def test_what_was_seen_before_changes_the_values(policy):
     now = observation(3, seed=1, previous=0)
     fresh, _ = policy.q_values(now, policy.initial_state(3))

@@ -208,6 +208,14 @@ def test_rows_that_have_ended_are_ignored(toolbox, ignored):
     assert batch.toolchain(1) == ("up", "up") and batch.steps.tolist() == [1, 2]
 
 
+def test_episodes_that_have_ended_are_paid_nothing_whatever_the_reward(toolbox):
+    batch = RestorationBatch(toolbox, reward=lambda step: torch.ones(len(step.ended)))
+    images = plain(0.2, 0.2)
+    batch.start(images, images)
+    assert batch.step(torch.tensor([toolbox.stop, 0])).reward.tolist() == [1, 1]
+    assert batch.step(torch.tensor([0, 0])).reward.tolist() == [0, 1]
+
+
 def test_the_state_is_neither_clipped_nor_rounded_between_tools(toolbox):
     toolbox = Toolbox([*toolbox[:4], Tool("back", lambda images: images - 2)])
     batch = started(toolbox, 0.5009765625)  # exact in float32, between two bytes

@@ -112,13 +112,14 @@ def test_a_tool_that_no_toolchain_uses_stays_as_it_is(toolbox, tmp_path, optimiz
         assert not any(torch.equal(was, now) for was, now in zip(before[tool], after[tool], strict=True))
 
 
-def test_a_tool_that_is_used_later_does_not_move_before_or_after(toolbox, tmp_path):
-    """A memory of gradients must not push a tool in iterations without it."""
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+def test_a_tool_that_is_used_later_does_not_move_before_or_after(toolbox, tmp_path, ema_decay):
+    """Neither a memory of gradients nor the average of the weights moves a tool in iterations without it."""
 
     def alternating(iteration):
         return chain_batch([[iteration % 2, -1]], seed=iteration)
 
-    recipe = replace(PAPER, optimizer="adam", learning_rate=1e-3)
+    recipe = replace(PAPER, optimizer="adam", learning_rate=1e-3, ema_decay=ema_decay)
     run = training(toolbox, alternating, tmp_path, recipe, 4, validation=chain_batch([[0]]))
     seen = [weights(run.toolbox)]
     for _ in range(4):
