@@ -47,6 +47,12 @@ def test_a_log_holds_the_pairs_of_the_seed_and_what_the_policy_did(args):
     assert len(set(chains)) > 1
 
 
+def test_a_random_policy_acts_differently_in_each_batch(args):
+    main(replace(args, n=12))
+    chains = load_toolchain_log(args.output)[:].chain.reshape(4, -1).tolist()  # four batches
+    assert len(set(map(tuple, chains))) == 4
+
+
 def test_logs_to_train_with_hold_turned_photos_of_other_colours_and_sizes(args, tmp_path):
     args = replace(args, augment=True, n=12)
     main(args)

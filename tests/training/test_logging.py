@@ -58,10 +58,12 @@ def test_the_history_has_an_entry_for_each_report(tmp_path):
 
 def test_a_run_that_begins_anew_drops_all_entries(tmp_path):
     assert read_history(tmp_path) == []
-    for _ in range(2):
+    for loss in (1.0, 2.0):
         with RunLogger(tmp_path, 0) as log:
+            assert log.entries == []  # neither that of the first weights, before the first iteration
+            log.report(FIRST._replace(iteration=0, scalars={"training/loss": loss}))
             log.report(FIRST)
-    assert len(read_history(tmp_path)) == 1
+    assert [entry["training/loss"] for entry in read_history(tmp_path)] == [2.0, 2e-3]
 
 
 def test_what_was_reported_is_on_the_disk_at_once(tmp_path):
