@@ -18,6 +18,7 @@ from restore_env.restoration.metrics import SMALLEST_SIDE
 from restore_env.restoration.rewards import Reward
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.utils.checks import check_choice, check_device, check_flag, check_whole
+from restore_env.utils.threads import one_core
 
 
 class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
@@ -163,6 +164,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             raise gym.error.ResetNeeded("no episode has begun; call reset() first")
         return self._pair
 
+    @one_core()  # an image is too small to share
     def reset(self, *, seed: int | None = None, options: ResetOptions | None = None) -> tuple[ObservationDict, Info]:
         """Begin an episode.
 
@@ -183,6 +185,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         self._pair = pair
         return self._observation(), self._info(pair)
 
+    @one_core()
     def step(self, action: Any) -> tuple[ObservationDict, float, bool, bool, Info]:
         """Apply a tool, or stop.
 

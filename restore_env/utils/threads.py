@@ -6,8 +6,9 @@ times as long as the work. Whole tasks side by side, each on one core, never wai
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from threading import Barrier
 from typing import TypeVar
@@ -56,6 +57,25 @@ def map_in_threads(function: Callable[[Task], Result], items: Sequence[Task]) ->
     results: dict[int, Result] = {}
     run_in_threads(lambda number: results.update({number: function(items[number])}), range(len(items)))
     return [results[number] for number in range(len(items))]
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let PyTorch use one core in this thread, in a `with` block or a decorated function.
+
+    Example:
+        >>> with one_core():
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    if before > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if before > 1:
+            torch.set_num_threads(before)
 
 
 @cache

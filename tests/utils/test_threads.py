@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
-from restore_env import Tool, Toolbox, ToolError
-from restore_env.utils.threads import map_in_threads, run_in_threads
+from restore_env import ImageRestoreEnv, Tool, Toolbox, ToolError
+from restore_env.utils.threads import map_in_threads, one_core, run_in_threads
 
 
 @pytest.fixture
@@ -161,3 +161,29 @@ def test_a_forked_process_never_waits_for_threads_of_its_parent():
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=60, env=os.environ | {"OMP_NUM_THREADS": "2"}
     )
+
+
+def test_one_core_is_used_in_a_block_and_given_back_even_after_an_error(two_threads):
+    @one_core()
+    def fail():
+        assert torch.get_num_threads() == 1
+        raise KeyError
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            fail()
+        assert torch.get_num_threads() == 2
+
+
+def test_a_single_environment_uses_one_core(two_threads):
+    seen = []
+    darken = Tool("darken", lambda images: seen.append(torch.get_num_threads()) or images * 0.9)
+
+    def reward(step):
+        seen.append(torch.get_num_threads())
+        return step.psnr_after - step.psnr_before
+
+    env = ImageRestoreEnv(toolbox=Toolbox([darken]), reward=reward)
+    env.reset(seed=0)
+    env.step(0)
+    assert seen == [1, 1] and torch.get_num_threads() == 2
