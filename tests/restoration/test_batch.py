@@ -365,7 +365,11 @@ def test_a_trial_of_an_earlier_episode_is_refused(function_toolbox):
     images = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     batch = RestorationBatch(function_toolbox)
     batch.start(images, images)
-    trial = batch.attempt(torch.tensor([0, 1]))
-    batch.restart(torch.tensor([1]), images[:1], images[:1])
-    with pytest.raises(ValueError, match="try again from the present state"):
-        batch.commit(trial)
+    for begin in (
+        lambda: batch.restart(torch.tensor([1]), images[:1], images[:1]),
+        lambda: batch.start(images, images),
+    ):
+        trial = batch.attempt(torch.tensor([0, 1]))
+        begin()
+        with pytest.raises(ValueError, match="try again from the present state"):
+            batch.commit(trial)
