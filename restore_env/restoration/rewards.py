@@ -131,7 +131,7 @@ class Weighted:
         >>> env = restore_env.ImageRestoreEnv(reward=reward)
         >>> _, before = env.reset(seed=0)
         >>> *_, paid, _, _, after = env.step(env.toolbox.index("noise-4"))
-        >>> round(after["psnr"] - before["psnr"] - paid, 2)
+        >>> round(float(after["psnr"] - before["psnr"]) - paid, 2)
         0.1
     """
 
