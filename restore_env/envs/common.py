@@ -74,8 +74,12 @@ class EnvCore:
         self.action_space = spaces.Discrete(len(batch.toolbox) + batch.stop_action)
         self._parameters: NDArray[np.float64] = np.empty((0, len(DISTORTION_KEYS)))
 
+    def sample(self, rng: np.random.Generator) -> Pair:
+        """Draw a pair from the source."""
+        return _copied(self.source.sample(rng))
+
     def pair(self, options: ResetOptions | None, draw: Callable[[], Pair]) -> Pair:
-        """Return the pair of a new episode: that of the reset options, or one that `draw` returns.
+        """Return the pair of a new episode: a copy of that in the reset options, or the one that `draw` returns.
 
         Raises:
             TypeError, ValueError: if the options hold anything but two images of the environment's size.
@@ -116,6 +120,11 @@ class EnvCore:
         return np.ones((*n, int(self.action_space.n)), dtype=np.bool_)
 
 
+def _copied(pair: Pair) -> Pair:
+    """Return a pair with images of its own: callers and sources may write over theirs."""
+    return pair._replace(distorted=pair.distorted.copy(), reference=pair.reference.copy())
+
+
 def _parameters(pair: Pair) -> list[float]:
     """Return the parameters of a pair's distortion that infos hold."""
     found = [(pair.distortion or {}).get(key) for key in DISTORTION_KEYS]
@@ -134,4 +143,4 @@ def _given(options: ResetOptions) -> Pair | None:
     distorted = check_bytes("options['distorted']", options["distorted"])
     reference = check_bytes("options['reference']", options["reference"])
     check_same_size(distorted, reference)
-    return Pair(distorted, reference)
+    return _copied(Pair(distorted, reference))

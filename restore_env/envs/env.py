@@ -188,7 +188,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             TypeError, ValueError: if `options` holds anything else.
         """
         super().reset(seed=seed)
-        pair = self._core.pair(options, lambda: self._core.source.sample(self.np_random))
+        pair = self._core.pair(options, lambda: self._core.sample(self.np_random))
         self._core.start([pair])
         self._pair = pair
         return self._observation(), self._info()

@@ -80,7 +80,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._generators: list[tuple[np.random.Generator, int]] = []
-        self._prefetcher = Prefetcher(self._core.source, check_flag("prefetch", prefetch))
+        self._prefetcher = Prefetcher(self._core, check_flag("prefetch", prefetch))
         self._started = False
 
     @property  # type: ignore[misc]

@@ -11,6 +11,7 @@ from gymnasium.utils.env_match import check_environments_match
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from restore_env import GaussianBlur, GaussianNoise, ImageRestoreEnv, MixedDistortion, Tool, Toolbox, ToolError
+from restore_env.data.pairs import Pair
 from restore_env.data.photos import embedded_photos
 
 STOP = 3  # of function_toolbox
@@ -275,6 +276,29 @@ def test_options_give_the_pair(make, pair):
     env.step(0)
     observation, _ = env.reset()  # holds for one episode only
     assert not np.array_equal(observation["image"], pair["distorted"])
+
+
+def test_the_callers_arrays_may_be_written_over(make, pair):
+    env = make()
+    buffer = {key: value.copy() for key, value in pair.items()}
+    env.reset(options=buffer)
+    for array in buffer.values():
+        array[:] = 0
+    assert all(np.array_equal(getattr(env.unwrapped.pair, key), pair[key]) for key in pair)
+
+
+def test_a_source_may_use_its_arrays_again(make):
+    class Drawing:
+        image = np.zeros((63, 63, 3), np.uint8)
+
+        def sample(self, rng):
+            self.image[:] = rng.integers(256, size=self.image.shape)
+            return Pair(self.image, self.image)
+
+    env = make(images=Drawing())
+    observation, _ = env.reset(seed=0)
+    Drawing.image[:] = 0
+    assert np.array_equal(env.unwrapped.pair.distorted, observation["image"])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from restore_env import ImageRestoreEnv, ImageRestoreVectorEnv, Tool, Toolbox, ToolError
+from restore_env.data.pairs import Pair
 from restore_env.envs.common import EnvOptions
 
 MODES = list(AutoresetMode)
@@ -344,6 +345,20 @@ def test_numpy_to_torch(arguments, mode):
     assert rewards.dtype == torch.float64 and infos.keys() == last.keys()
     assert last["toolchain"].tolist() == [[0, -1, -1], [1, -1, -1]]
     assert last["action_mask"].dtype == last["_psnr"].dtype == torch.bool
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_source_may_use_its_arrays_again(arguments, prefetch):
+    class Drawing:
+        image = np.zeros((24, 24, 3), np.uint8)
+
+        def sample(self, rng):
+            self.image[:] = rng.integers(256, size=self.image.shape)
+            return Pair(self.image, self.image)
+
+    arguments["images"] = Drawing()
+    ours, theirs = ImageRestoreVectorEnv(3, prefetch=prefetch, **arguments), both(3, MODES[0], **arguments)[1]
+    assert assert_lockstep(ours, theirs, n_steps=8) > 0
 
 
 def test_what_is_returned_can_be_written_over(arguments):
