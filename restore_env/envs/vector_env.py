@@ -110,7 +110,9 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         Raises:
             TypeError, ValueError: if `seed` or `options` is none of these.
             gymnasium.error.ResetNeeded: if the first reset has a mask that does not select all.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
+        self._check_open()
         options = options or {}
         rows = self._rows(options)
         self._seed(seed, rows)
@@ -133,7 +135,9 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             ToolError: if a tool fails; no episode changes.
             gymnasium.error.ResetNeeded: before the first reset; in the mode "Disabled" also if an ended episode was not
                 reset.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
+        self._check_open()
         batch = self._core.batch
         if not self._started:
             raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
@@ -160,6 +164,15 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
     def close_extras(self, **kwargs: Any) -> None:
         """End the thread that draws pairs."""
         self._prefetcher.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._prefetcher.settle()  # its thread draws from the generators
+        return vars(self).copy()
+
+    def _check_open(self) -> None:
+        """Raise a `ClosedEnvironmentError` after `close`."""
+        if self.closed:
+            raise gym.error.ClosedEnvironmentError("the environment is closed; make a new one")
 
     def _integers(self, actions: Any) -> torch.Tensor:
         """Return actions as an int64 tensor of their shape."""

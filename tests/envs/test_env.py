@@ -417,6 +417,23 @@ def test_images_may_be_a_folder_or_the_embedded_photos(make, photo_folder, photo
     assert_same(embedded, same)
 
 
+@pytest.mark.parametrize("toolbox", ["classical", "networks"])
+def test_a_copy_goes_on_as_the_original_does(make, network_toolbox, duplicate, toolbox):
+    env = make(toolbox=network_toolbox if toolbox == "networks" else toolbox, patch_size=32, render_mode="rgb_array")
+    env.reset(seed=0)
+    env.step(1)
+    other = duplicate(env)
+    for action in (0, 1):
+        results = [each.step(action) for each in (env, other)]
+        assert data_equivalence(*results, exact=True)
+        assert np.array_equal(env.render(), other.render())
+    for seed in (None, 5, None):
+        assert data_equivalence(*(each.reset(seed=seed) for each in (env, other)), exact=True)
+    env.step(0)
+    other.step(1)
+    assert not data_equivalence(*(each.step(0) for each in (env, other)))  # nothing is shared
+
+
 def test_spaces_are_built_once(make):
     env = make().unwrapped
     spaces = env.observation_space, env.action_space

@@ -2,6 +2,7 @@
 
 import inspect
 from itertools import combinations
+from time import sleep
 
 import gymnasium as gym
 import numpy as np
@@ -296,6 +297,49 @@ def test_a_failing_tool_leaves_all_episodes_where_they_were(arguments, function_
     with pytest.raises(ToolError, match="tool 'bad' raised RuntimeError: jammed"):
         envs.step(np.array([0, 3, 1]))
     assert_same(envs.step(np.array([0, 1, 4])), untouched.step(np.array([0, 1, 4])))
+
+
+class Slow:
+    """A source that takes a while between two numbers."""
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        images = []
+        for _ in range(2):
+            images.append(rng.integers(256, size=(24, 24, 3), dtype=np.uint8))
+            sleep(0.01)
+        return Pair(*images)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [{"images": Slow()}, {"autoreset_mode": "SameStep"}, {"prefetch": False}],
+    ids=["slow", "same-step", "no-prefetch"],
+)
+def test_a_copy_goes_on_as_the_original_does(arguments, network_toolbox, duplicate, variant):
+    envs = ImageRestoreVectorEnv(4, **{**arguments, "toolbox": network_toolbox, **variant})
+    assert_same(duplicate(envs).reset(seed=0), envs.reset(seed=0))
+    envs.step(np.array([0, 1, 2, 0]))
+    other = duplicate(envs)  # while pairs are drawn ahead
+    rng = np.random.default_rng(0)
+    for step in range(6):
+        actions = rng.integers(0, 3, 4)
+        assert_same(envs.step(actions), other.step(actions), f"step {step}")
+    assert_same(envs.reset(), other.reset())
+    assert_same(envs.reset(seed=3), other.reset(seed=3))
+    assert envs.np_random[0] is not other.np_random[0]
+
+
+def test_after_close_nothing_goes_on(arguments, duplicate):
+    envs = ImageRestoreVectorEnv(2, **{**arguments, "toolbox": "classical"})
+    envs.reset(seed=0)
+    envs.step(np.array([0, 1]))
+    envs.close()
+    envs.close()
+    for closed in (envs, duplicate(envs)):
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="the environment is closed"):
+            closed.reset()
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="the environment is closed"):
+            closed.step(np.array([0, 1]))
 
 
 def test_step_before_reset(arguments):
