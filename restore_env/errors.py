@@ -24,7 +24,7 @@ class FormatError(ValueError):
 
 
 class ToolError(RuntimeError):
-    """A tool failed: it raised an error, changed the image's shape, or returned NaN or infinity.
+    """A tool failed: it raised an error, changed the image's shape, or returned NaN, infinity or huge values.
 
     Example:
         >>> import torch

@@ -1,6 +1,8 @@
 """What the tests share: small photos, small toolboxes, and where the material beside the checkout lies."""
 
 import os
+import pickle
+from copy import deepcopy
 from pathlib import Path
 
 import cv2
@@ -41,6 +43,12 @@ def photo_folder(tmp_path, photos) -> Path:
     for number, photo in enumerate(photos):
         write_image(folder / f"{number}.png", photo)
     return folder
+
+
+@pytest.fixture(params=["deepcopy", "pickle"])
+def duplicate(request):
+    """Makes a copy of an object that shares nothing with it."""
+    return deepcopy if request.param == "deepcopy" else lambda value: pickle.loads(pickle.dumps(value))
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class Distortion(ABC):
     high: float
 
     parameter: ClassVar[str]
-    """Name of the parameter in `info["distortion"]`."""
+    """Name of the parameter in `Pair.distortion`."""
     edges: ClassVar[tuple[float, ...]]
     """Edges of the levels, mildest first."""
     bounds: ClassVar[tuple[float, float]]

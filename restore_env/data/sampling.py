@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import cv2
 import numpy as np
@@ -128,9 +128,12 @@ class PatchSampler:
 
     def __post_init__(self) -> None:
         self._unusable: set[int] = set()
-        self._read: LRUCache[int, ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
-        self._shrunk: LRUCache[tuple[int, float], ByteImage] = LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))
+        self._read: LRUCache[int, ByteImage] = _new_cache()
+        self._shrunk: LRUCache[tuple[int, float], ByteImage] = _new_cache()
         self._sides: dict[int, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_read": _new_cache(), "_shrunk": _new_cache()}  # a copy reads its photos again
 
     def __repr__(self) -> str:
         photos = self.photos if isinstance(self.photos, FolderPhotos) else f"{len(self.photos)} photos"
@@ -260,3 +263,8 @@ class PatchSampler:
         if (index, factor) not in self._shrunk:
             self._shrunk[index, factor] = shrink(self._photo(index), factor)
         return self._shrunk[index, factor]
+
+
+def _new_cache() -> LRUCache[Any, ByteImage]:
+    """Return an empty cache of images."""
+    return LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes"))

@@ -1,6 +1,8 @@
 """What the single and the vector environment share: options, spaces, the pairs of new episodes, observations, infos."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
+from numbers import Real
 from typing import Any, Final, TypedDict
 
 import numpy as np
@@ -20,6 +22,12 @@ Info = dict[str, Any]
 ResetOptions = dict[str, Any]
 
 RENDER_MODES: Final = (None, "rgb_array")
+
+DISTORTION_KEYS: Final = ("blur_sigma", "noise_sigma", "jpeg_quality")
+"""The parameters of distortions that infos hold."""
+
+UNKNOWN: Final = -1.0
+"""Stands for a parameter that is unknown, or whose distortion was not applied."""
 
 
 class EnvOptions(TypedDict, total=False):
@@ -64,9 +72,14 @@ class EnvCore:
             parts["step"] = spaces.Discrete(batch.max_steps + 1)
         self.observation_space = spaces.Dict(parts)
         self.action_space = spaces.Discrete(len(batch.toolbox) + batch.stop_action)
+        self._parameters: NDArray[np.float64] = np.empty((0, len(DISTORTION_KEYS)))
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        """Draw a pair from the source."""
+        return _copied(self.source.sample(rng))
 
     def pair(self, options: ResetOptions | None, draw: Callable[[], Pair]) -> Pair:
-        """Return the pair of a new episode: that of the reset options, or one that `draw` returns.
+        """Return the pair of a new episode: a copy of that in the reset options, or the one that `draw` returns.
 
         Raises:
             TypeError, ValueError: if the options hold anything but two images of the environment's size.
@@ -81,10 +94,12 @@ class EnvCore:
     def start(self, pairs: Sequence[Pair]) -> None:
         """Begin all episodes."""
         self.batch.start(*pairs_to_tensors(pairs, self.device))
+        self._parameters = np.array([_parameters(pair) for pair in pairs])
 
     def restart(self, rows: NDArray[np.int64], pairs: Sequence[Pair]) -> None:
         """Begin new episodes in some rows."""
         self.batch.restart(torch.from_numpy(rows).to(self.device), *pairs_to_tensors(pairs, self.device))
+        self._parameters[rows] = [_parameters(pair) for pair in pairs]
 
     def observations(self, rows: NDArray[np.int64] | None = None) -> ObservationDict:
         """Return the observations of some episodes, by default of all, in new arrays."""
@@ -92,18 +107,28 @@ class EnvCore:
         result = {"image": observed.image.cpu().numpy(), "previous_action": observed.previous_action.cpu().numpy()}
         return result | ({"step": observed.step.cpu().numpy()} if self.include_step else {})
 
-    def infos(self, rows: NDArray[np.int64], pairs: Sequence[Pair] = ()) -> list[Info]:
-        """Return new infos of some episodes, with the distortions' parameters if the episodes begin with `pairs`."""
+    def infos(self, rows: NDArray[np.int64]) -> Info:
+        """Return the infos of k episodes: for each key a new array (k, ...)."""
         wanted = torch.from_numpy(rows).to(self.device)
-        columns = self.batch.psnr[wanted].tolist(), self.batch.steps[wanted].tolist()
-        infos: list[Info] = [
-            {"psnr": value, "step": step, "toolchain": toolchain}
-            for value, step, toolchain in zip(*columns, self.batch.named_toolchains(wanted), strict=True)
-        ]
-        for info, pair in zip(infos, pairs, strict=False):
-            if pair.distortion is not None:
-                info["distortion"] = dict(pair.distortion)
-        return infos
+        columns = {"psnr": self.batch.psnr, "step": self.batch.steps, "toolchain": self.batch.toolchains}
+        infos: Info = {key: column[wanted].cpu().numpy() for key, column in columns.items()}
+        infos["action_mask"] = self.action_masks(len(rows))
+        return infos | dict(zip(DISTORTION_KEYS, self._parameters[rows].T.copy(), strict=True))
+
+    def action_masks(self, *n: int) -> NDArray[np.bool_]:
+        """Return a new mask of valid actions, bool (*n, actions); all actions are always valid."""
+        return np.ones((*n, int(self.action_space.n)), dtype=np.bool_)
+
+
+def _copied(pair: Pair) -> Pair:
+    """Return a pair with images of its own: callers and sources may write over theirs."""
+    return pair._replace(distorted=pair.distorted.copy(), reference=pair.reference.copy())
+
+
+def _parameters(pair: Pair) -> list[float]:
+    """Return the parameters of a pair's distortion that infos hold."""
+    found = [(pair.distortion or {}).get(key) for key in DISTORTION_KEYS]
+    return [float(value) if isinstance(value, Real) and isfinite(value) else UNKNOWN for value in found]
 
 
 def _given(options: ResetOptions) -> Pair | None:
@@ -118,4 +143,4 @@ def _given(options: ResetOptions) -> Pair | None:
     distorted = check_bytes("options['distorted']", options["distorted"])
     reference = check_bytes("options['reference']", options["reference"])
     check_same_size(distorted, reference)
-    return Pair(distorted, reference)
+    return _copied(Pair(distorted, reference))

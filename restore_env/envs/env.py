@@ -65,11 +65,20 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
       Algorithms that bootstrap from truncated episodes, such as PPO and DQN of SB3, need that.
 
     ## Information
-    - `psnr`: PSNR of the current image in dB.
-    - `step`: number of steps taken.
-    - `toolchain`: names of the tools applied so far.
-    - `distortion`: parameters of the distortion, where known; only at reset. `blur_sigma` is in pixels, `noise_sigma`
-      on the 0-255 scale, and `jpeg_quality` is 1 to 100, where 100 is the best.
+    Infos have the same keys at each reset and step. The values are NumPy scalars and new arrays:
+
+    | key | dtype | meaning |
+    | --- | --- | --- |
+    | `psnr` | float64 | PSNR of the current image in dB |
+    | `step` | int64 | number of steps taken |
+    | `toolchain` | int64 (max_steps,) | numbers of the tools applied so far, then -1 |
+    | `action_mask` | bool (actions,) | valid actions: always all |
+    | `blur_sigma` | float64 | standard deviation of the blur in pixels |
+    | `noise_sigma` | float64 | standard deviation of the noise on the 0-255 scale |
+    | `jpeg_quality` | float64 | JPEG quality from 1 to 100, where 100 is the best |
+
+    The last three describe the distortion of the episode's first image. They are -1 where the distortion is unknown or
+    was not applied. `pair.distortion` holds all parameters, those of your own distortions too.
 
     ## Arguments
     Args:
@@ -99,15 +108,16 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         >>> observation["image"].shape
         (63, 63, 3)
         >>> observation, reward, terminated, truncated, info = env.step(0)
-        >>> info["step"], info["toolchain"]
-        (1, ('median-3',))
+        >>> int(info["step"]), info["toolchain"].tolist()
+        (1, [0, -1, -1])
 
     ## Vectorized environment
     `gymnasium.make_vec("ImageRestore-v0", num_envs=64)` makes one batched environment instead of 64 copies. See
     `restore_env.ImageRestoreVectorEnv`.
 
     ## Version History
-    - v0: first version.
+    - v0: first version. Infos changed in 0.2: `toolchain` held names, `distortion` was a dictionary, only at reset, and
+      there was no `action_mask`. Observations, rewards and transitions are the same.
 
     ## References
     Yu, Dong, Lin, Loy: Crafting a Toolchain for Image Restoration by Deep Reinforcement Learning, CVPR 2018.
@@ -180,10 +190,10 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             TypeError, ValueError: if `options` holds anything else.
         """
         super().reset(seed=seed)
-        pair = self._core.pair(options, lambda: self._core.source.sample(self.np_random))
+        pair = self._core.pair(options, lambda: self._core.sample(self.np_random))
         self._core.start([pair])
         self._pair = pair
-        return self._observation(), self._info(pair)
+        return self._observation(), self._info()
 
     @one_core()
     def step(self, action: Any) -> tuple[ObservationDict, float, bool, bool, Info]:
@@ -207,7 +217,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the mask of valid actions, bool (actions,), for MaskablePPO; all actions are always valid."""
-        return np.ones(int(self._core.action_space.n), dtype=np.bool_)
+        return self._core.action_masks()
 
     def render(self) -> NDArray[np.uint8] | None:
         """Draw the episode so far: the distorted image, the image after each step, and the reference.
@@ -225,9 +235,9 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             raise gym.error.ResetNeeded("nothing to render yet; call reset() first")
         return draw_episode(self._core.batch, 0)
 
-    def _info(self, *pair: Pair) -> Info:
-        """Return the info, with the distortion of `pair` if the episode begins with it."""
-        return self._core.infos(np.zeros(1, np.int64), pair)[0]
+    def _info(self) -> Info:
+        """Return the info."""
+        return {key: value[0] for key, value in self._core.infos(np.zeros(1, np.int64)).items()}
 
     def _observation(self) -> ObservationDict:
         """Return the observation."""

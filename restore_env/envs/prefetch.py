@@ -1,12 +1,16 @@
 """Drawing the pairs of the next episodes while the tools work on the current ones."""
 
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 
 from restore_env.data.pairs import Pair
 from restore_env.data.sources import PairSource
+
+_Drawn = tuple[int, np.random.Generator, Pair | None, BaseException | None]
+"""A row, its generator, and the pair that was drawn from it, or the error."""
 
 
 class Prefetcher:
@@ -61,7 +65,33 @@ class Prefetcher:
             future = self._thread.submit(self.source.sample, rng)
         return future.result()
 
+    def settle(self) -> None:
+        """Wait until the thread rests; the generators do not change any more until `prepare` or `take` is called."""
+        wait(future for _, future in self._ahead.values())
+
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and drop the pairs that were drawn ahead."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
+        self._ahead.clear()
+
+    def __getstate__(self) -> tuple[PairSource, bool, list[_Drawn]]:
+        """Return the pairs that were drawn ahead, or the errors; threads and futures cannot be pickled."""
+        self.settle()
+        errors = {row: future.exception() for row, (_, future) in self._ahead.items()}
+        ahead = [
+            (row, rng, None if errors[row] else future.result(), errors[row])
+            for row, (rng, future) in self._ahead.items()
+        ]
+        return self.source, self._thread is not None, ahead
+
+    def __setstate__(self, state: tuple[PairSource, bool, list[_Drawn]]) -> None:
+        source, enabled, ahead = state
+        Prefetcher.__init__(self, source, enabled)
+        for row, rng, pair, error in ahead:
+            future: Future[Any] = Future()
+            if error is None:
+                future.set_result(pair)
+            else:
+                future.set_exception(error)
+            self._ahead[row] = rng, future

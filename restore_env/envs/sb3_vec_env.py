@@ -123,13 +123,7 @@ class SB3VecEnv(VecEnv):
 def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
     """Return the info of one environment as a single environment returns it."""
     return {
-        key: _value(values, row) for key, values in infos.items() if not key.startswith("_") and infos[f"_{key}"][row]
+        key: _row(values, row) if isinstance(values, dict) else values[row]
+        for key, values in infos.items()
+        if not key.startswith("_") and infos[f"_{key}"][row]
     }
-
-
-def _value(values: Any, row: int) -> Any:
-    """Return the value of one environment as a plain Python object."""
-    if isinstance(values, dict):
-        return _row(values, row)
-    value = values[row]
-    return value.item() if isinstance(value, np.generic) else value

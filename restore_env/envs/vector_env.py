@@ -80,7 +80,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._generators: list[tuple[np.random.Generator, int]] = []
-        self._prefetcher = Prefetcher(self._core.source, check_flag("prefetch", prefetch))
+        self._prefetcher = Prefetcher(self._core, check_flag("prefetch", prefetch))
         self._started = False
 
     @property  # type: ignore[misc]
@@ -110,12 +110,14 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
         Raises:
             TypeError, ValueError: if `seed` or `options` is none of these.
             gymnasium.error.ResetNeeded: if the first reset has a mask that does not select all.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
+        self._check_open()
         options = options or {}
         rows = self._rows(options)
         self._seed(seed, rows)
-        infos = self._begin(rows, options, {})
-        return self._core.observations(), infos
+        self._begin(rows, options)
+        return self._core.observations(), self._spread(rows, self._core.infos(rows))
 
     def step(
         self, actions: Any
@@ -133,7 +135,9 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             ToolError: if a tool fails; no episode changes.
             gymnasium.error.ResetNeeded: before the first reset; in the mode "Disabled" also if an ended episode was not
                 reset.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
+        self._check_open()
         batch = self._core.batch
         if not self._started:
             raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
@@ -147,7 +151,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the mask of valid actions, bool (num_envs, actions); all actions are always valid."""
-        return np.ones((self.num_envs, int(self._core.action_space.n)), dtype=np.bool_)
+        return self._core.action_masks(self.num_envs)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Draw each episode as `ImageRestoreEnv.render` does; return None without a render mode."""
@@ -160,6 +164,15 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
     def close_extras(self, **kwargs: Any) -> None:
         """End the thread that draws pairs."""
         self._prefetcher.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._prefetcher.settle()  # its thread draws from the generators
+        return vars(self).copy()
+
+    def _check_open(self) -> None:
+        """Raise a `ClosedEnvironmentError` after `close`."""
+        if self.closed:
+            raise gym.error.ClosedEnvironmentError("the environment is closed; make a new one")
 
     def _integers(self, actions: Any) -> torch.Tensor:
         """Return actions as an int64 tensor of their shape."""
@@ -176,35 +189,43 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             ended: rows of the episodes that ended with the step.
         """
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
-        reset_now = ended if same_step else over
-        going_on = np.setdiff1d(np.arange(self.num_envs), reset_now)
-        infos = self._add_infos({}, going_on, self._core.infos(going_on))
+        finals: Info = {}
         if same_step and len(ended):
             last = self._core.observations(ended)
-            finals = [
-                {"final_obs": {key: value[index].copy() for key, value in last.items()}, "final_info": info}
-                for index, info in enumerate(self._core.infos(ended))
-            ]
-            infos = self._add_infos(infos, ended, finals)
-        return self._begin(reset_now, {}, infos)
+            observations = np.full(self.num_envs, None, dtype=object)  # as Gymnasium has it
+            for index, row in enumerate(ended.tolist()):
+                observations[row] = {key: value[index].copy() for key, value in last.items()}
+            masks = {f"_{key}": self._mask(ended) for key in ("final_obs", "final_info")}
+            finals = {"final_obs": observations, "final_info": self._spread(ended, self._core.infos(ended)), **masks}
+        self._begin(ended if same_step else over, {})
+        everyone = np.arange(self.num_envs)
+        return finals | self._spread(everyone, self._core.infos(everyone))
 
-    def _begin(self, rows: Rows, options: ResetOptions, infos: Info) -> Info:
-        """Begin the episodes of some rows, and return `infos` with theirs added."""
+    def _begin(self, rows: Rows, options: ResetOptions) -> None:
+        """Begin the episodes of some rows."""
         if not len(rows):
-            return infos
+            return
         pairs = [self._pair(row, options) for row in rows.tolist()]
         if len(rows) == self.num_envs:
             self._core.start(pairs)
         else:
             self._core.restart(rows, pairs)
         self._started = True
-        return self._add_infos(infos, rows, self._core.infos(rows, pairs))
 
-    def _add_infos(self, infos: Info, rows: Rows, singles: Sequence[Info]) -> Info:
-        """Return `infos` with those of some sub-environments added, in Gymnasium's form."""
-        for row, info in zip(rows.tolist(), singles, strict=True):
-            infos = self._add_info(infos, info, row)
-        return infos
+    def _spread(self, rows: Rows, infos: Info) -> Info:
+        """Return the infos of some rows in Gymnasium's form: (num_envs, ...), and under `_key` which rows have them."""
+        result: Info = {}
+        for key, values in infos.items():
+            result[key] = np.zeros((self.num_envs, *values.shape[1:]), values.dtype)
+            result[key][rows] = values
+            result[f"_{key}"] = self._mask(rows)
+        return result
+
+    def _mask(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return a new mask, bool (num_envs,), that is True in some rows."""
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[rows] = True
+        return mask
 
     def _pair(self, row: int, options: ResetOptions) -> Pair:
         """Return the pair of a new episode of one sub-environment."""

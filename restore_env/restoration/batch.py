@@ -203,6 +203,7 @@ class RestorationBatch:
         Raises:
             ValueError: if an action is not allowed, or a reward is not a finite number. No episode changes.
             ToolError: if a tool fails. No episode changes.
+            RuntimeError, TypeError: if a reward function raises an error or returns no numbers. No episode changes.
         """
         trial = self.attempt(actions)
         self.commit(trial)  # nothing has changed before, so a tool or reward that fails changes no episode
@@ -218,7 +219,7 @@ class RestorationBatch:
             The trial, for `commit`.
 
         Raises:
-            ValueError, ToolError: as `step` does.
+            ValueError, ToolError, RuntimeError, TypeError: as `step` does.
         """
         acting = ~self.ended
         chosen = self._checked(actions)

@@ -1,8 +1,8 @@
 """Rewards of a step (section 4.3 and Table 6 of the paper)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -55,8 +55,11 @@ class Transition:
         return self.toolbox.costs.to(self.action.device)[self.action]
 
 
-Reward = Callable[[Transition], Tensor]
-"""A function that takes a `Transition` and returns n finite floats. Rows of ended episodes are ignored."""
+Reward = Callable[[Transition], Any]
+"""A function that takes a `Transition` and returns n finite floats, or one for all episodes.
+
+It runs without gradients. Rows of ended episodes are ignored.
+"""
 
 
 def step_psnr(step: Transition) -> Tensor:
@@ -131,7 +134,7 @@ class Weighted:
         >>> env = restore_env.ImageRestoreEnv(reward=reward)
         >>> _, before = env.reset(seed=0)
         >>> *_, paid, _, _, after = env.step(env.toolbox.index("noise-4"))
-        >>> round(after["psnr"] - before["psnr"] - paid, 2)
+        >>> round(float(after["psnr"] - before["psnr"]) - paid, 2)
         0.1
     """
 
@@ -148,7 +151,9 @@ class Weighted:
 
 
 def compute_reward(reward: Reward, step: Transition) -> Tensor:
-    """Call a reward function and check the result.
+    """Call a reward function without gradients and check the result.
+
+    A function of the user gets copies, so that it cannot change the episodes.
 
     Args:
         reward: the function.
@@ -158,15 +163,23 @@ def compute_reward(reward: Reward, step: Transition) -> Tensor:
         The rewards, float64 (n,).
 
     Raises:
-        TypeError: if the function does not return numbers.
-        ValueError: if it does not return n finite numbers.
+        RuntimeError: if the function raises an error.
+        TypeError: if it does not return numbers.
+        ValueError: if it returns neither n finite numbers nor one.
     """
     name = getattr(reward, "__name__", repr(reward))
-    value = reward(step)
+    ours = type(reward) is Weighted or any(reward is known for known in REWARDS.values())
     try:
-        rewards = torch.as_tensor(value).to(step.psnr_after)
+        with torch.no_grad():
+            value = reward(step if ours else _copied(step))
+    except Exception as error:  # whatever a user's function raises
+        raise RuntimeError(f"reward={name} raised {type(error).__name__}: {error}") from error
+    try:
+        rewards = torch.as_tensor(value).detach().to(step.psnr_after)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"reward={name} returned {type(value).__name__}; a tensor of numbers is needed") from error
+    if rewards.ndim == 0:
+        rewards = rewards.expand_as(step.psnr_after)  # () -> (n,)
     if rewards.shape != step.psnr_after.shape:
         raise ValueError(
             f"reward={name} returned the shape {tuple(rewards.shape)}; {tuple(step.ended.shape)} is needed"
@@ -174,3 +187,9 @@ def compute_reward(reward: Reward, step: Transition) -> Tensor:
     if not torch.isfinite(rewards).all():
         raise ValueError(f"reward={name} returned NaN or infinity")
     return rewards
+
+
+def _copied(step: Transition) -> Transition:
+    """Return a step with tensors of its own."""
+    copies: dict[str, Any] = {key: value.clone() for key, value in vars(step).items() if isinstance(value, Tensor)}
+    return replace(step, **copies)

@@ -1,5 +1,7 @@
 """A toolbox without training: well-known filters of OpenCV and scikit-image."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import cv2
@@ -19,22 +21,31 @@ def classical_toolbox() -> Toolbox:
         >>> classical_toolbox().names[:3]
         ('median-3', 'bilateral', 'nl-means-mild')
     """
-    bytes_tools = {
-        "median-3": lambda image: cv2.medianBlur(image, 3),
-        "bilateral": lambda image: cv2.bilateralFilter(image, 7, sigmaColor=40, sigmaSpace=3),
-        "nl-means-mild": lambda image: _non_local_means(image, 6),
-        "nl-means-strong": lambda image: _non_local_means(image, 15),
-        "unsharp-mild": lambda image: _unsharp_mask(image, sigma=1.0, amount=0.5),
-        "unsharp-strong": lambda image: _unsharp_mask(image, sigma=2.0, amount=1.0),
+    bytes_tools: dict[str, Callable[[ByteImage], ByteImage]] = {
+        "median-3": partial(_median, size=3),
+        "bilateral": partial(_bilateral, size=7, sigma_colour=40, sigma_space=3),
+        "nl-means-mild": partial(_non_local_means, strength=6),
+        "nl-means-strong": partial(_non_local_means, strength=15),
+        "unsharp-mild": partial(_unsharp_mask, sigma=1.0, amount=0.5),
+        "unsharp-strong": partial(_unsharp_mask, sigma=2.0, amount=1.0),
     }
-    float_tools = {
-        "tv-mild": lambda image: _total_variation(image, 0.05),
-        "tv-strong": lambda image: _total_variation(image, 0.12),
+    float_tools: dict[str, Callable[[FloatImage], FloatImage]] = {
+        "tv-mild": partial(_total_variation, weight=0.05),
+        "tv-strong": partial(_total_variation, weight=0.12),
         "deblur": _richardson_lucy,
     }
     tools = [Tool.from_function(name, function) for name, function in bytes_tools.items()]
     tools += [Tool.from_function(name, function, dtype="float32") for name, function in float_tools.items()]
     return Toolbox(tools, "classical")
+
+
+# Functions of the module, because neither lambdas nor functions of OpenCV can be pickled by their names.
+def _median(image: ByteImage, size: int) -> ByteImage:
+    return np.asarray(cv2.medianBlur(image, size), dtype=np.uint8)
+
+
+def _bilateral(image: ByteImage, size: int, sigma_colour: float, sigma_space: float) -> ByteImage:
+    return np.asarray(cv2.bilateralFilter(image, size, sigma_colour, sigma_space), dtype=np.uint8)
 
 
 def _non_local_means(image: ByteImage, strength: float) -> ByteImage:

@@ -19,6 +19,9 @@ from restore_env.utils.checks import check_choice
 COST_SIDE: Final = 64
 """Height and width in pixels of the image that a tool's cost is measured on."""
 
+LARGEST_VALUE: Final = 1e6
+"""Largest absolute value that a tool may return; white is 1. The square of a larger one may overflow in a PSNR."""
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -138,10 +141,11 @@ class Tool:
             images: float (n, 3, h, w) RGB in about [0, 1].
 
         Returns:
-            A new tensor of the same shape, not clipped.
+            A new tensor of the same shape and dtype, not clipped. Other floats, such as float64, are converted.
 
         Raises:
-            ToolError: if the tool raises an error, or returns another shape, another type than floats, NaN or infinity.
+            ToolError: if the tool raises an error, or returns another shape, another type than floats, NaN, or an
+                absolute value above 1e6.
         """
         try:
             result = apply_padded(self.function, images, self.multiple)
@@ -156,9 +160,11 @@ class Tool:
             raise ToolError(f"tool {self.name!r} returned the shape {tuple(result.shape)} for {tuple(images.shape)}")
         if not result.is_floating_point():
             raise ToolError(f"tool {self.name!r} returned {result.dtype}, not floats")
-        if not torch.isfinite(result).all():
-            raise ToolError(f"tool {self.name!r} returned NaN or infinity")
-        return result
+        converted = result.to(images.dtype)
+        if not (converted.abs() <= LARGEST_VALUE).all():  # false for NaN, too
+            fault = f"values beyond {LARGEST_VALUE:,.0f}" if torch.isfinite(result).all() else "NaN or infinity"
+            raise ToolError(f"tool {self.name!r} returned {fault}")
+        return converted
 
 
 def apply_padded(function: Callable[[Tensor], Any], images: Tensor, multiple: int) -> Any:

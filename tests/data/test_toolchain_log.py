@@ -152,6 +152,19 @@ class TestRecordToolchains:
         env.close()
         assert load_toolchain_log(tmp_path / "log")[:].chain.tolist() == [[-1, -1, -1]]
 
+    def test_a_buffer_of_the_caller_may_be_used_again(self, env, photos, tmp_path):
+        given = [photo[:32, :32] for photo in photos]
+        buffer = np.empty_like(given[0])
+        with env:
+            for patch in given:
+                buffer[:] = patch
+                env.reset(options={"distorted": buffer, "reference": buffer})
+                env.step(0)
+                buffer[:] = 0
+                env.step(3)
+        found = load_toolchain_log(tmp_path / "log")[:]
+        assert np.array_equal(found.distorted, given) and np.array_equal(found.reference, given)
+
     def test_another_environment_is_refused(self, tmp_path):
         with pytest.raises(TypeError, match="is not ImageRestore-v0"):
             RecordToolchains(gym.make("CartPole-v1"), tmp_path / "log")

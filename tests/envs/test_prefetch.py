@@ -64,14 +64,42 @@ def test_a_new_generator_forgets_what_was_drawn_from_the_old_one():
 
 
 def test_an_error_in_the_thread_is_raised_where_the_pair_is_needed():
-    class Broken:
+    class Empty:
         def sample(self, rng):
             raise ImageError("no photo left")
 
-    prefetcher = Prefetcher(Broken(), enabled=True)
+    prefetcher = Prefetcher(Empty(), enabled=True)
     prefetcher.prepare(generators(1))
     with pytest.raises(ImageError, match="no photo left"):
         prefetcher.take(0, generators(1)[0])
+
+
+class Broken:
+    """A source that has no pair for some generators."""
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        image = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        if image[0, 0, 0] < 128:
+            raise ImageError("no photo left")
+        return Pair(image, image)
+
+
+def test_a_copy_has_the_pairs_and_the_errors_that_were_drawn_ahead(duplicate):
+    prefetcher, rngs = Prefetcher(Broken(), enabled=True), generators(6)
+    prefetcher.prepare(rngs)
+    copied, same_rngs = duplicate((prefetcher, rngs))
+    failed = 0
+    for row in range(6):
+        try:
+            expected = prefetcher.take(row, rngs[row])
+        except ImageError:
+            failed += 1
+            with pytest.raises(ImageError, match="no photo left"):
+                copied.take(row, same_rngs[row])
+        else:
+            assert np.array_equal(copied.take(row, same_rngs[row]).distorted, expected.distorted)
+        assert same_rngs[row].random() == rngs[row].random()
+    assert 0 < failed < 6
 
 
 def test_an_environment_draws_ahead_only_once_it_steps(function_toolbox):

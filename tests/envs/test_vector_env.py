@@ -1,17 +1,25 @@
 """The vector environment must be `SyncVectorEnv` over single environments, only faster."""
 
 import inspect
+from itertools import combinations
+from time import sleep
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from restore_env import ImageRestoreEnv, ImageRestoreVectorEnv, Tool, Toolbox, ToolError
+from restore_env.data.pairs import Pair
 from restore_env.envs.common import EnvOptions
 
 MODES = list(AutoresetMode)
 STOP = 3  # of function_toolbox
+
+
+def darken(image, rng):
+    return np.uint8(rng.uniform(0.5, 0.8) * image), {"kind": "dark", "blur_sigma": np.nan}
 
 
 @pytest.fixture
@@ -72,8 +80,9 @@ def assert_lockstep(
         {},
         {"stop_if_worse": True, "include_step": True, "time_limit": "terminate", "reward": "final_psnr"},
         {"stop_action": False, "reward": "final_mse", "max_steps": 2},
+        {"severity": darken},
     ],
-    ids=["default", "worse", "no-stop"],
+    ids=["default", "worse", "no-stop", "own-distortion"],
 )
 def test_equal_to_sync_vector_env(arguments, mode, variant):
     ours, theirs = both(5, mode, **arguments, **variant)
@@ -148,8 +157,7 @@ def test_next_step_ignores_the_action_of_an_ended_episode(arguments):
     _, rewards, terminated, truncated, infos = envs.step(np.array([1, 1]))
     assert rewards[0] == 0 and not terminated[0] and not truncated[0]
     assert infos["step"].tolist() == [0, 2]
-    assert infos["toolchain"].tolist() == [(), ("median", "soften")]
-    assert infos["_distortion"].tolist() == [True, False]
+    assert infos["toolchain"].tolist() == [[-1, -1, -1], [0, 1, -1]]
 
 
 def test_same_step_hands_over_the_final_observation_and_info(arguments):
@@ -161,7 +169,8 @@ def test_same_step_hands_over_the_final_observation_and_info(arguments):
     assert infos["_final_obs"].tolist() == infos["_final_info"].tolist() == [True, False]
     assert infos["final_obs"][1] is None
     assert np.array_equal(infos["final_obs"][0]["image"], first["image"][0])
-    assert infos["final_info"]["toolchain"].tolist() == [("median",), None]
+    assert infos["final_info"]["toolchain"][0].tolist() == [0, -1, -1]
+    assert infos["final_info"]["_toolchain"].tolist() == [True, False]
     assert observation["previous_action"].tolist() == [STOP, 1]
     assert infos["step"].tolist() == [0, 2]
 
@@ -219,7 +228,7 @@ def test_a_pair_for_each_environment_or_one_for_all(arguments):
     distorted, reference = np.random.default_rng(0).integers(0, 256, (2, 3, 24, 24, 3), dtype=np.uint8)
     observation, infos = envs.reset(options={"distorted": distorted, "reference": reference})
     assert np.array_equal(observation["image"], distorted)
-    assert "distortion" not in infos
+    assert all(infos[key].tolist() == [-1] * 3 for key in ("blur_sigma", "noise_sigma", "jpeg_quality"))
     errors = np.mean((distorted / 255 - reference / 255) ** 2, axis=(1, 2, 3))
     np.testing.assert_allclose(infos["psnr"], -10 * np.log10(errors), atol=1e-4)  # float32 sums
     observation, _ = envs.reset(options={"distorted": distorted[1], "reference": reference[1]})
@@ -274,7 +283,7 @@ def test_actions_in_any_integer_form(arguments, dtype):
     envs.step(np.array([STOP, 0, 0]))
     actions = [0, 1, STOP]
     *_, infos = envs.step(actions if dtype is list else np.array(actions, dtype))
-    assert infos["toolchain"].tolist() == [(), ("median", "soften"), ("median",)]
+    assert infos["toolchain"].tolist() == [[-1, -1, -1], [0, 1, -1], [0, -1, -1]]
 
 
 def test_a_failing_tool_leaves_all_episodes_where_they_were(arguments, function_toolbox):
@@ -290,9 +299,110 @@ def test_a_failing_tool_leaves_all_episodes_where_they_were(arguments, function_
     assert_same(envs.step(np.array([0, 1, 4])), untouched.step(np.array([0, 1, 4])))
 
 
+class Slow:
+    """A source that takes a while between two numbers."""
+
+    def sample(self, rng: np.random.Generator) -> Pair:
+        images = []
+        for _ in range(2):
+            images.append(rng.integers(256, size=(24, 24, 3), dtype=np.uint8))
+            sleep(0.01)
+        return Pair(*images)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [{"images": Slow()}, {"autoreset_mode": "SameStep"}, {"prefetch": False}],
+    ids=["slow", "same-step", "no-prefetch"],
+)
+def test_a_copy_goes_on_as_the_original_does(arguments, network_toolbox, duplicate, variant):
+    envs = ImageRestoreVectorEnv(4, **{**arguments, "toolbox": network_toolbox, **variant})
+    assert_same(duplicate(envs).reset(seed=0), envs.reset(seed=0))
+    envs.step(np.array([0, 1, 2, 0]))
+    other = duplicate(envs)  # while pairs are drawn ahead
+    rng = np.random.default_rng(0)
+    for step in range(6):
+        actions = rng.integers(0, 3, 4)
+        assert_same(envs.step(actions), other.step(actions), f"step {step}")
+    assert_same(envs.reset(), other.reset())
+    assert_same(envs.reset(seed=3), other.reset(seed=3))
+    assert envs.np_random[0] is not other.np_random[0]
+
+
+def test_after_close_nothing_goes_on(arguments, duplicate):
+    envs = ImageRestoreVectorEnv(2, **{**arguments, "toolbox": "classical"})
+    envs.reset(seed=0)
+    envs.step(np.array([0, 1]))
+    envs.close()
+    envs.close()
+    for closed in (envs, duplicate(envs)):
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="the environment is closed"):
+            closed.reset()
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="the environment is closed"):
+            closed.step(np.array([0, 1]))
+
+
 def test_step_before_reset(arguments):
     with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\) before step\(\)"):
         ImageRestoreVectorEnv(2, **arguments).step(np.array([0, 0]))
+
+
+def arrays_of(infos: dict) -> list[np.ndarray]:
+    """The arrays of infos, those within too, without arrays of objects."""
+    nested = [arrays_of(value) if isinstance(value, dict) else [value] for value in infos.values()]
+    return [array for arrays in nested for array in arrays if array.dtype != object]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("variant", [{}, {"severity": darken, "stop_action": False}], ids=["default", "own-distortion"])
+def test_infos_have_the_same_keys_shapes_and_dtypes_at_each_call(arguments, mode, variant):
+    envs = ImageRestoreVectorEnv(3, autoreset_mode=mode, **arguments, **variant)
+    n = int(envs.single_action_space.n)
+    calls = [envs.reset(seed=0)[1]] + [envs.step(np.array([0, 1, 2]))[4] for _ in range(3)]
+    kinds = {
+        "psnr": ((3,), np.float64),
+        "step": ((3,), np.int64),
+        "toolchain": ((3, 3), np.int64),
+        "action_mask": ((3, n), np.bool_),
+        **{key: ((3,), np.float64) for key in ("blur_sigma", "noise_sigma", "jpeg_quality")},
+    }
+    kinds |= {f"_{key}": ((3,), np.bool_) for key in kinds}
+    assert ["final_info" in infos for infos in calls] == [False] * 3 + [mode is AutoresetMode.SAME_STEP]
+    for infos in calls:
+        ordinary = {key: value for key, value in infos.items() if "final_" not in key}
+        for found in (ordinary, infos.get("final_info", ordinary)):
+            assert {key: (value.shape, value.dtype) for key, value in found.items()} == kinds
+            assert not any(np.isnan(array).any() for array in arrays_of(found))
+            assert found["_psnr"].all() and found["action_mask"].all()
+    arrays = [array for infos in calls for array in arrays_of(infos)]
+    assert not any(np.shares_memory(*two) for two in combinations(arrays, 2))
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "Disabled"])  # Gymnasium's own object arrays of SameStep do not convert
+def test_numpy_to_torch(arguments, mode):
+    pytest.importorskip("array_api_compat")
+    from gymnasium.wrappers.vector import NumpyToTorch  # noqa: PLC0415
+
+    envs = NumpyToTorch(ImageRestoreVectorEnv(2, autoreset_mode=mode, **arguments))
+    _, infos = envs.reset(seed=0)
+    _, rewards, _, _, last = envs.step(torch.tensor([0, 1]))
+    assert rewards.dtype == torch.float64 and infos.keys() == last.keys()
+    assert last["toolchain"].tolist() == [[0, -1, -1], [1, -1, -1]]
+    assert last["action_mask"].dtype == last["_psnr"].dtype == torch.bool
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_source_may_use_its_arrays_again(arguments, prefetch):
+    class Drawing:
+        image = np.zeros((24, 24, 3), np.uint8)
+
+        def sample(self, rng):
+            self.image[:] = rng.integers(256, size=self.image.shape)
+            return Pair(self.image, self.image)
+
+    arguments["images"] = Drawing()
+    ours, theirs = ImageRestoreVectorEnv(3, prefetch=prefetch, **arguments), both(3, MODES[0], **arguments)[1]
+    assert assert_lockstep(ours, theirs, n_steps=8) > 0
 
 
 def test_what_is_returned_can_be_written_over(arguments):
@@ -306,6 +416,8 @@ def test_what_is_returned_can_be_written_over(arguments):
                         value.fill(0)
                 for value in results[1][1:4]:
                     value.fill(1)
+                for array in [*arrays_of(results[0][1]), *arrays_of(results[1][4])]:
+                    array.fill(1)
                 results[1][4].clear()
         assert_same(envs.step(np.array([1, 2, 0])), untouched.step(np.array([1, 2, 0])))
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from restore_env import Tool, Toolbox
+from restore_env.restoration import rewards
 from restore_env.restoration.metrics import ssim
 from restore_env.restoration.rewards import Transition, Weighted, as_reward, compute_reward
 from restore_env.toolbox.networks import TwoScaleCNN
@@ -114,7 +115,50 @@ class TestOwnReward:
     def test_anything_array_like_is_taken(self, step, value):
         assert compute_reward(lambda step: value, step).tolist() == [1.0, 2.0, 3.0]
 
-    @pytest.mark.parametrize("value", [1.0, [1.0, 2.0], [[1.0], [2.0], [3.0]]])
+    @pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.array(2.0), torch.tensor(2.0)])
+    def test_one_number_counts_for_each_episode(self, step, value):
+        assert compute_reward(lambda step: value, step).tolist() == [2.0, 2.0, 2.0]
+
+    def test_a_network_may_be_used(self, step):
+        network = torch.nn.Conv2d(3, 1, 16)
+        scale = torch.nn.Parameter(torch.ones(3))
+
+        def mine(step):
+            return network(step.after).flatten()  # (n, 1, 1, 1) -> (n,)
+
+        paid = compute_reward(mine, step)
+        assert paid.shape == (3,) and not paid.requires_grad
+        assert compute_reward(lambda step: scale, step).numpy().tolist() == [1.0, 1.0, 1.0]
+        with torch.enable_grad():
+            assert not compute_reward(mine, step).requires_grad
+
+    @pytest.mark.parametrize("mode", [torch.inference_mode, torch.enable_grad])
+    def test_a_function_may_set_the_mode_of_gradients_itself(self, step, mode):
+        assert compute_reward(mode()(lambda step: step.psnr_after * 2), step).tolist() == [47.0, 60.0, 40.0]
+
+    def test_what_it_writes_into_the_transition_is_lost(self, step):
+        tensors = {key: value for key, value in vars(step).items() if isinstance(value, torch.Tensor)}
+        before = {key: value.clone() for key, value in tensors.items()}
+
+        def mine(step):
+            for key in before:
+                getattr(step, key).zero_()
+            step.reference.numpy()[:] = 7  # a version counter would not notice
+            return step.psnr_after
+
+        assert len(before) == 9
+        assert compute_reward(mine, step).tolist() == [0.0, 0.0, 0.0]
+        assert all(torch.equal(tensors[key], before[key]) for key in before)
+
+    def test_an_error_names_the_reward(self, step):
+        def mine(step):
+            raise KeyError("gain")
+
+        with pytest.raises(RuntimeError, match="reward=mine raised KeyError: 'gain'") as caught:
+            compute_reward(mine, step)
+        assert isinstance(caught.value.__cause__, KeyError)
+
+    @pytest.mark.parametrize("value", [[1.0, 2.0], [[1.0], [2.0], [3.0]]])
     def test_wrong_shape_is_refused(self, step, value):
         def mine(step):
             return value
@@ -148,6 +192,14 @@ class TestOwnReward:
 
         with pytest.raises(ValueError, match=r"reward=Mine\(\) returned the shape \(1,\)"):
             compute_reward(as_reward(Mine()), step)
+
+
+@pytest.mark.parametrize("reward", [*NAMES, Weighted({"step_psnr": 1.0, "step_ssim": 2.0, "final_mse": 1.0})])
+def test_our_own_rewards_leave_the_transition_alone_and_get_no_copies(step, reward, monkeypatch):
+    monkeypatch.setattr(rewards, "_copied", None)
+    before = {key: value.clone() for key, value in vars(step).items() if isinstance(value, torch.Tensor)}
+    compute_reward(as_reward(reward), step)
+    assert all(torch.equal(getattr(step, key), before[key]) for key in before)
 
 
 def test_unknown_name_is_refused():

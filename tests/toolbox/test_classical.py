@@ -1,5 +1,7 @@
 """The classical filters: each keeps the shape and improves what it is meant for."""
 
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -38,6 +40,12 @@ def noisy(photo: np.ndarray, sigma: float) -> np.ndarray:
 def test_the_filters_are_these(toolbox):
     assert sorted(toolbox.names) == sorted(DENOISERS + SHARPENERS)
     assert toolbox.name == "classical"
+
+
+def test_the_toolbox_can_be_pickled(toolbox, photo):
+    images = images_to_tensor([photo[:40, :40]] * len(toolbox))
+    copied = pickle.loads(pickle.dumps(toolbox))
+    assert torch.equal(copied.apply(images, range(len(toolbox))), toolbox.apply(images, range(len(toolbox))))
 
 
 @pytest.mark.parametrize("name", DENOISERS)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from restore_env import Tool, Toolbox, ToolError
+from restore_env.restoration.batch import RestorationBatch
 from restore_env.utils.tensors import images_to_tensor
 
 
@@ -28,6 +29,7 @@ WRONG_FUNCTIONS = [
     (lambda image: image.astype(np.int32), "uint8", "returned int32 for uint8"),
     (lambda image: image * np.nan, "float32", "returned NaN or infinity"),
     (lambda image: image / 0 * np.inf, "float32", "returned NaN or infinity"),
+    (lambda image: image + np.float32(1e20), "float32", "returned values beyond 1,000,000"),
     (lambda image: (image * 255).astype(np.uint8), "float32", "returned uint8"),
     (lambda image: image.astype(complex), "float32", "returned complex128"),
 ]
@@ -38,6 +40,9 @@ WRONG_TENSOR_FUNCTIONS = [
     (lambda x: x[:1], r"the shape \(1, 3, 12, 14\)"),
     (lambda x: x * torch.nan, "returned NaN or infinity"),
     (lambda x: x - torch.inf, "returned NaN or infinity"),
+    (lambda x: x + 1e30, "returned values beyond 1,000,000"),
+    (lambda x: x - 1.1e6, "returned values beyond 1,000,000"),
+    (lambda x: x.double() + 1e300, "returned values beyond 1,000,000"),  # infinity as float32
     (lambda x: (x * 255).to(torch.uint8), "returned torch.uint8, not floats"),
     (lambda x: None, "returned NoneType, not a tensor"),
     (lambda x: x.numpy(), "returned ndarray, not a tensor"),
@@ -68,6 +73,27 @@ def test_wrong_tensor_function_is_a_tool_error(function, cause, images):
 def test_wrong_module_is_a_tool_error(images):
     assert_refused(Tool.from_module("wrong", nn.Conv2d(3, 3, 3)), images, r"the shape \(\d, 3, 10, 12\)")
     assert_refused(Tool.from_module("wrong", nn.Conv2d(4, 3, 1)), images, "raised RuntimeError: .*channels")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_floats_become_those_of_the_images(images, dtype):
+    tool = Tool("other", lambda x: x.to(dtype))
+    for result in (tool(images), Toolbox([tool]).apply(images, [0, 0, 0])):
+        assert result.dtype == torch.float32
+        assert torch.equal(result, images.to(dtype).float())
+    double = Tool.from_function("double", lambda image: image.astype(np.float64), dtype="float32")
+    assert torch.equal(double(images), images)
+
+
+def test_large_values_are_left_alone(images):
+    assert torch.equal(Tool("bright", lambda x: x * 1e5)(images), images * 1e5)
+
+
+def test_a_huge_result_is_blamed_on_the_tool_and_not_on_the_reward(images):
+    batch = RestorationBatch(Toolbox([Tool("huge", lambda x: x * 1e30)]))
+    batch.start(images, images)
+    with pytest.raises(ToolError, match="tool 'huge' returned values beyond 1,000,000"):
+        batch.step(torch.tensor([0, 0, 0]))
 
 
 def test_tool_error_keeps_the_cause(images):

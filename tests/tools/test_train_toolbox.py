@@ -133,8 +133,8 @@ class TestMain:
         environment = gym.make(
             "ImageRestore-v0", toolbox=str(tmp_path / "mine"), images=photos, severity=Fading(0.5, 0.6)
         )
-        _, info = environment.reset(seed=0)
-        assert 0.5 <= info["distortion"]["contrast"] <= 0.6
+        environment.reset(seed=0)
+        assert 0.5 <= environment.unwrapped.pair.distortion["contrast"] <= 0.6
         for action in (0, 1):
             _, reward, _, _, _ = environment.step(action)
             assert isinstance(reward, float)
