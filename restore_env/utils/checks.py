@@ -192,6 +192,9 @@ NonNegative = Annotated[float, _rule(lambda value: value >= 0, "less than 0")]
 Positive = Annotated[float, _rule(lambda value: value > 0, "not more than 0")]
 """A number above 0."""
 
+Name = Annotated[str, Checked(lambda name, value: value and check_name(name, value))]
+"""A name that a file can have, or "" for none."""
+
 Device = Annotated[str, Checked(lambda _, value: check_device(value))]
 """A device that this machine has, such as "cpu"."""
 

@@ -298,6 +298,7 @@ class TestOptions:
         [
             ({"tools": ("denoise", "noise-9")}, "tools: 'noise-9' is not one of denoise, unfade, deblock"),
             ({"trust": False}, "tool 'unfade': removes='fading:Fading' names a class, which is imported only if"),
+            ({"name": "a/b"}, "name='a/b' cannot name a file in a folder"),
             ({"toolbox": "rl-restore-7"}, "toolbox='rl-restore-7' is neither one of 'restore-12', 'rl-restore-6'"),
             ({"precision": "float16"}, "precision='float16' is not one of 'auto', 'float32', 'bfloat16'"),
             ({"recipe": "slow"}, "recipe='slow' is not one of 'fast', 'paper'"),
