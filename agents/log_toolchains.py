@@ -137,7 +137,7 @@ def _batches(source: PairSource, numbers: range, seed: int) -> Iterator[Pairs]:
     for first in range(numbers.start, numbers.stop, BATCH):
         some = range(first, min(first + BATCH, numbers.stop))
         if isinstance(source, Pairs):
-            yield Pairs(source.distorted[some.start : some.stop], source.reference[some.start : some.stop])
+            yield source[some.start : some.stop]
         else:
             yield draw_pairs(source, some, seed)
 

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.data import AgentArgs, AgentData, open_data
 from restore_env import SB3VecEnv, Toolbox, load_toolbox
+from restore_env.errors import FormatError
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
 from restore_env.restoration.rewards import Transition, step_psnr
@@ -33,6 +34,7 @@ from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.signals import StopRequest, stop_request
 from restore_env.training.trainer import Status, check_settings
 from restore_env.utils.checks import Count, Fraction, Positive
+from restore_env.utils.checksums import add_checksum, check_checksum
 from restore_env.utils.files import replacing
 from restore_env.utils.serialization import write_json
 
@@ -152,10 +154,11 @@ def run(plan: Plan) -> SB3Policy:
         if model.num_timesteps < args.steps:
             train(model, plan, request)
     environments.close()
-    chosen = ALGORITHMS[args.algo].load(plan.folder / BEST, device=args.device)
+    chosen = load_model(plan, BEST)
     chosen.policy.optimizer.state.clear()  # an agent that only acts needs neither this nor the last images
     with replacing(args.output) as temporary:
         chosen.save(temporary, exclude=["_last_obs", "_last_original_obs"])
+        add_checksum(temporary)
     result = measure(chosen, plan)
     n = len(plan.data.validation)
     print(f"{args.output}: gain {result['validation/gain']:.3f} dB on {n} patches", file=sys.stderr)
@@ -272,13 +275,14 @@ def resume_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:
         ValueError: if the checkpoint belongs to another training, or its replay buffer is missing or damaged.
     """
     checkpoint, replay_buffer = plan.folder / CHECKPOINT, plan.folder / REPLAY_BUFFER
-    model = ALGORITHMS[plan.args.algo].load(checkpoint, device=plan.args.device)
+    model = load_model(plan, CHECKPOINT)
     check_settings(getattr(model, "settings", {}), plan.settings, checkpoint)
     model.set_env(environments)
     # Loading restores the first seed, and the same pairs would come again.
     model.set_random_seed(plan.args.seed + model.num_timesteps)
     if isinstance(model, OffPolicyAlgorithm):
         try:
+            check_checksum(replay_buffer)
             with replay_buffer.open("rb") as content:  # SB3 leaves a file open where unpickling fails
                 model.load_replay_buffer(content)
         except Exception as error:  # unpickling raises almost anything
@@ -286,6 +290,21 @@ def resume_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:
                 f"{replay_buffer}: what belongs to {checkpoint} is missing or damaged; delete that to start afresh"
             ) from error
     return model
+
+
+def load_model(plan: Plan, name: str) -> BaseAlgorithm:
+    """Return the agent from a file in the run's folder.
+
+    Raises:
+        FormatError: if the file is missing or damaged.
+    """
+    path = plan.folder / name
+    try:
+        check_checksum(path)
+        return ALGORITHMS[plan.args.algo].load(path, device=plan.args.device)
+    except Exception as error:  # unpickling raises almost anything
+        message = f"missing, not an agent, or damaged; delete {plan.folder / CHECKPOINT} to start afresh"
+        raise FormatError(f"{path}: {message}") from error
 
 
 def save(model: BaseAlgorithm, plan: Plan, better: bool = False) -> None:
@@ -296,6 +315,7 @@ def save(model: BaseAlgorithm, plan: Plan, better: bool = False) -> None:
     for name, write in {**files, CHECKPOINT: model.save}.items():
         with replacing(plan.folder / name) as temporary:
             write(temporary)
+            add_checksum(temporary)
 
 
 if __name__ == "__main__":

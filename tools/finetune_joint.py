@@ -5,6 +5,7 @@
 Stopped at any moment, the same command resumes from its checkpoint.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from tools.joint.model_card import joint_card, joint_record
 from tools.joint.trainer import JointTraining
 from tools.recipes import JOINT_RECIPES, Loss, Recipe, ToolArgs, choose_precision
 from tools.single.pool import draw_pool, load_pool
-from tools.specs import own_distortion, training_distortion
+from tools.specs import names_class, own_distortion, training_distortion
 
 VALIDATION_CHAINS: Final = 256
 
@@ -170,9 +171,16 @@ def last_chains(log: ToolchainLog, n: int, device: str) -> ChainBatch:
 
 
 def draw_pools(toolbox: Toolbox, photos: FolderPhotos, crop: int, folder: Path, args: Args) -> dict[int, Pairs]:
-    """Draw pairs of its own task for each tool that says what it removes, unless they are in the folder."""
+    """Draw pairs of its own task for each tool that says what it removes, unless they are in the folder.
+
+    A class that a tool names is not imported: the toolbox may be a stranger's.
+    """
     pools = {}
     for number, tool in enumerate(toolbox):
+        if names_class(tool.removes):
+            text = f"tool {tool.name!r} has no own task: removes={tool.removes!r} names a class, which is not imported"
+            warnings.warn(text, stacklevel=2)
+            continue
         if not tool.removes:
             continue
         distortion = training_distortion(own_distortion(tool.name, tool.removes, tool.interval))

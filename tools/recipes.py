@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from restore_env.training.optimizers import Optimizer, ScheduleWithoutFinal, learning_rate, new_optimizer, take_step
 from restore_env.training.trainer import Budget, Status, Training
-from restore_env.utils.checks import Count, Device, Natural, Options, Positive, ProperFraction
+from restore_env.utils.checks import Count, Device, Name, Natural, Options, Positive, ProperFraction
 from restore_env.utils.tensors import computes_bfloat16
 
 Loss = Literal["psnr", "mse", "sum"]
@@ -144,7 +144,7 @@ class ToolArgs(Options):
     """Seed of the initial weights and all random numbers."""
     checkpoints: Path | None = None
     """Folder of pools, checkpoints and TensorBoard files; by default runs/ and the output's name."""
-    name: str = ""
+    name: Name = ""
     """Name of the toolbox, by default that of its folder."""
     weights: Literal["float32", "float16"] = "float32"
     """Precision in which the toolbox folder stores the weights; float16 takes half the space."""

@@ -24,6 +24,7 @@ from restore_env.data.distortions import (
 )
 from restore_env.toolbox.networks import ToolNetwork
 from restore_env.toolbox.storage import build_network, parse_interval
+from restore_env.utils.checks import check_name, check_text
 from restore_env.utils.serialization import as_format_error, read_json
 
 SHIPPED: Final = Path(__file__).parent / "toolboxes"
@@ -40,22 +41,31 @@ SLIGHT: Final[tuple[Distortion, ...]] = (GaussianNoise(0, 5), JPEGCompression(80
 """The mildest level of noise and of JPEG."""
 
 
-def distortion_of(name: str, removes: str, interval: tuple[float, float]) -> Distortion:
+def names_class(removes: str) -> bool:
+    """Return whether `removes` names a class as "package.module:Class"."""
+    return ":" in removes
+
+
+def distortion_of(name: str, removes: str, interval: tuple[float, float], trust: bool = False) -> Distortion:
     """Return the distortion that a tool removes.
 
     Args:
         name: name of the tool, for errors.
         removes: "blur", "noise", "jpeg", or "package.module:Class" for a `Distortion` of your own.
         interval: the parameter's interval; either end may come first.
+        trust: whether to import a class, which runs the code of its module.
 
     Raises:
-        ValueError: if there is no such distortion, or its parameter cannot lie in the interval.
+        ValueError: if there is no such distortion, its parameter cannot lie in the interval, or a class is not trusted.
 
     Example:
         >>> distortion_of("jpeg-2", "jpeg", (60, 35))
         JPEGCompression(low=35, high=60)
     """
-    kind = DISTORTIONS.get(removes) or _import_distortion(str(removes), name)
+    kind = DISTORTIONS.get(removes)
+    if kind is None:
+        check_trust(name, removes, trust)
+        kind = _import_distortion(removes, name)
     try:
         return kind(*sorted(interval))
     except (TypeError, ValueError) as error:
@@ -75,16 +85,19 @@ def mixture_of(removes: str) -> DistortionModel | None:
     return as_distortion(removes) if set(removes.split("+")) <= set(get_args(Severity)) else None
 
 
-def own_distortion(name: str, removes: str, interval: tuple[float, float] | None) -> DistortionModel:
+def own_distortion(
+    name: str, removes: str, interval: tuple[float, float] | None, trust: bool = False
+) -> DistortionModel:
     """Return the mixture that a tool is made for, or the `Distortion` that it removes, alone.
 
     Args:
         name: name of the tool, for errors.
         removes: as in `ToolSpec`.
         interval: the parameter's interval, None for a mixture.
+        trust: whether to import a class, which runs the code of its module.
 
     Raises:
-        ValueError: if there is no such distortion, or the interval does not fit it.
+        ValueError: if there is no such distortion, the interval does not fit it, or a class is not trusted.
 
     Example:
         >>> own_distortion("noise-1", "noise", (0.0, 15.0))
@@ -94,7 +107,7 @@ def own_distortion(name: str, removes: str, interval: tuple[float, float] | None
     if mixture is None:
         if interval is None:
             raise ValueError(f"tool {name!r}: 'interval' is missing")
-        return distortion_of(name, removes, interval)
+        return distortion_of(name, removes, interval, trust)
     if interval is not None:
         raise ValueError(f"tool {name!r}: interval={interval} means nothing for {removes!r}")
     return mixture
@@ -121,7 +134,7 @@ def training_distortion(own: DistortionModel) -> DistortionModel:
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """One tool to train.
+    """One tool to train. A class that `removes` names is imported.
 
     Args:
         name: the tool's name.
@@ -132,7 +145,7 @@ class ToolSpec:
         arguments: sizes of the network where they differ from the paper's.
 
     Raises:
-        ValueError: if the distortion or the network cannot be made, or the name is empty or no file can have it.
+        ValueError: if the distortion or the network cannot be made, or no file can have the name.
 
     Example:
         >>> spec = ToolSpec("noise-2", "noise", (12.5, 25), "three-layer")
@@ -147,15 +160,13 @@ class ToolSpec:
     arguments: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _ = self.own_distortion
-        tool = self.tool(self.network(0))
-        if Path(tool.name).name != tool.name:  # checkpoints have its name
-            raise ValueError(f"tool {tool.name!r}: the name cannot be that of a file")
+        check_name("tool", self.name)  # checkpoints have its name
+        _ = self.own_distortion, self.outline()
 
     @property
     def own_distortion(self) -> DistortionModel:
         """The mixture that the tool is made for, or the `Distortion` that it removes, alone."""
-        return own_distortion(self.name, self.removes, self.interval)
+        return own_distortion(self.name, self.removes, self.interval, trust=True)
 
     def task(self, robust: bool = True) -> DistortionModel:
         """Return the distortion that the tool is measured on: its own, then slight noise and JPEG if `robust`.
@@ -174,6 +185,11 @@ class ToolSpec:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return build_network(self.architecture, self.arguments, f"tool {self.name!r}")
+
+    def outline(self) -> Tool:
+        """Return the tool with a network that has no weights and takes no memory."""
+        with torch.device("meta"):
+            return self.tool(build_network(self.architecture, self.arguments, f"tool {self.name!r}"))
 
     def tool(self, network: nn.Module) -> Tool:
         """Return the tool that a trained network makes."""
@@ -196,7 +212,7 @@ class ToolboxSpec:
     tools: tuple[ToolSpec, ...]
 
     def __post_init__(self) -> None:
-        Toolbox([tool.tool(tool.network(0)) for tool in self.tools])  # checks the names
+        Toolbox([tool.outline() for tool in self.tools], check_name("name", self.name))  # checks the tools' names
 
     def chosen(self, names: Sequence[str]) -> list[ToolSpec]:
         """Return the tools of some names in the order of the names, or all tools if there are no names.
@@ -222,16 +238,18 @@ def available_specs() -> list[str]:
     return [f"{family}-{size}" for family, size in sorted(found, key=lambda parts: (parts[0], int(parts[1])))]
 
 
-def load_spec(name: str | PathLike[str]) -> ToolboxSpec:
+def load_spec(name: str | PathLike[str], trust: bool = False) -> ToolboxSpec:
     """Read the description of a toolbox.
 
     It is a JSON file like the `toolbox.json` of a toolbox folder, which can be given as well.
 
     Args:
         name: one of `available_specs`, or a file.
+        trust: whether to import the classes that the file names, which runs the code of their modules.
 
     Raises:
-        ValueError: if there is no such description, or it is wrong; the message says where.
+        ValueError: if there is no such description, it is wrong, or names a class and is not trusted; the message says
+            where.
 
     Example:
         >>> load_spec("rl-restore-12").tools[0]
@@ -243,7 +261,7 @@ def load_spec(name: str | PathLike[str]) -> ToolboxSpec:
         raise ValueError(f"toolbox={str(name)!r} is neither one of {known} nor a file")
     content = read_json(path)
     with as_format_error(path):
-        return ToolboxSpec(str(content["name"]), tuple(_tool_spec(entry) for entry in content["tools"]))
+        return ToolboxSpec(content["name"], tuple(_tool_spec(entry, trust) for entry in content["tools"]))
 
 
 def describe_tool(tool: Tool) -> tuple[str, str, str]:
@@ -260,7 +278,16 @@ def describe_tool(tool: Tool) -> tuple[str, str, str]:
     return tool.name, made_for, f"{sum(parameter.numel() for parameter in tool.module.parameters()):,} parameters"
 
 
-def _tool_spec(entry: Any) -> ToolSpec:
+def check_trust(tool: str, removes: str, trust: bool) -> None:
+    """Raise a `ValueError` if `removes` names a class that is not trusted."""
+    if names_class(removes) and not trust:
+        raise ValueError(
+            f"tool {tool!r}: removes={removes!r} names a class, which is imported only if tools.train_toolbox is given "
+            "--trust; importing it runs its code"
+        )
+
+
+def _tool_spec(entry: Any, trust: bool) -> ToolSpec:
     """Return the tool of an entry in a description, or raise a `ValueError` that says what is wrong."""
     if not isinstance(entry, dict):
         raise ValueError(f"{entry!r} is not the description of a tool")
@@ -270,6 +297,7 @@ def _tool_spec(entry: Any) -> ToolSpec:
         raise ValueError(f"{where}: {key!r} {'is missing' if key in keys else 'means nothing here'}")
     if not isinstance(entry["arguments"], dict):
         raise ValueError(f"{where}: arguments={entry['arguments']!r} are not names and numbers")
+    check_trust(check_name("tool", entry["name"]), check_text(f"{where}: removes", entry["removes"]), trust)
     interval = entry["interval"]
     return ToolSpec(**entry | {"interval": None if interval is None else parse_interval(interval, where)})
 

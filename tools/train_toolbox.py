@@ -53,6 +53,8 @@ class Args(ToolArgs):
     """Folder of clean photos to measure on; by default every tenth of the training photos is held out."""
     toolbox: str = "rl-restore-12"
     """Description of the tools: rl-restore-6, -12 or -18, restore-12, or a JSON file (docs/train-tools.md)."""
+    trust: bool = False
+    """Import the distortion classes that the JSON file names. This runs their code: trust only files of your own."""
     tools: tuple[str, ...] = ()
     """Names of the tools to train, such as noise-3 blur-1; by default all."""
     start: str = ""
@@ -126,7 +128,7 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option names what does not exist or does not fit.
     """
-    spec, recipe = load_spec(args.toolbox), args.recipe_of(RECIPES)
+    spec, recipe = load_spec(args.toolbox, args.trust), args.recipe_of(RECIPES)
     chosen = spec.chosen(args.tools)
     starts = start_networks(chosen, args.start)
     photos, held_out = open_photos(args)

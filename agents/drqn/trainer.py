@@ -18,6 +18,7 @@ from agents.drqn.losses import q_targets, random_shift, td_loss, unroll
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer
 from agents.drqn.rollout import collect_episodes
 from restore_env.data.sources import draw_pairs
+from restore_env.errors import FormatError
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration.batch import RestorationBatch
@@ -26,6 +27,7 @@ from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import scalars_of
 from restore_env.training.optimizers import new_optimizer, take_step
 from restore_env.training.trainer import Budget, Status, Training
+from restore_env.utils.checks import check_whole
 from restore_env.utils.tensors import SYMMETRIES, augment_dihedral
 
 EVALUATIONS: Final = 20
@@ -96,7 +98,8 @@ class DRQNTraining(Training):
         """The replay buffer; it opens its files only once the checkpoint is known to belong to this training."""
         max_steps, n_envs = self.batch.max_steps, self.config.n_envs
         capacity = max(1, self.config.buffer_size // max_steps)
-        return ReplayBuffer(self.folder / "replay", capacity, MARGIN * n_envs, max_steps, self.network.patch_size)
+        patch_size, count = self.network.patch_size, self._saved
+        return ReplayBuffer(self.folder / "replay", capacity, MARGIN * n_envs, max_steps, patch_size, count)
 
     @property
     def policy(self) -> RecurrentQPolicy:
@@ -217,11 +220,11 @@ class DRQNTraining(Training):
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         super().load_state(state)
-        if state["episodes"] and not self.replay_buffer.found:
-            raise ValueError(
-                f"{self.folder / 'replay'}: what belongs to {self.checkpoint} is missing; delete that to start afresh"
-            )
-        self.replay_buffer.count = self._saved = state["episodes"]
+        self._saved = check_whole("episodes", state["episodes"], 0)
+        try:
+            _ = self.replay_buffer
+        except FormatError as error:
+            raise FormatError(f"{error}; delete {self.checkpoint} to start afresh") from error
 
     def save(self) -> None:
         """Write the checkpoint."""

@@ -48,7 +48,7 @@ def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
         seed: seed of all draws.
 
     Returns:
-        The pairs in the order of their numbers.
+        The pairs in the order of their numbers. A pair that the source gives no name has its number as name.
 
     Example:
         >>> source = as_source("embedded", "moderate", patch_size=63)
@@ -61,7 +61,11 @@ def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
     numbers = range(n) if isinstance(n, int) else n
     pairs = [source.sample(np.random.default_rng([seed, number])) for number in numbers]
     distorted, reference = np.stack([pair.distorted for pair in pairs]), np.stack([pair.reference for pair in pairs])
-    return Pairs(distorted, reference, photos=[pair.photo for pair in pairs])  # type: ignore[arg-type]
+    names = [str(number) if pair.name is None else pair.name for number, pair in zip(numbers, pairs, strict=True)]
+    labels = [pair.label for pair in pairs]
+    photos = [pair.photo for pair in pairs]
+    known = None if None in labels else labels
+    return Pairs(distorted, reference, names, photos=photos, labels=known)  # type: ignore[arg-type]
 
 
 def as_source(images: object, severity: str | DistortionModel, patch_size: int, name: str = "images") -> PairSource:
@@ -89,7 +93,7 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int, 
     """
     distortion = as_distortion(severity)
     if isinstance(images, Pairs):
-        return Pairs(images.distorted, images.reference, images.names, patch_size, images.photos)
+        return Pairs(images.distorted, images.reference, images.names, patch_size, images.photos, images.labels)
     if isinstance(images, PairSource):
         return images
     if isinstance(images, str) and images == "embedded":

@@ -6,7 +6,8 @@ A log is a folder. `toolchains.json` holds the fields of `LogHeader`. The toolch
 - `distorted` and `reference`: uint8 (h, w, 3) RGB.
 - `toolchain`: int16 (max_steps,), the numbers of the tools that were applied, then -1.
 
-A part is either complete or absent. Parts are mapped into memory, so a log may be larger than memory.
+A part is either complete or absent, and ends with its checksum. Parts are mapped into memory, so a log may be larger
+than memory. They are compared with their checksums when they are first read.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_env.errors import FormatError
+from restore_env.utils.checks import check_name, check_names, check_text, check_whole, one_line
+from restore_env.utils.checksums import add_checksum, check_checksum, with_checksum, without_checksum
 from restore_env.utils.files import make_folders, replacing
 from restore_env.utils.serialization import as_format_error, read_json, write_json
 
@@ -65,6 +68,9 @@ class LogHeader:
         seed: seed that the pairs were drawn with, None if unknown.
         digest: digest of the photos, tools and policy, which tells them from others of the same names; "" if unknown.
 
+    Raises:
+        ValueError: if a field is not what it should be, or a name is one that no file can have.
+
     Example:
         >>> LogHeader("drqn", "my-tools", ("blur-1", "noise-1", "stop"), patch_size=63, max_steps=3).dtype.names
         ('distorted', 'reference', 'toolchain')
@@ -78,6 +84,22 @@ class LogHeader:
     source: str = ""
     seed: int | None = None
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.policy:
+            check_name("policy", self.policy)
+        check_name("toolbox", self.toolbox)
+        check_names("actions", self.actions)
+        for name in ("policy", "source", "digest"):
+            check_text(name, getattr(self, name))
+        for name in ("patch_size", "max_steps"):
+            check_whole(name, getattr(self, name), least=1)
+        if self.seed is not None:
+            check_whole("seed", self.seed, least=0)
+
+    def knows(self, chains: NDArray[Any]) -> bool:
+        """Return whether all numbers in toolchains are those of tools, or -1."""
+        return not chains.size or bool(chains.min() >= -1 and chains.max() < len(self.actions) - 1)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -121,7 +143,7 @@ class ToolchainLogWriter:
                     raise ValueError(f"{self.folder}: holds a log of another {key}, {found!r} and not {value!r}")
             self._parts, self._written = len(existing.lengths), len(existing)
         else:
-            write_json(self.folder / HEADER, asdict(header))
+            write_json(self.folder / HEADER, with_checksum(asdict(header)))
             self._parts = self._written = 0
         self._waiting: list[np.void] = []
 
@@ -139,7 +161,7 @@ class ToolchainLogWriter:
         """Add toolchains to the log.
 
         Raises:
-            ValueError: if an array's shape does not fit the header.
+            ValueError: if an array's shape does not fit the header, or a toolchain has a tool that the header does not.
         """
         size, steps = self.header.patch_size, self.header.max_steps
         n = len(toolchains.chain)
@@ -148,6 +170,8 @@ class ToolchainLogWriter:
         for name, array, shape in zip(Toolchains._fields, arrays, expected, strict=True):
             if array.shape != shape:
                 raise ValueError(f"{name} of the shape {array.shape}; {self.folder} needs {shape}")
+        if not self.header.knows(toolchains.chain):
+            raise ValueError(f"chain: a number is not one of -1 to {len(self.header.actions) - 2}, the tools")
         rows = np.empty(n, self.header.dtype)
         for field, array in zip(rows.dtype.names or (), arrays, strict=True):
             rows[field] = array
@@ -161,6 +185,7 @@ class ToolchainLogWriter:
         if self._waiting:
             with replacing(self.folder / PART.format(self._parts)) as temporary:
                 np.save(temporary, np.array(self._waiting, self.header.dtype))
+                add_checksum(temporary)
             self._parts, self._written = self._parts + 1, self._written + len(self._waiting)
             self._waiting = []
 
@@ -188,6 +213,7 @@ class ToolchainLog:
     def __init__(self, folder: Path, header: LogHeader, lengths: Sequence[int]) -> None:
         self.folder, self.header, self.lengths = folder, header, tuple(lengths)
         self._ends = np.cumsum(self.lengths, dtype=np.int64)
+        self._checked: set[int] = set()
         self.part = lru_cache(OPEN_PARTS)(self._part)
 
     def __len__(self) -> int:
@@ -215,12 +241,14 @@ class ToolchainLog:
         return Toolchains(found["distorted"], found["reference"], found["toolchain"].astype(np.int64))
 
     def _part(self, number: int) -> NDArray[np.void]:
-        """Return a part, mapped into memory."""
+        """Return a part, mapped into memory; check it the first time."""
         path = self.folder / PART.format(number)
         part = _open_part(path)
-        chains = part["toolchain"]
-        if not (chains.min() >= -1 and chains.max() < len(self.header.actions) - 1):
-            raise FormatError(f"{path}: a toolchain names a tool that {HEADER} does not")
+        if number not in self._checked:
+            check_checksum(path)
+            if not self.header.knows(part["toolchain"]):
+                raise FormatError(f"{path}: a toolchain names a tool that {HEADER} does not")
+            self._checked.add(number)
         return part
 
 
@@ -248,8 +276,8 @@ def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:
     if not path.is_file():
         raise FormatError(f"{folder}: no toolchain log; a folder with {HEADER} is needed")
     with as_format_error(path):
-        content = read_json(path)
-        header = LogHeader(**(content | {"actions": tuple(content["actions"])}))
+        content = without_checksum(read_json(path), path)
+        header = LogHeader(**(content | {"actions": check_names("actions", content["actions"])}))
         dtype = header.dtype
     files = sorted(Path(folder).glob(PART.replace("{:06d}", "*")))
     return ToolchainLog(Path(folder), header, [_length(file, dtype) for file in files])
@@ -267,5 +295,5 @@ def _open_part(path: Path) -> NDArray[np.void]:
     """Map a part into memory, or raise a `FormatError` that names it."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise FormatError(f"{path}: not a NumPy array, or damaged ({error})") from error
+    except Exception as error:  # NumPy raises almost anything for a damaged header
+        raise FormatError(f"{path}: not a NumPy array, or damaged ({one_line(error)})") from error

@@ -23,6 +23,8 @@ from restore_env.errors import FormatError
 from restore_env.policies.base import Policy, State
 from restore_env.policies.encoder import PatchEncoder
 from restore_env.restoration.batch import Observation
+from restore_env.utils.checks import one_line
+from restore_env.utils.checksums import check_checksum
 
 ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
     "dqn": DQN,
@@ -166,6 +168,7 @@ def load_sb3_policy(path: str | os.PathLike[str], device: str | torch.device = "
     """
     file = Path(path)
     try:
+        check_checksum(file)
         with zipfile.ZipFile(file) as archive:
             content = json.loads(archive.read("data"))
         name = _MODULES[content["policy_class"]["__module__"]]
@@ -173,7 +176,8 @@ def load_sb3_policy(path: str | os.PathLike[str], device: str | torch.device = "
             raise ValueError("A2C shares PPO's networks, but is none of these")
         model = ALGORITHMS[name].load(file, device=device)
     except Exception as error:  # unpickling raises almost anything
-        raise FormatError(f"{file}: not an agent that {', '.join(ALGORITHMS)} of SB3 saved ({error})") from error
+        reason = one_line(error)
+        raise FormatError(f"{file}: not an agent that {', '.join(ALGORITHMS)} of SB3 saved ({reason})") from error
     seen = model.observation_space
     if not isinstance(seen, gym.spaces.Dict) or not {"image"} <= seen.spaces.keys() <= set(Observation._fields):
         raise FormatError(f"{file}: an agent of another environment; it observes {seen}")

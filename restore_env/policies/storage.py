@@ -16,6 +16,7 @@ from restore_env.policies.ensemble import EnsembleQPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.toolbox import STOP, Toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
+from restore_env.utils.checks import check_name, check_names, check_text, check_whole
 from restore_env.utils.serialization import (
     PRETRAINED,
     as_format_error,
@@ -96,7 +97,7 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox
             `load_policy` warns.
 
     Raises:
-        ValueError: if the policy is of another kind.
+        ValueError: if the policy is of another kind, or it, a tool or the toolbox has a name that no file can have.
 
     Example:
         >>> import tempfile
@@ -108,9 +109,9 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox
     known = (
         (toolbox.name, digest_of_toolbox(toolbox)) if isinstance(toolbox, Toolbox) else (toolbox, policy.fingerprint)
     )
-    content: dict[str, Any] = {"name": policy.name, "toolbox": known[0]}
+    content: dict[str, Any] = {"name": check_name("name", policy.name), "toolbox": check_name("toolbox", known[0])}
     content |= {"fingerprint": known[1]} if known[1] else {}
-    content["actions"] = list(policy.action_names or ())
+    content["actions"] = list(check_names("actions", policy.action_names or ()))
     if isinstance(policy, RecurrentQPolicy):
         content |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
     elif isinstance(policy, EnsembleQPolicy):
@@ -125,7 +126,7 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
     if policy.network is not None:
-        write_tensors(Path(folder) / WEIGHTS, policy.network.state_dict())
+        content["sha256"] = write_tensors(Path(folder) / WEIGHTS, policy.network.state_dict())
     write_json(Path(folder) / DESCRIPTION, content)
 
 
@@ -199,31 +200,49 @@ def _load_folder(folder: Path) -> Policy:
     content = read_json(folder / DESCRIPTION)
     with as_format_error(folder / DESCRIPTION):
         policy = _build(content, folder)
+        check_name("toolbox", content["toolbox"])
+        fingerprint = content.get("fingerprint")
+        fingerprint = None if fingerprint is None else check_text("fingerprint", fingerprint)
     for each in (policy, *getattr(policy, "members", ())):
-        each.fingerprint = content.get("fingerprint")
+        each.fingerprint = fingerprint
     return policy
 
 
 def _build(content: Mapping[str, Any], folder: Path) -> Policy:
     """Make the policy that a folder describes; "mean-q" and "least_gain" are names of version 0.1."""
-    actions, name, arguments = tuple(content["actions"]), str(content["name"]), content["arguments"]
+    actions, name, arguments = _actions(content["actions"]), check_name("name", content["name"]), content["arguments"]
     kind = content["kind"]
     if kind == "fixed-toolchain":
+        if not isinstance(arguments["tools"], list):
+            raise ValueError("tools are not a list")
         return FixedToolchain(arguments["tools"], actions, name)
     if kind not in ("recurrent-q", "ensemble-q", "mean-q"):
         raise ValueError(f"kind {kind!r} is not 'recurrent-q', 'ensemble-q' or 'fixed-toolchain'")
-    networks = [_new_network(each) for each in arguments.get("networks", [arguments])]
+    tensors = read_tensors(folder / WEIGHTS, content.get("sha256"))
     if kind == "recurrent-q":
-        load_weights(networks[0], read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
-        return RecurrentQPolicy(networks[0], actions, name)
-    load_weights(nn.ModuleList(networks), read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
+        network = _new_network(arguments)
+        load_weights(network, tensors, str(folder / WEIGHTS))
+        return RecurrentQPolicy(network, actions, name)
+    networks = [_new_network(each) for each in arguments["networks"]]
+    load_weights(nn.ModuleList(networks), tensors, str(folder / WEIGHTS))
     members = [RecurrentQPolicy(network, actions) for network in networks]
-    return EnsembleQPolicy(members, name, arguments.get("stop_margin", arguments.get("least_gain", 0.0)))
+    return EnsembleQPolicy(members, name, float(arguments.get("stop_margin", arguments.get("least_gain", 0.0))))
+
+
+def _actions(names: Any) -> tuple[str, ...]:
+    """Return the names of the actions that a folder holds, if *stop* is the last of them."""
+    actions = check_names("actions", names)
+    if actions[-1:] != (STOP,):
+        raise ValueError(f"the last of the actions is not {STOP!r}")
+    return actions
 
 
 def _new_network(arguments: Mapping[str, Any]) -> RecurrentQNetwork:
-    """Make a network from its saved arguments; "dueling" and "statistics" are names of version 0.1."""
+    """Make a network without weights from its saved arguments; "dueling" and "statistics" are names of version 0.1."""
     current = {"degradation_features" if name == "statistics" else name: value for name, value in arguments.items()}
     if current.pop("dueling", False):
         raise ValueError("dueling networks of version 0.1 cannot be loaded any more")
-    return RecurrentQNetwork(**current)
+    for name in {"n_tools", "features", "hidden", "patch_size"} & current.keys():
+        check_whole(name, current[name], 1)
+    with torch.device("meta"):
+        return RecurrentQNetwork(**current)

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,7 +16,7 @@ from restore_env.toolbox.classical import classical_toolbox
 from restore_env.toolbox.networks import ARCHITECTURES, ToolNetwork
 from restore_env.toolbox.tool import Tool
 from restore_env.toolbox.toolbox import Toolbox
-from restore_env.utils.checks import check_choice, check_device
+from restore_env.utils.checks import check_choice, check_device, check_name, check_text, check_whole
 from restore_env.utils.serialization import (
     PRETRAINED,
     as_format_error,
@@ -99,7 +100,8 @@ def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str], *, weights: s
             as float32 in any case.
 
     Raises:
-        ValueError: if `weights` is neither, or a tool is not a network of `restore_env.toolbox.networks`.
+        ValueError: if `weights` is neither, a tool is not a network of `restore_env.toolbox.networks`, or the toolbox
+            or a tool has a name that no file can have.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -110,12 +112,13 @@ def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str], *, weights: s
         Toolbox('my-tools': mine)
     """
     check_choice("weights", weights, STORED)
-    networks = {tool.name: _own_network(tool) for tool in toolbox}
+    check_name("name", toolbox.name)
+    networks = {check_name("tool", tool.name): _own_network(tool) for tool in toolbox}
     tensors = {
         f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
-    write_tensors(Path(folder) / WEIGHTS, tensors, STORED[weights])
+    digest = write_tensors(Path(folder) / WEIGHTS, tensors, STORED[weights])
     architectures = {kind: name for name, kind in ARCHITECTURES.items()}
     tools = [
         {
@@ -127,7 +130,7 @@ def save_toolbox(toolbox: Toolbox, folder: str | os.PathLike[str], *, weights: s
         }
         for tool in toolbox
     ]
-    write_json(Path(folder) / DESCRIPTION, {"name": toolbox.name, "tools": tools})
+    write_json(Path(folder) / DESCRIPTION, {"name": toolbox.name, "sha256": digest, "tools": tools})
 
 
 def build_network(architecture: str, arguments: Mapping[str, int], where: str) -> ToolNetwork:
@@ -147,18 +150,20 @@ def build_network(architecture: str, arguments: Mapping[str, int], where: str) -
     """
     check_choice(f"{where}: architecture", architecture, ARCHITECTURES)
     try:
-        return ARCHITECTURES[architecture](**arguments)
-    except (TypeError, RuntimeError, ValueError) as error:
+        return ARCHITECTURES[architecture](**{key: check_whole(key, size, 1) for key, size in arguments.items()})
+    except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: {architecture!r} cannot be made from the arguments {arguments!r}") from error
 
 
 def parse_interval(interval: Any, where: str) -> tuple[float, float]:
     """Return a tool's interval as two floats, or raise a `ValueError` that names `where` if it is not two numbers."""
     try:
-        low, high = map(float, interval)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: interval={interval!r} is not two numbers") from error
-    return low, high
+        low, high = map(float, interval if isinstance(interval, list | tuple) else ())
+        if isfinite(low) and isfinite(high):
+            return low, high
+    except (OverflowError, TypeError, ValueError):
+        pass
+    raise ValueError(f"{where}: interval={interval!r} is not two numbers")
 
 
 def _shipped() -> list[str]:
@@ -176,11 +181,11 @@ def _own_network(tool: Tool) -> ToolNetwork:
 def _load_folder(folder: Path) -> Toolbox:
     """Load a toolbox folder, or raise a `FormatError` that names the file at fault."""
     content = read_json(folder / DESCRIPTION)
-    tensors = read_tensors(folder / WEIGHTS)
+    tensors = read_tensors(folder / WEIGHTS, content.get("sha256"))
     with as_format_error(folder / DESCRIPTION):
         entries = [dict(entry) for entry in content["tools"]]
         tools = [_tool(entry, tensors, folder) for entry in entries]
-        toolbox = Toolbox(tools, str(content["name"]))
+        toolbox = Toolbox(tools, check_name("name", content["name"]))
     if tensors:
         raise FormatError(f"{folder / WEIGHTS}: the tensor {min(tensors)!r} belongs to no tool of {DESCRIPTION}")
     return toolbox
@@ -188,11 +193,14 @@ def _load_folder(folder: Path) -> Toolbox:
 
 def _tool(entry: Mapping[str, Any], tensors: dict[str, Tensor], folder: Path) -> Tool:
     """Make a tool from its description and its tensors, which are removed from `tensors`."""
-    where = f"tool {entry['name']!r}"
-    network = build_network(entry["architecture"], entry["arguments"], where)
-    names = {key: f"{entry['name']}.{key}" for key in network.state_dict()}
-    own = {key: tensors.pop(name) for key, name in names.items() if name in tensors}
+    name = check_name("tool", entry["name"])
+    where = f"tool {name!r}"
+    with torch.device("meta"):
+        network = build_network(entry["architecture"], entry["arguments"], where)
+    keys = {key: f"{name}.{key}" for key in network.state_dict()}
+    own = {key: tensors.pop(stored) for key, stored in keys.items() if stored in tensors}
     load_weights(network, own, f"{folder / WEIGHTS}: {where}")
     given = entry.get("interval")
     interval = None if given is None else parse_interval(given, where)
-    return Tool.from_module(entry["name"], network, removes=entry.get("removes", ""), interval=interval)
+    removes = check_text(f"{where}: removes", entry.get("removes", ""))
+    return Tool.from_module(name, network, removes=removes, interval=interval)

@@ -75,5 +75,5 @@ class DivergenceGuard:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.scale, self._average, self._best = state["scale"], torch.tensor(state["average"]), state["best"]
-        self._good = state["good"]
+        self.scale, self._average = float(state["scale"]), torch.tensor(float(state["average"]))
+        self._best, self._good = float(state["best"]), state["good"]

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
 
+from restore_env.errors import FormatError
 from restore_env.evaluation import Evaluation
 from restore_env.toolbox import STOP
 from restore_env.training.trainer import Status
+from restore_env.utils.checks import check_whole
 from restore_env.utils.files import write_text
 
 HISTORY: Final = "history.json"
@@ -53,10 +55,19 @@ class RunLogger:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Return the measurements in a folder's `history.json`; none if there is no such file."""
+    """Return the measurements in a folder's `history.json`; none if there is no such file.
+
+    Raises:
+        FormatError: if the file is damaged.
+    """
     path = folder / HISTORY
-    entries: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return entries
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text())
+        return [{"iteration": check_whole("iteration", entry["iteration"], 0), **entry} for entry in entries]
+    except Exception as error:  # what is damaged fails anywhere, and in any way
+        raise FormatError(f"{path}: damaged; delete it, and the history begins anew") from error
 
 
 def scalars_of(evaluation: Evaluation) -> dict[str, float]:

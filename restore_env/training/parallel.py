@@ -138,8 +138,11 @@ def _joined(parts: Iterable[Pairs], n: int, what: str) -> Pairs:
             report(len(pairs) / n)
     distorted = np.concatenate([np.asarray(part.distorted) for part in pairs])
     reference = np.concatenate([np.asarray(part.reference) for part in pairs])
-    photos = [number for part in pairs for number in part.photos]
-    return Pairs(distorted, reference, photos=photos)  # type: ignore[arg-type]
+    names, photos, labels = (
+        [value for part in pairs for value in getattr(part, column)] for column in ("names", "photos", "labels")
+    )
+    known = None if None in labels else labels
+    return Pairs(distorted, reference, names, photos=photos, labels=known)  # type: ignore[arg-type]
 
 
 def _start_drawing(source: PairSource) -> None:

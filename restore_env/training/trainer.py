@@ -11,7 +11,9 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from restore_env.utils.checks import Count, Options, Positive
+from restore_env.errors import FormatError
+from restore_env.utils.checks import Count, Options, Positive, check_whole
+from restore_env.utils.checksums import add_checksum, check_checksum
 from restore_env.utils.files import replacing
 
 CHECKPOINT_SECONDS: Final = 60.0
@@ -127,7 +129,7 @@ class Training(ABC):
         return {name: _state_of(getattr(self, name)) for name in self.saved}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned; raise a KeyError, TypeError or RuntimeError if it does not fit."""
+        """Restore what `state` returned; raise any error if it does not fit."""
         for name in self.saved:
             value, found = getattr(self, name), state[name]
             if not isinstance(value, list):
@@ -136,6 +138,7 @@ class Training(ABC):
                 if hasattr(part, "load_state_dict"):
                     part.load_state_dict(part_state)
                 else:
+                    _check_kind(name, part, part_state)
                     setattr(self, name, state[name])
 
     @property
@@ -186,12 +189,19 @@ class Training(ABC):
         state: dict[str, Any] | None = load_checkpoint(self.checkpoint)
         if state is None:
             return
-        check_settings(state.get("settings", {}), self.settings(), self.checkpoint)
         try:
+            check_settings(state.get("settings"), self.settings(), self.checkpoint)
             self.load_state(state)
-            self.iteration, self.seconds = state["iteration"], state["seconds"]
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{self.checkpoint}: not a checkpoint of this training") from error
+            self.iteration = check_whole("iteration", state["iteration"], 0)
+            self.seconds = float(state["seconds"])
+            if not 0 <= self.seconds < inf:
+                raise ValueError(f"seconds={self.seconds}")
+        except FormatError:
+            raise
+        except Exception as error:  # what belongs to another training fails anywhere, and in any way
+            raise FormatError(
+                f"{self.checkpoint}: not a checkpoint of this training; delete it to start afresh"
+            ) from error
 
 
 def _state_of(value: Any) -> Any:
@@ -201,24 +211,35 @@ def _state_of(value: Any) -> Any:
     return value.state_dict() if hasattr(value, "state_dict") else value
 
 
-def check_settings(before: Mapping[str, Any], now: Mapping[str, Any], file: Path) -> None:
-    """Raise a `ValueError` if a checkpoint belongs to a training with other settings.
+def _check_kind(name: str, now: Any, found: Any) -> None:
+    """Raise a `TypeError` if a plain value or a tensor in a checkpoint cannot replace the one that there is."""
+    if isinstance(now, Tensor):
+        fits = isinstance(found, Tensor) and (found.shape, found.dtype) == (now.shape, now.dtype)
+    else:
+        fits = isinstance(found, int | float) or found is now is None
+    if not fits:
+        raise TypeError(f"{name} is {type(found).__name__}")
+
+
+def check_settings(before: Any, now: Mapping[str, Any], file: Path) -> None:
+    """Raise a `FormatError` if a checkpoint belongs to a training with other settings.
 
     Args:
-        before: the settings in the checkpoint.
+        before: the settings in the checkpoint; what is no mapping differs in everything.
         now: the settings of the training that would resume.
         file: the checkpoint, for the message.
     """
-    differing = [name for name, value in now.items() if before.get(name) != value]
+    found = before if isinstance(before, Mapping) else {}
+    differing = [name for name, value in now.items() if found.get(name) != value]
     if differing:
-        raise ValueError(
+        raise FormatError(
             f"{file}: belongs to a training with another {differing[0]}; delete it to start afresh, or choose another "
             "folder of checkpoints"
         )
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a state of tensors, numbers, texts, lists and dictionaries, complete or not at all.
+    """Write a state of tensors, numbers, texts, lists and dictionaries with its checksum, complete or not at all.
 
     Args:
         path: where to; the folder is made.
@@ -227,18 +248,22 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         torch.save(state, temporary)
+        add_checksum(temporary)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """Read a state, or None if there is no such file; nothing but tensors and plain values is ever unpickled.
 
     Raises:
-        ValueError: if the file is damaged.
+        FormatError: if the file is damaged, or is none that `save_checkpoint` wrote.
     """
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        check_checksum(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(state, dict):
+            return state
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise ValueError(f"{path}: not a checkpoint, or damaged; delete it to start afresh") from error
-    return state
+        raise FormatError(f"{path}: not a checkpoint, or damaged; delete it to start afresh") from error
+    raise FormatError(f"{path}: not a checkpoint; delete it to start afresh")

@@ -1,12 +1,22 @@
 """Checks of arguments. An error names the argument, its value and what would be accepted."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from pathlib import PureWindowsPath
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
+
+LONGEST_NAME: Final = 255
+"""Largest number of characters in a name; no file can have a longer one."""
+
+LONGEST_TEXT: Final = 1000
+"""Largest number of characters in another text that a file holds, or in a message about it."""
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check_whole(name: str, value: Any, least: int) -> int:
@@ -55,6 +65,74 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
     accepted = get_args(choices) or tuple(choices)
     if value not in accepted:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, accepted))}")
+
+
+def check_text(name: str, value: Any, longest: int = LONGEST_TEXT) -> str:
+    """Return `value` if it is a text of one line.
+
+    Args:
+        name: name of the value, for the message.
+        value: what a file holds.
+        longest: largest number of characters.
+
+    Raises:
+        ValueError: if it is not a text, is too long, or has a control character.
+
+    Example:
+        >>> check_text("source", "moderate, photos")
+        'moderate, photos'
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {type(value).__name__}, not a text")
+    if len(value) > longest:
+        raise ValueError(f"{name} has {len(value)} characters; at most {longest} are accepted")
+    if _CONTROL.search(value):
+        raise ValueError(f"{name}={value!r} has a control character")
+    return value
+
+
+def check_name(name: str, value: Any) -> str:
+    """Return `value` if it is a text that can name a file, but not a file in another folder.
+
+    Args:
+        name: name of the value, for the message.
+        value: what a file holds.
+
+    Raises:
+        ValueError: if it is not a text, is empty, too long, "." or "..", or has a path separator or control character.
+
+    Example:
+        >>> check_name("tool", "noise-3")
+        'noise-3'
+        >>> check_name("tool", "../noise-3")
+        Traceback (most recent call last):
+        ValueError: tool='../noise-3' cannot name a file in a folder
+    """
+    text = check_text(name, value, LONGEST_NAME)
+    if text in ("", "..") or PureWindowsPath(text).name != text:  # splits at all separators, and after a drive
+        raise ValueError(f"{name}={text!r} cannot name a file in a folder")
+    return text
+
+
+def check_names(name: str, values: Any) -> tuple[str, ...]:
+    """Return `values` as a tuple if it is a list of different names; see `check_name`."""
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{name} is {type(values).__name__}, not a list of names")
+    names = tuple(check_name(f"{name}[{number}]", value) for number, value in enumerate(values))
+    if len(set(names)) < len(names):
+        raise ValueError(f"{name}: a name comes twice")
+    return names
+
+
+def one_line(error: object) -> str:
+    r"""Return the text of an error in one line, cut where it is very long.
+
+    Example:
+        >>> one_line(ValueError("first\n  second"))
+        'first second'
+    """
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ..."
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -113,6 +191,9 @@ NonNegative = Annotated[float, _rule(lambda value: value >= 0, "less than 0")]
 
 Positive = Annotated[float, _rule(lambda value: value > 0, "not more than 0")]
 """A number above 0."""
+
+Name = Annotated[str, Checked(lambda name, value: value and check_name(name, value))]
+"""A name that a file can have, or "" for none."""
 
 Device = Annotated[str, Checked(lambda _, value: check_device(value))]
 """A device that this machine has, such as "cpu"."""

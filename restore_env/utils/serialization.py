@@ -1,17 +1,19 @@
 """Folders that hold a JSON description and weights in safetensors. Nothing is pickled."""
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from restore_env.errors import FormatError
+from restore_env.utils.checks import one_line
 from restore_env.utils.files import replacing, write_text
 
 FORMAT_VERSION: Final = 1
@@ -31,11 +33,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: cannot be read as JSON ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: cannot be read as JSON ({one_line(error)})") from error
     version = content.pop("format", None) if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise FormatError(f"{path}: format {version!r}; this version reads format {FORMAT_VERSION}")
+        raise FormatError(f"{path}: format {reprlib.repr(version)}; this version reads format {FORMAT_VERSION}")
     return dict(content)
 
 
@@ -51,29 +53,54 @@ def as_format_error(path: Path) -> Iterator[None]:
         yield
     except FormatError:
         raise
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # what does not fit fails anywhere, and in any way
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise FormatError(f"{path}: {reason}") from error
+        raise FormatError(f"{path}: {one_line(reason)}") from error
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, or raise a `FormatError` that names it."""
+def read_tensors(path: Path, digest: Any = None) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Args:
+        path: the file.
+        digest: SHA-256 of the file in hexadecimal, which the description beside it holds; None if it holds none, as
+            those of version 0.1.
+
+    Raises:
+        FormatError: if it is not the SHA-256 of the file, or the file cannot be read. The message names the file.
+    """
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise FormatError(f"{path}: cannot be read as safetensors ({error})") from error
+        content = path.read_bytes()
+        damaged = digest is not None and digest != sha256(content).hexdigest()
+        tensors = {} if damaged else load(content)
+    except Exception as error:  # safetensors raises more kinds than its own
+        raise FormatError(f"{path}: cannot be read as safetensors ({one_line(error)})") from error
+    if damaged:
+        raise FormatError(
+            f"{path}: damaged or of another folder, its SHA-256 is not the one in the JSON file beside it"
+        )
+    return tensors
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> None:
-    """Write tensors as floats of one dtype into a safetensors file, either completely or not at all."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> str:
+    """Write tensors as floats of one dtype into a safetensors file, either completely or not at all.
+
+    Returns:
+        The SHA-256 of the file in hexadecimal.
+    """
     # Cloned, because safetensors refuses tensors that share memory.
     floats = {key: value.detach().to(dtype).cpu().contiguous().clone() for key, value in tensors.items()}
+    content = save(floats)
     with replacing(path) as temporary:
-        temporary.write_bytes(save(floats))
+        temporary.write_bytes(content)
+    return sha256(content).hexdigest()
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load tensors into a module.
+    """Load tensors into a module, as float32.
+
+    Make the module within `torch.device("meta")`, where it takes no memory. Then a file whose description asks for a
+    huge network is refused before there is one.
 
     Args:
         module: the module; its weights are replaced.
@@ -84,7 +111,8 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
         FormatError: if a tensor is missing, has another shape, or belongs to no parameter of the module.
     """
     try:
-        module.load_state_dict(dict(tensors))
+        floats = {key: value.to(torch.float32, copy=True) for key, value in tensors.items()}
+        module.load_state_dict(floats, assign=True)
     except RuntimeError as error:
-        _, *reasons = str(error).splitlines()  # the first line names the module's class
-        raise FormatError(f"{where}: {' '.join(reason.strip() for reason in reasons)}") from error
+        first, *reasons = str(error).splitlines()  # the first of several lines names the module's class
+        raise FormatError(f"{where}: {one_line(' '.join(reasons) or first)}") from error

@@ -17,6 +17,7 @@ from agent_problems import Memoryless, Shifts, White, hidden_toolbox, shift_tool
 from agents.data import AgentData
 from agents.drqn.config import DRQNConfig
 from agents.drqn.trainer import DRQNTraining
+from restore_env import FormatError
 from restore_env.data.sources import draw_pairs
 from restore_env.evaluation import evaluate
 from restore_env.policies.recurrent_q import RecurrentQNetwork
@@ -208,7 +209,7 @@ def test_a_refused_training_spoils_nothing(tmp_path, one_thread):
         new_training(tmp_path / "run", 8, replace(QUICK, buffer_size=30))
     # schedules run over the whole budget, so only the replay buffers are compared
     again = new_training(tmp_path / "run", 8)
-    assert again.replay_buffer.found and len(again.replay_buffer) == 30
+    assert len(again.replay_buffer) == 30
     drawn = again.replay_buffer.sample(64, np.random.default_rng(0))
     assert drawn.reward.any() and drawn.image.max() > 0
     assert len(expected.replay_buffer) == 30
@@ -217,7 +218,7 @@ def test_a_refused_training_spoils_nothing(tmp_path, one_thread):
 def test_a_checkpoint_without_its_memory_is_refused(tmp_path):
     finished(new_training(tmp_path, 3))
     shutil.rmtree(tmp_path / "replay")
-    with pytest.raises(ValueError, match=r"replay: what belongs to .*training\.pt is missing; delete that"):
+    with pytest.raises(FormatError, match=r"replay/replay\.json: missing.*; delete .*training\.pt to start afresh"):
         new_training(tmp_path, 4)
 
 

@@ -9,6 +9,7 @@ import torch
 from agents.drqn.config import PRESETS
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer, bytes_needed, layout
 from agents.drqn.trainer import MARGIN
+from restore_env import FormatError
 
 
 def episodes(first: int, n: int) -> Episodes:
@@ -21,8 +22,8 @@ def episodes(first: int, n: int) -> Episodes:
     )
 
 
-def new_buffer(folder, capacity=10, margin=4) -> ReplayBuffer:
-    return ReplayBuffer(folder, capacity, margin, max_steps=3, side=8)
+def new_buffer(folder, capacity=10, margin=4, count=0) -> ReplayBuffer:
+    return ReplayBuffer(folder, capacity, margin, max_steps=3, side=8, count=count)
 
 
 def numbers_in(buffer: ReplayBuffer) -> list[int]:
@@ -54,8 +55,7 @@ def test_what_was_added_after_a_checkpoint_spoils_nothing_before_it(tmp_path):
         buffer.add(episodes(first, 4))
     count = buffer.count
     buffer.add(episodes(100, 4))  # then the program is killed
-    again = new_buffer(tmp_path)
-    again.count = count
+    again = new_buffer(tmp_path, count=count)
     assert numbers_in(again) == list(range(6, 16))
     again.add(episodes(16, 4))
     assert numbers_in(again) == list(range(10, 20))
@@ -78,7 +78,7 @@ def test_half_a_million_steps_fit_in_six_gigabytes():
 
 def test_files_are_as_large_as_was_said(tmp_path):
     new_buffer(tmp_path, capacity=10, margin=4)
-    headers = 3 * 128
+    headers = 4 * 128
     assert sum(file.stat().st_size for file in tmp_path.glob("*.npy")) == bytes_needed(layout(14, 3, 8)) + headers
 
 
@@ -88,8 +88,61 @@ def test_too_little_room_is_told_before_the_disk_is_full(tmp_path, monkeypatch):
         new_buffer(tmp_path)
 
 
-def test_a_buffer_that_lacks_a_file_counts_as_not_found(tmp_path):
-    assert not new_buffer(tmp_path).found
-    assert new_buffer(tmp_path).found
-    (tmp_path / "reward.npy").unlink()
-    assert not new_buffer(tmp_path).found
+@pytest.fixture
+def full(tmp_path):
+    """The folder of a buffer after 13 episodes, of which it samples the last 10."""
+    buffer = new_buffer(tmp_path)
+    buffer.add(episodes(0, 13))
+    buffer.flush()
+    return tmp_path
+
+
+def refused(folder, file, message):
+    before = {path.name: path.stat().st_size for path in folder.iterdir()}
+    with pytest.raises(FormatError, match=rf"{file}: .*{message}"):
+        new_buffer(folder, count=13)
+    assert before == {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+def test_what_a_checkpoint_counts_must_be_there(full):
+    assert numbers_in(new_buffer(full, count=13)) == list(range(3, 13))
+    (full / "reward.npy").unlink()
+    refused(full, "reward.npy", "missing")
+    assert len(new_buffer(full)) == 0  # a new training makes the files anew
+
+
+@pytest.mark.parametrize("name", ["image", "action", "reward", "sha256"])
+def test_a_flipped_bit_in_what_is_sampled_is_refused(name, full):
+    path = full / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    content[128 + (len(content) - 128) * 5 // 14] ^= 4  # in the episode of slot 5
+    path.write_bytes(content)
+    refused(full, "(image|action|reward).npy", "damaged, an episode's SHA-256 is not the one in sha256.npy")
+
+
+def test_a_flipped_bit_in_what_is_never_sampled_does_not_matter(full):
+    path = full / "image.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 4  # in slot 13, which an episode after the checkpoint may have
+    path.write_bytes(content)
+    assert len(new_buffer(full, count=13)) == 10
+
+
+@pytest.mark.parametrize("file", ["image.npy", "sha256.npy"])
+def test_a_cut_file_is_refused_and_stays_as_it_is(file, full):
+    (full / file).write_bytes((full / file).read_bytes()[:-1])
+    refused(full, file, "missing or damaged")
+
+
+def test_files_of_another_size_are_refused_and_stay(full):
+    (full / "replay.json").write_text((full / "replay.json").read_text().replace("14", "15"))
+    refused(full, "replay.json", "of another size")
+
+
+def test_files_of_version_0_1_get_checksums(full):
+    (full / "sha256.npy").unlink()
+    assert numbers_in(new_buffer(full, count=13)) == list(range(3, 13))
+    content = bytearray((full / "reward.npy").read_bytes())
+    content[128 + 5 * 12] ^= 1
+    (full / "reward.npy").write_bytes(content)
+    refused(full, "reward.npy", "damaged")

@@ -121,6 +121,32 @@ def test_a_checkpoint_without_its_memory_is_refused(damage, args, one_thread):
         main(args)
 
 
+def flip(path, place=0.5):
+    """Flip a bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 16
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_is_refused_wherever_it_is(args, one_thread):
+    args = replace(args, algo="dqn")
+    main(args)
+    delete = r"delete .*checkpoint\.zip to start afresh"
+    for name, message in (
+        ("memory.pkl", r"memory\.pkl: what belongs to .* is missing or damaged"),
+        ("best.zip", rf"best\.zip: missing, not an agent, or damaged; {delete}"),
+        ("checkpoint.zip", rf"checkpoint\.zip: missing, not an agent, or damaged; {delete}"),
+    ):
+        flip(folder_of(args) / name)
+        with pytest.raises(ValueError, match=message) as error:
+            main(args)
+        assert "\n" not in str(error.value)
+        flip(folder_of(args) / name)
+    flip(args.output)
+    with pytest.raises(FormatError, match=r"agent\.zip: not an agent .* damaged, its SHA-256 is not the one"):
+        load_policy(args.output)
+
+
 def test_an_agent_that_sees_the_step_is_not_asked_for_longer_toolchains(args, one_thread):
     agent = main(replace(args, algo="ppo"))
     pairs = draw_pairs(as_source(args.photos, "moderate", 63), 2, 0)

@@ -47,6 +47,73 @@ class TestPairs:
         with pytest.raises(ValueError, match="2 photos' numbers for 3 pairs"):
             Pairs(photos, photos, photos=[0, 1])
 
+    @pytest.fixture
+    def known(self):
+        """Pairs of which everything is known."""
+        reference = np.arange(5 * 8 * 9 * 3, dtype=np.uint8).reshape(5, 8, 9, 3)
+        names, labels = ["a", "b", "c", "d", "e"], ["cat", "dog", "cat", "owl", "elk"]
+        return Pairs(reference // 2, reference, names, 8, photos=[7, 7, None, 9, 0], labels=labels)
+
+    @staticmethod
+    def check_known(pair, known):
+        row = known.names.index(pair.name)
+        assert (pair.photo, pair.label) == (known.photos[row], known.labels[row])
+        assert pair.reference[0, 0, 0] in known.reference[row, :, :, 0]
+
+    def test_a_pair_knows_its_photo_name_and_label(self, known):
+        for pairs in (known, list(known), [known[row] for row in range(5)], [known[np.int64(1)], known[-1]]):
+            for pair in pairs:
+                self.check_known(pair, known)
+        assert [pair.name for pair in known] == known.names
+        drawn = [known.sample(rng()) for _ in range(20)]
+        for pair in drawn:
+            self.check_known(pair, known)
+        again = draw_pairs(known, 6, seed=0)
+        for pair in again:
+            self.check_known(pair, known)
+        other = as_source(known, "moderate", 4)
+        assert (other.names, other.photos, other.labels) == (known.names, known.photos, known.labels)
+
+    def test_a_slice_is_pairs(self, known):
+        for part, rows in ((known[1:4], [1, 2, 3]), (known[::-2], [4, 2, 0]), (known.first(2), [0, 1])):
+            assert part.names == [known.names[row] for row in rows]
+            assert part.photos == [known.photos[row] for row in rows]
+            assert part.labels == [known.labels[row] for row in rows]
+            assert part.patch_size == 8
+            np.testing.assert_array_equal(part.distorted, known.distorted[rows])
+        with pytest.raises(IndexError):
+            known[5]
+
+    def test_drawn_pairs_are_called_by_their_numbers(self):
+        assert draw_pairs(PatchSampler([located_photo(100, 120)]), range(7, 9), seed=3).names == ["7", "8"]
+
+    @pytest.mark.parametrize("as_list", [False, True])
+    @pytest.mark.parametrize(
+        "take",
+        [
+            lambda pairs: pairs.sample(rng()),
+            lambda pairs: pairs[0],
+            lambda pairs: next(iter(pairs)),
+            lambda pairs: pairs[:2],
+            lambda pairs: pairs.first(1),
+        ],
+    )
+    def test_whoever_changes_what_is_returned_changes_no_pair(self, known, take, as_list):
+        images = [list(part) if as_list else part for part in (known.distorted, known.reference)]
+        pairs, before = Pairs(*images, patch_size=8), known.reference.copy()
+        for part in (take(pairs).distorted, take(pairs).reference):
+            part[0][:] = 99
+        np.testing.assert_array_equal(pairs.reference, before)
+        np.testing.assert_array_equal(pairs.distorted, before // 2)
+
+    def test_labels_are_of_one_kind(self):
+        images = np.zeros((2, 8, 8, 3), np.uint8)
+        for labels, message in ((["cat", 1], "int and str"), (["cat", None], "NoneType and str")):
+            with pytest.raises(ValueError, match=f"labels of the types {message}; one type is needed"):
+                Pairs(images, images, labels=labels)
+        with pytest.raises(ValueError, match="1 labels for 2 pairs"):
+            Pairs(images, images, labels=[3])
+
     def test_samples_the_same_place_of_both(self):
         reference = [located_photo(70, 90), located_photo(80, 64)]
         source, generator = Pairs([image // 2 for image in reference], reference), rng()
@@ -112,6 +179,7 @@ class TestPairsFile:
         loaded = load_pairs(tmp_path / "pairs.npz")
         np.testing.assert_array_equal(loaded.distorted, pairs.distorted)
         np.testing.assert_array_equal(loaded.reference, pairs.reference)
+        assert (loaded.names, loaded.photos, loaded.labels) == (pairs.names, pairs.photos, [None] * 4)
         assert list(tmp_path.iterdir()) == [tmp_path / "pairs.npz"]
 
     def test_format(self, tmp_path, pairs):
@@ -120,7 +188,57 @@ class TestPairsFile:
             assert {name: (file[name].shape, file[name].dtype.name) for name in file} == {
                 "distorted": ((4, 63, 63, 3), "uint8"),
                 "reference": ((4, 63, 63, 3), "uint8"),
+                "name": ((4,), "str32"),
+                "photo": ((4,), "int64"),
             }
+
+    @pytest.mark.parametrize("labels", [None, [3, 5, 3, -1], ["cat", "dog", "", "cat"]])
+    def test_what_is_known_comes_back(self, tmp_path, pairs, labels):
+        known = Pairs(
+            pairs.distorted, pairs.reference, ["a", "b c", "ö", "d.png"], photos=[3, None, 0, 3], labels=labels
+        )
+        save_pairs(tmp_path / "pairs.npz", known)
+        loaded = load_pairs(tmp_path / "pairs.npz")
+        assert (loaded.names, loaded.photos) == (known.names, known.photos)
+        assert loaded.labels == known.labels and {type(label) for label in loaded.labels} == set(
+            map(type, known.labels)
+        )
+
+    def test_a_file_of_version_0_1_knows_neither_names_nor_photos(self, tmp_path, pairs):
+        np.savez(tmp_path / "pairs.npz", distorted=pairs.distorted, reference=pairs.reference)
+        loaded = load_pairs(tmp_path / "pairs.npz")
+        assert (loaded.names, loaded.photos) == (["0", "1", "2", "3"], [None] * 4)
+
+    @pytest.mark.parametrize(
+        ("known", "message"),
+        [
+            ({"photo": np.arange(3)}, "3 photos' numbers for 4 pairs"),
+            ({"photo": np.arange(4.0)}, "photo=0.0 is not a whole number of at least 0"),
+            ({"photo": np.array([0, 1, -2, 3])}, "photo=-2 is not a whole number of at least 0"),
+            ({"photo": np.zeros((4, 1), int)}, "photo has the shape (4, 1); (n,) is needed"),
+            ({"name": np.arange(4)}, "name is int, not a text"),
+            ({"name": np.array(["a", "../b", "c", "d"])}, "name='../b' cannot name a file in a folder"),
+            ({"name": np.array(["a", "", "c", "d"])}, "name='' cannot name a file in a folder"),
+            ({"label": np.zeros(4)}, "label is float, neither a whole number nor a word"),
+            ({"label": np.array(["a", "b\n", "c", "d"])}, "label='b\\n' has a control character"),
+        ],
+    )
+    def test_wrong_names_photos_and_labels(self, tmp_path, pairs, known, message):
+        np.savez(tmp_path / "pairs.npz", distorted=pairs.distorted, reference=pairs.reference, **known)
+        assert self.refused(tmp_path / "pairs.npz") == message
+
+    def test_a_name_that_could_not_be_loaded_is_not_saved(self, tmp_path, pairs):
+        with pytest.raises(ValueError, match="name='a/b' cannot name a file in a folder"):
+            save_pairs(tmp_path / "pairs.npz", Pairs(pairs.distorted[:1], pairs.reference[:1], ["a/b"]))
+        assert not list(tmp_path.iterdir())
+
+    def test_a_flipped_bit(self, tmp_path, pairs):
+        path = tmp_path / "pairs.npz"
+        save_pairs(path, pairs)
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + 14] ^= 1  # the time of an entry, which no CRC covers
+        path.write_bytes(content)
+        assert self.refused(path).startswith("not a pairs file, or damaged")
 
     def test_compressed_file_with_more_arrays(self, tmp_path, pairs):
         np.savez_compressed(

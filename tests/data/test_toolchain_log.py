@@ -81,6 +81,33 @@ def test_toolchains_of_another_size_are_refused_and_nothing_is_written(tmp_path)
     assert len(log) == 0
 
 
+@pytest.mark.parametrize("number", [-2, 2, 2**16, -(2**16)])
+def test_a_tool_that_the_header_does_not_know_is_not_written(tmp_path, number):
+    log, chains = ToolchainLogWriter(tmp_path / "log", HEADER), some(3)
+    chains.chain[1, 1] = number
+    with pytest.raises(ValueError, match="chain: a number is not one of -1 to 1, the tools"):
+        log.add(chains)
+    assert len(log) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"policy": "a/b"}, "policy='a/b' cannot name a file"),
+        ({"toolbox": ""}, "toolbox='' cannot name a file"),
+        ({"actions": ("../a", "b", "stop")}, "'../a' cannot name a file"),
+        ({"actions": ("a", "a", "stop")}, "a name comes twice"),
+        ({"source": "a\nb"}, "control character"),
+        ({"patch_size": 0}, "patch_size=0 is not a whole number"),
+        ({"max_steps": True}, "max_steps=True is not a whole number"),
+        ({"seed": 1.5}, "seed=1.5 is not a whole number"),
+    ],
+)
+def test_a_header_that_is_none_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(HEADER, **change)
+
+
 class TestDamage:
     @pytest.fixture
     def folder(self, tmp_path):
@@ -103,19 +130,58 @@ class TestDamage:
         with pytest.raises(FormatError, match="part-000001.npy: does not hold what toolchains.json says"):
             load_toolchain_log(folder)
 
-    def test_a_tool_that_is_not(self, folder):
+    @pytest.mark.parametrize("number", [2, -2])
+    def test_a_tool_that_is_not(self, folder, number):
         part = np.load(folder / "part-000000.npy")
-        part["toolchain"][0, 0] = 2
+        part["toolchain"][0, 0] = number
         np.save(folder / "part-000000.npy", part)
         with pytest.raises(FormatError, match="a toolchain names a tool that"):
             load_toolchain_log(folder)[:]
 
-    @pytest.mark.parametrize("change", [{"patch_size": "x"}, {"colour": 1}, {"format": 2}])
+    @pytest.mark.parametrize("change", [{"patch_size": "x"}, {"colour": 1}, {"format": 2}, {"patch_size": 10**9}])
     def test_another_header(self, folder, change):
         path = folder / "toolchains.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | change))
-        with pytest.raises(FormatError, match=r"toolchains\.json"):
+        content = json.loads(path.read_text()) | change
+        for wrong in (content, {key: value for key, value in content.items() if key != "sha256"}):
+            path.write_text(json.dumps(wrong))
+            with pytest.raises(FormatError, match=r"toolchains\.json"):
+                load_toolchain_log(folder)
+
+    def test_a_changed_header(self, folder):
+        path = folder / "toolchains.json"
+        path.write_text(path.read_text().replace("somebody", "somebodz"))
+        with pytest.raises(FormatError, match=r"toolchains\.json: damaged, its SHA-256 is not the one that it holds"):
             load_toolchain_log(folder)
+
+    def test_a_flipped_bit_in_a_part(self, folder):
+        path = folder / "part-000000.npy"
+        content = bytearray(path.read_bytes())
+        content[500] ^= 1
+        path.write_bytes(content)
+        log = load_toolchain_log(folder)
+        with pytest.raises(FormatError, match=r"part-000000\.npy: damaged, its SHA-256 is not the one that it holds"):
+            log[:1]
+
+    def test_a_log_of_version_0_1_has_no_checksums(self, folder):
+        part = np.load(folder / "part-000000.npy")
+        np.save(folder / "part-000000.npy", part)
+        content = json.loads((folder / "toolchains.json").read_text())
+        (folder / "toolchains.json").write_text(json.dumps({key: content[key] for key in content if key != "sha256"}))
+        assert np.array_equal(load_toolchain_log(folder)[:].chain, some(4).chain)
+        with ToolchainLogWriter(folder, HEADER) as log:
+            log.add(some(2, 1))
+        assert np.array_equal(load_toolchain_log(folder)[4:].chain, some(2, 1).chain)
+
+    def test_a_part_is_compared_with_its_checksum_once(self, folder, monkeypatch):
+        checked, check = [], module.check_checksum
+        monkeypatch.setattr(module, "check_checksum", lambda path: checked.append(path) or check(path))
+        monkeypatch.setattr(module, "OPEN_PARTS", 1)
+        with ToolchainLogWriter(folder, HEADER) as log:
+            log.add(some(4, 1))
+        log = load_toolchain_log(folder)
+        for row in (0, 5, 1, 6):
+            log[[row]]
+        assert len(checked) == 2
 
 
 class TestRecordToolchains:

@@ -70,9 +70,10 @@ def test_a_folder_of_version_0_1_comes_back_as_it_was(members, tmp_path):
     save_file({old_names(key): value for key, value in weights.items()}, tmp_path / "policy.safetensors")
     old = {"n_tools": 1, **sizes, "dueling": False, "statistics": True}
     if members == 1:
-        describe(tmp_path, arguments=old)
+        describe(tmp_path, arguments=old, sha256=None)
     else:
-        describe(tmp_path, kind="mean-q", arguments={"networks": [old] * members, "least_gain": 0.25})
+        arguments = {"networks": [old] * members, "least_gain": 0.25}
+        describe(tmp_path, kind="mean-q", arguments=arguments, sha256=None)
     loaded = load_policy(tmp_path)
     assert getattr(loaded, "stop_margin", 0.25) == 0.25
     for key, value in policy.network.state_dict().items():
@@ -145,6 +146,13 @@ def test_other_policies_cannot_be_saved(tmp_path, function_toolbox):
     assert not (tmp_path / "random" / "policy.json").exists()
 
 
+def test_a_name_that_could_not_be_loaded_is_not_saved(tmp_path):
+    for name, tool, toolbox in (("a/b", "a", "t"), ("p", "..", "t"), ("p", "a", "t\\u")):
+        with pytest.raises(ValueError, match="cannot name a file in a folder"):
+            save_policy(FixedToolchain([], [tool, "stop"], name), tmp_path / "policy", toolbox)
+    assert not (tmp_path / "policy").exists()
+
+
 def test_another_toolbox_is_refused_with_both_lists(folder):
     other = Toolbox([Tool("sharpen", torch.clone), Tool("denoise", torch.clone)], "others")
     with pytest.raises(ValueError) as refusal:
@@ -160,10 +168,22 @@ def test_another_toolbox_is_refused_with_both_lists(folder):
         ({"kind": "transformer"}, "kind 'transformer' is not 'recurrent-q', 'ensemble-q' or 'fixed-toolchain'"),
         ({"kind": None}, "'kind' is missing"),
         ({"actions": None}, "'actions' is missing"),
-        ({"actions": 4}, "not iterable"),
+        ({"actions": 4}, "actions is int, not a list of names"),
+        ({"actions": "mean"}, "actions is str, not a list of names"),
+        ({"actions": ["a", "b", "c"], "kind": "fixed-toolchain"}, "the last of the actions is not 'stop'"),
+        ({"actions": ["a", "a", "stop"]}, "actions: a name comes twice"),
+        ({"actions": ["a", "../b", "stop"]}, r"actions\[1\]='../b' cannot name a file"),
+        ({"name": "a\nb"}, r"name='a\\nb' has a control character"),
+        ({"toolbox": ""}, "toolbox='' cannot name a file"),
+        ({"fingerprint": 3}, "fingerprint is int, not a text"),
         ({"actions": ["median", "stop"]}, "2 action names for a network of 4 Q-values"),
         ({"arguments": {"tools": 3}}, "unexpected keyword argument 'tools'"),
-        ({"arguments": {"n_tools": "three"}}, "unsupported operand"),
+        ({"arguments": {"n_tools": "three"}}, "n_tools='three' is not a whole number"),
+        ({"arguments": {"n_tools": 3, "hidden": 10**5}}, "size mismatch for"),
+        ({"arguments": {"n_tools": 10**30}}, "n_tools|Overflow|overflow|too large"),
+        ({"kind": "ensemble-q", "arguments": {"networks": []}}, "Unexpected key"),
+        ({"kind": "ensemble-q", "arguments": {"networks": 3}}, "not iterable"),
+        ({"kind": "fixed-toolchain", "arguments": {"tools": "median"}}, "tools are not a list"),
         ({"arguments": {"n_tools": 3, "channels": [3, 3]}}, "longer than"),
         ({"arguments": {"n_tools": 3, "dueling": True}}, "dueling networks of version 0.1 cannot be loaded"),
         ({"arguments": ["n_tools"]}, "'list' object has no attribute"),
@@ -185,6 +205,16 @@ def test_a_description_that_is_no_json_object_is_refused(folder, text):
         load_policy(folder)
 
 
+@pytest.mark.parametrize("margin", [10**400, -1, "wide", None, float("nan"), [0.5]])
+def test_a_margin_that_is_none_is_refused(margin, policy, tmp_path):
+    save_policy(EnsembleQPolicy([policy], stop_margin=0.5), tmp_path, "functions")
+    content = json.loads((tmp_path / "policy.json").read_text())
+    content["arguments"]["stop_margin"] = margin
+    (tmp_path / "policy.json").write_text(json.dumps(content))
+    with pytest.raises(FormatError, match=r"policy\.json: "):
+        load_policy(tmp_path)
+
+
 def test_missing_weights_are_refused(folder):
     (folder / "policy.safetensors").unlink()
     with pytest.raises(FormatError, match=r"policy\.safetensors: cannot be read as safetensors"):
@@ -195,12 +225,16 @@ def test_missing_weights_are_refused(folder):
 def test_truncated_weights_are_refused(folder, length):
     path = folder / "policy.safetensors"
     path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(FormatError, match=r"policy\.safetensors: damaged or of another folder, its SHA-256 is not"):
+        load_policy(folder)
+    describe(folder, sha256=None)
     with pytest.raises(FormatError, match=r"policy\.safetensors: cannot be read as safetensors"):
         load_policy(folder)
 
 
 def test_pickled_weights_are_refused(folder, policy):
     torch.save(policy.network.state_dict(), folder / "policy.safetensors")
+    describe(folder, sha256=None)
     with pytest.raises(FormatError, match=r"policy\.safetensors: cannot be read as safetensors"):
         load_policy(folder)
 
@@ -218,6 +252,7 @@ def test_weights_that_do_not_fit_the_description_are_refused(folder, change, mes
     tensors = load_file(folder / "policy.safetensors")
     change(tensors)
     save_file(tensors, folder / "policy.safetensors")
+    describe(folder, sha256=None)
     with pytest.raises(FormatError, match=message) as refusal:
         load_policy(folder)
     assert str(folder / "policy.safetensors") in str(refusal.value)

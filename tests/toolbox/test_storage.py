@@ -1,6 +1,7 @@
 """Toolbox folders: what is saved comes back, and a damaged folder is refused in one line that names the file."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from restore_env import FormatError, Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox import available_toolboxes
 from restore_env.toolbox.networks import ThreeLayerCNN
+from restore_env.utils.serialization import PRETRAINED
 
 
 @pytest.fixture
@@ -26,6 +28,8 @@ def edit_json(folder: Path, edit) -> None:
 
 
 def edit_tensors(folder: Path, edit) -> None:
+    """Change the weights, as if version 0.1 had written them: without a checksum."""
+    edit_json(folder, lambda content: content.pop("sha256"))
     tensors = load_file(folder / "tools.safetensors")
     edit(tensors)
     save_file(tensors, folder / "tools.safetensors")
@@ -97,6 +101,29 @@ def test_only_networks_can_be_saved(tmp_path, function_toolbox, network_toolbox)
     assert not (tmp_path / "box").exists()
 
 
+def test_sizes_that_no_memory_holds_are_refused_before_there_is_a_network(folder):
+    edit_json(folder, lambda content: content["tools"][0].update(arguments={"wide": 10**6, "narrow": 10**6}))
+    assert_refused(folder, "tools.safetensors", "tool 'three'", "size mismatch for conv1.weight")
+
+
+def test_loading_leaves_the_random_numbers_alone(folder):
+    before = torch.get_rng_state()
+    load_toolbox(folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_name_that_could_not_be_loaded_is_not_saved(tmp_path, network_toolbox):
+    for name, tool in (("a/b", "three"), ("box", "a\\b"), ("box", "."), ("box", "a\n")):
+        with pytest.raises(ValueError, match="cannot name a file in a folder|control character"):
+            save_toolbox(Toolbox([Tool.from_module(tool, network_toolbox[0].module)], name), tmp_path / "box")
+    assert not (tmp_path / "box").exists()
+
+
+def test_deeply_nested_json(folder):
+    (folder / "toolbox.json").write_text("[" * 100_000)
+    assert_refused(folder, "toolbox.json", "cannot be read as JSON")
+
+
 def test_damaged_json(folder):
     path = folder / "toolbox.json"
     path.write_text(path.read_text()[:-20])
@@ -129,6 +156,18 @@ def test_other_formats(folder, content):
         (lambda content: content["tools"][1].update(arguments={"wide": -1}), "{'wide': -1}"),
         (lambda content: content["tools"][1].update(arguments={"wide": "6"}), "tool 'eight'"),
         (lambda content: content["tools"][1].update(arguments=None), "None"),
+        (lambda content: content["tools"][1].update(arguments={"wide": True}), "{'wide': True}"),
+        (lambda content: content["tools"][1].update(arguments={"wide": 10**30}), "tool 'eight'"),
+        (lambda content: content["tools"][0].update(interval=[0, 10**400]), "is not two numbers"),
+        (lambda content: content["tools"][0].update(interval="12"), "interval='12' is not two numbers"),
+        (lambda content: content["tools"][0].update(removes=["noise"]), "tool 'three': removes is list, not a text"),
+        (lambda content: content["tools"][0].update(name="../three"), "tool='../three' cannot name a file in a folder"),
+        (lambda content: content["tools"][0].update(name="c:three"), "tool='c:three' cannot name a file in a folder"),
+        (lambda content: content["tools"][0].update(name=".."), "tool='..' cannot name a file in a folder"),
+        (lambda content: content["tools"][0].update(name="a\x1b[2J"), "has a control character"),
+        (lambda content: content["tools"][0].update(name="a" * 300), "has 300 characters; at most 255 are accepted"),
+        (lambda content: content["tools"][0].update(name=3), "tool is int, not a text"),
+        (lambda content: content.update(name="a/b"), "name='a/b' cannot name a file in a folder"),
     ],
 )
 def test_descriptions_that_do_not_fit(folder, edit, fragment):
@@ -172,7 +211,39 @@ def test_sizes_that_do_not_fit_the_weights(folder):
 def test_truncated_weights(folder, length):
     path = folder / "tools.safetensors"
     path.write_bytes(path.read_bytes()[:length])
+    assert_refused(folder, "tools.safetensors", "damaged or of another folder, its SHA-256 is not the one in the JSON")
+    edit_json(folder, lambda content: content.pop("sha256"))
     assert_refused(folder, "tools.safetensors", "cannot be read as safetensors")
+
+
+def test_weights_of_another_toolbox(folder, tmp_path, network_toolbox):
+    with torch.no_grad():
+        next(network_toolbox[0].module.parameters()).add_(1)
+    save_toolbox(network_toolbox, tmp_path / "other")
+    (tmp_path / "other" / "tools.safetensors").replace(folder / "tools.safetensors")
+    assert_refused(folder, "tools.safetensors", "its SHA-256 is not the one in the JSON file beside it")
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64, 5, ["a"]])
+def test_a_wrong_checksum(folder, digest):
+    edit_json(folder, lambda content: content.update(sha256=digest))
+    assert_refused(folder, "tools.safetensors", "its SHA-256 is not the one in the JSON file beside it")
+
+
+def test_a_folder_of_version_0_1_has_no_checksum(folder):
+    before = load_toolbox(folder)
+    edit_json(folder, lambda content: content.pop("sha256"))
+    for tool, again in zip(before, load_toolbox(folder), strict=True):
+        assert_same_weights(again, tool)
+
+
+def test_the_shipped_folders_have_checksums():
+    described = [*PRETRAINED.rglob("toolbox.json"), *PRETRAINED.rglob("policy.json")]
+    with_weights = [path for path in described if list(path.parent.glob("*.safetensors"))]
+    assert len(with_weights) == 5
+    for path in with_weights:
+        (weights,) = path.parent.glob("*.safetensors")
+        assert json.loads(path.read_text())["sha256"] == sha256(weights.read_bytes()).hexdigest()
 
 
 def test_missing_weights(folder):

@@ -131,6 +131,20 @@ def test_own_tasks_are_mixed_in_and_the_photos_are_opened_once(
     assert len(list((args.checkpoints / "pools").glob("*.npz"))) == 2
 
 
+def test_a_class_that_a_toolbox_names_is_not_imported(args, network_toolbox, photo_folder, tmp_path, monkeypatch):
+    (tmp_path / "harmful.py").write_text("raise SystemExit('it was run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    tools = [
+        replace(network_toolbox[0], removes="harmful:Rain", interval=(0.0, 10.0)),
+        replace(network_toolbox[1], removes="noise", interval=(0.0, 10.0)),
+    ]
+    save_toolbox(type(network_toolbox)(tools, "networks"), tmp_path / "tools")
+    with pytest.warns(UserWarning, match="'three' has no own task: removes='harmful:Rain' names a class, which is not"):
+        main(replace(args, own_task=0.5, photos=photo_folder, pool=3))
+    (pool,) = (args.checkpoints / "pools").glob("*.npz")
+    assert pool.name.startswith("eight-")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

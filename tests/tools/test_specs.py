@@ -7,7 +7,7 @@ import pytest
 import torch
 from fading import Fading
 
-from restore_env import load_toolbox, save_toolbox
+from restore_env import FormatError, load_toolbox, save_toolbox
 from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion
 from restore_env.toolbox import Toolbox
 from restore_env.toolbox.networks import ARCHITECTURES
@@ -18,6 +18,7 @@ from tools.specs import (
     available_specs,
     distortion_of,
     load_spec,
+    own_distortion,
     training_distortion,
 )
 
@@ -92,7 +93,7 @@ class TestFiles:
     def test_a_description_is_read(self, write):
         spec = ToolboxSpec("mine", (NOISE, FADE, ToolSpec("jpeg", "jpeg", (90, 10), "three-layer")))
         path = write(*(asdict(tool) for tool in spec.tools))
-        assert load_spec(path) == load_spec(str(path)) == spec
+        assert load_spec(path, trust=True) == load_spec(str(path), trust=True) == spec
 
     def test_arguments_may_be_left_out(self, write):
         tool = load_spec(write(entry())).tools[0]
@@ -102,7 +103,18 @@ class TestFiles:
     def test_the_description_in_a_toolbox_folder_is_one_too(self, tmp_path):
         toolbox = Toolbox([NOISE.tool(NOISE.network(0)), FADE.tool(FADE.network(0))], "trained")
         save_toolbox(toolbox, tmp_path / "trained")
-        assert load_spec(tmp_path / "trained" / "toolbox.json") == ToolboxSpec("trained", (NOISE, FADE))
+        assert load_spec(tmp_path / "trained" / "toolbox.json", trust=True) == ToolboxSpec("trained", (NOISE, FADE))
+
+    def test_a_class_is_imported_from_a_trusted_file_only(self, write, tmp_path, monkeypatch):
+        (tmp_path / "harmful.py").write_text("raise SystemExit('it was run')")
+        monkeypatch.syspath_prepend(tmp_path)
+        path = write(entry(removes="harmful:Rain"))
+        with pytest.raises(FormatError, match="tool 'a': removes='harmful:Rain' names a class, which is imported only"):
+            load_spec(path)
+        with pytest.raises(SystemExit):
+            load_spec(path, trust=True)
+        with pytest.raises(ValueError, match="names a class"):
+            own_distortion("a", "harmful:Rain", (0.0, 1.0))
 
     @pytest.mark.parametrize("name", ["rl-restore-13", "rl-restore", "missing.json", ""])
     def test_a_description_that_is_not_there(self, name):
@@ -134,7 +146,12 @@ class TestFiles:
             ([entry(interval=None)], "tool 'a': 'interval' is missing"),
             ([entry(architecture=None)], "tool 'a': 'architecture' is missing"),
             ([entry(name=None)], "tool None: 'name' is missing"),
-            ([entry(name="")], "name='': a tool needs a name"),
+            ([entry(name="")], "tool='' cannot name a file in a folder"),
+            ([entry(name="../a")], "tool='../a' cannot name a file in a folder"),
+            ([entry(name=["a"])], "tool is list, not a text"),
+            ([entry(removes=5)], "tool 'a': removes is int, not a text"),
+            ([entry(interval=[0, 10**400])], "tool 'a': interval=.* is not two numbers"),
+            ([entry(arguments={"wide": 10**30})], "tool 'a': 'three-layer' cannot be made from the arguments"),
             ([entry(name="stop")], "tools: the name 'stop' is reserved"),
             ([entry(architecture="two-layer")], "tool 'a': architecture='two-layer' is not one of 'three-layer', 'eig"),
             ([entry(arguments={"width": 4})], "tool 'a': 'three-layer' cannot be made from the arguments {'width': 4}"),
@@ -147,12 +164,15 @@ class TestFiles:
     )
     def test_a_wrong_description_is_named_in_one_line(self, tools, message, write):
         path = write(*tools)
-        with pytest.raises(ValueError, match=rf"tools\.json: {message}") as error:
-            load_spec(path)
+        with pytest.raises(FormatError, match=rf"tools\.json: {message}") as error:
+            load_spec(path, trust=True)
         assert "\n" not in str(error.value)
         assert str(error.value).startswith(str(path))
 
-    @pytest.mark.parametrize("content", [{"tools": None}, {"tools": 3}, {"format": 2}, {"format": None}])
+    @pytest.mark.parametrize(
+        "content",
+        [{"tools": None}, {"tools": 3}, {"format": 2}, {"format": None}, {"name": "../a", "tools": [entry()]}],
+    )
     def test_a_file_of_something_else_is_named(self, content, write):
         with pytest.raises(ValueError, match=r"tools\.json: "):
             load_spec(write(**content))
@@ -283,5 +303,5 @@ class TestRobustDistortion:
 
 @pytest.mark.parametrize("name", ["../noise", "a/b"])
 def test_a_name_that_no_file_can_have_is_refused(name):
-    with pytest.raises(ValueError, match="the name cannot be that of a file"):
+    with pytest.raises(ValueError, match="cannot name a file in a folder"):
         ToolSpec(name, "noise", (0, 5), "three-layer")

@@ -77,7 +77,7 @@ def opened(monkeypatch):
 def args(photo_folder, description, tmp_path):
     def make(**changes):
         places = {"photos": photo_folder, "output": tmp_path / "mine", "checkpoints": tmp_path / "checkpoints"}
-        small = {"toolbox": str(description), "iterations": 3, "batch_size": 2, "crop": 24, "pool": 6}
+        small = {"toolbox": str(description), "iterations": 3, "batch_size": 2, "crop": 24, "pool": 6, "trust": True}
         return Args(**({"precision": "float32"} | places | small | changes))
 
     return make
@@ -297,6 +297,8 @@ class TestOptions:
         ("changes", "message"),
         [
             ({"tools": ("denoise", "noise-9")}, "tools: 'noise-9' is not one of denoise, unfade, deblock"),
+            ({"trust": False}, "tool 'unfade': removes='fading:Fading' names a class, which is imported only if"),
+            ({"name": "a/b"}, "name='a/b' cannot name a file in a folder"),
             ({"toolbox": "rl-restore-7"}, "toolbox='rl-restore-7' is neither one of 'restore-12', 'rl-restore-6'"),
             ({"precision": "float16"}, "precision='float16' is not one of 'auto', 'float32', 'bfloat16'"),
             ({"recipe": "slow"}, "recipe='slow' is not one of 'fast', 'paper'"),
@@ -375,7 +377,7 @@ class TestCommandLine:
     def options(tmp_path, tools=("denoise",), jobs=1, budget=("--iterations", "1000000")):
         return [
             *("--photos", str(tmp_path / "photos"), "--output", str(tmp_path / "mine")),
-            *("--checkpoints", str(tmp_path / "checkpoints"), "--toolbox", str(tmp_path / "tiny.json")),
+            *("--checkpoints", str(tmp_path / "checkpoints"), "--toolbox", str(tmp_path / "tiny.json"), "--trust"),
             *("--tools", *tools, *budget, "--jobs", str(jobs)),
             *("--batch-size", "1", "--crop", "16", "--pool", "4", "--precision", "float32"),
         ]

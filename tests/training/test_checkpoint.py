@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 
+from restore_env import FormatError
 from restore_env.training.trainer import load_checkpoint, save_checkpoint
 
 
@@ -38,6 +39,7 @@ def test_a_state_comes_back_as_it_was(tmp_path, state):
     save_checkpoint(path, state)
     loaded = load_checkpoint(path)
     assert loaded.keys() == state.keys()
+    assert torch.load(path, weights_only=True).keys() == state.keys()  # other programs ignore the checksum
     for key in ("iteration", "seconds", "names", "none"):
         assert loaded[key] == state[key]
     for key, value in state["network"].items():
@@ -59,6 +61,18 @@ def test_a_truncated_file_is_named(tmp_path, state, length):
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"run\.pt: not a checkpoint, or damaged; delete it to start afresh"):
         load_checkpoint(path)
+
+
+def test_a_checkpoint_of_version_0_1_has_no_checksum(tmp_path, state):
+    torch.save(state, tmp_path / "run.pt")
+    assert load_checkpoint(tmp_path / "run.pt")["iteration"] == 7
+
+
+@pytest.mark.parametrize("content", [None, 5, "text", [1, 2], torch.zeros(3)])
+def test_another_torch_file_is_named(tmp_path, content):
+    torch.save(content, tmp_path / "run.pt")
+    with pytest.raises(FormatError, match=r"run\.pt: not a checkpoint; delete it to start afresh"):
+        load_checkpoint(tmp_path / "run.pt")
 
 
 def test_a_file_of_something_else_is_named(tmp_path):

@@ -3,6 +3,7 @@ import time
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from restore_env import FormatError
 from restore_env.training.logging import RunLogger, read_history
 from restore_env.training.trainer import Status
 
@@ -27,6 +28,13 @@ def test_a_report_is_a_line_and_scalars(tmp_path, capsys):
     assert logged["validation/psnr"] == pytest.approx({10: 24.5, 20: 30.0})
     assert logged["training/loss"] == pytest.approx({10: 2e-3, 20: 1e-3})
     assert len(logged) == 2
+
+
+@pytest.mark.parametrize("content", ["", "[", "3", '{"a": 1}', "[3]", '[{"loss": 1}]', '[{"iteration": "x"}]'])
+def test_a_damaged_history_is_refused(content, tmp_path):
+    (tmp_path / "history.json").write_text(content)
+    with pytest.raises(FormatError, match=r"history\.json: damaged; delete it, and the history begins anew"):
+        RunLogger(tmp_path, 10)
 
 
 def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path, monkeypatch):

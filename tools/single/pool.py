@@ -89,7 +89,7 @@ def load_pool(path: Path) -> Pairs:
     """Read a pool.
 
     Raises:
-        ImageError: if the file is damaged.
+        ImageError: if the file is damaged, or its checksum is wrong.
     """
     try:
         return load_pairs(path)
