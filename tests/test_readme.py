@@ -75,7 +75,7 @@ def test_descriptions_of_toolboxes_are_read(folder, monkeypatch, description):
         "from restore_env.data.distortions import GaussianBlur\n\n\nclass Rain(GaussianBlur):\n    pass\n"
     )
     (folder / "my-tools.json").write_text(description)
-    assert load_spec(folder / "my-tools.json").name == "my-tools"
+    assert load_spec(folder / "my-tools.json", trust=True).name == "my-tools"
 
 
 def test_make_targets_exist():
