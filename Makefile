@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-all check docs format wheel-test clean
+.PHONY: help install demo test test-all mutants check docs format wheel-test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -24,6 +24,10 @@ test: $(STAMP)  ## run the fast tests on all cores, in under five minutes
 test-all: $(STAMP)  ## run all tests, the slow ones too, and check their coverage
 	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term:skip-covered
 
+mutants: $(STAMP)  ## break the code in 300 places and list what the tests miss; takes an hour
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[mutants]"
+	$(BIN)/python -m benchmarks.mutants --output benchmarks/results/mutants.json
+
 check: $(STAMP)  ## check lint, formatting, types, imports, spelling and the CI workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,4 +47,4 @@ wheel-test: $(STAMP)  ## build the wheel and use it in an environment of its own
 	PYTHON=$(BIN)/python sh .ci/wheel-test
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache demo.png
+	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants demo.png
