@@ -10,6 +10,9 @@ Example:
     Discrete(13)
 """
 
+import restore_env.utils.interrupts  # noqa: F401 - before imports that take time
+
+# isort: split
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 

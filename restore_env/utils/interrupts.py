@@ -1,0 +1,25 @@
+"""Let Ctrl-C end a program without a traceback while it starts: its imports take seconds.
+
+This module is imported before everything else, and imports nothing that takes time.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+
+def is_program_starting() -> bool:
+    """Return whether Python has just started a program of this project: `restore-env`, or `python -m agents....`."""
+    started = sys.argv[0] if sys.argv else ""
+    return started == "-m" or Path(started).stem == "restore-env"
+
+
+def raise_interrupts() -> None:
+    """Let Ctrl-C raise `KeyboardInterrupt` again, once a program can answer it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Where the caller ignores interrupts, as `nohup` does, they stay ignored.
+if is_program_starting() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
