@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from restore_env.utils.checks import Count, Options, Positive
+from restore_env.utils.checks import Count, Options, PositiveOrInfinite
 from restore_env.utils.files import replacing
 
 CHECKPOINT_SECONDS: Final = 60.0
@@ -37,7 +37,7 @@ class Budget(Options):
     """
 
     iterations: Count | None = None
-    minutes: Positive = inf
+    minutes: PositiveOrInfinite = inf
 
     def progress(self, iteration: int, seconds: float) -> float:
         """Return the share of the budget that is used; 1 or more when it is used up."""
