@@ -12,24 +12,25 @@ from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.training.fingerprints import digest_of_pairs, digest_of_photos
 from restore_env.training.split import VALIDATION_SEED, split_photos
-from restore_env.utils.checks import Count, Device, Natural, Options
+from restore_env.utils.checks import Count, Device, Natural, Options, Steps, Text
+from restore_env.utils.files import Paths
 
 
 @dataclass(kw_only=True)
 class AgentArgs(Options):
     """The options of every program that trains an agent."""
 
-    photos: str
+    photos: Text
     """Folder of clean photos to train on, a pairs file (.npz), or "embedded"."""
     output: Path
     """Policy folder or file to write."""
     validation: str = ""
     """Other photos or a pairs file for validation. By default every tenth training photo is held out."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: str = "moderate"
     """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
-    max_steps: Count = MAX_STEPS
+    max_steps: Steps = MAX_STEPS
     """Largest number of tools in a toolchain."""
     patches: Count = 256
     """Number of validation patches."""
@@ -39,6 +40,11 @@ class AgentArgs(Options):
     """Device of the agent and the tools: cpu or cuda."""
     seed: Natural = 0
     """Seed of the initial weights and all random numbers."""
+
+    @property
+    def inputs(self) -> dict[str, Paths]:
+        """What the training reads, by the names of the options."""
+        return {"--photos": self.photos, "--validation": self.validation, "--toolbox": self.toolbox}
 
 
 class AgentData(NamedTuple):

@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,13 +20,26 @@ from agents.drqn.config import PRESETS, DRQNConfig
 from restore_env import Pairs, Toolbox, as_source, draw_pairs, evaluate, load_toolbox
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE
 from restore_env.policies import RecurrentQPolicy, load_policy
-from restore_env.training.program import make_run_folder, run_program
+from restore_env.training.program import check_run, make_run_folder, run_folder, run_program
 from restore_env.training.split import VALIDATION_SEED
-from restore_env.utils.checks import Count, Device, Natural, Options, Positive, ProperFraction
-from restore_env.utils.files import write_text
+from restore_env.utils.checks import (
+    Checked,
+    Count,
+    Device,
+    Natural,
+    Options,
+    Positive,
+    ProperFraction,
+    Text,
+    check_whole,
+)
+from restore_env.utils.files import real_path, write_text
 from tools import finetune_joint
 
 RECORD: Final = "rounds.json"
+
+Rounds = Annotated[int, Checked(partial(check_whole, least=1, most=1000))]
+"""A number of rounds."""
 
 
 @dataclass(kw_only=True)
@@ -36,17 +50,17 @@ class Args(Options):
         ValueError: if an option is outside its range.
     """
 
-    photos: str
+    photos: Text
     """Folder of clean photos to train on."""
-    validation: str
+    validation: Text
     """Folder of other clean photos, or a pairs file, to measure on."""
     output: Path
     """Folder to write: the best round's `toolbox` and `policy`, and `rounds.json`."""
-    policy: str = DEFAULT_POLICY
+    policy: Text = DEFAULT_POLICY
     """Recurrent Q-policy to start from, by name or folder."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Toolbox to start from, by name or folder."""
-    rounds: Count = 3
+    rounds: Rounds = 3
     """Largest number of rounds; the program ends earlier if the validation gain no longer rises."""
     severity: str = "moderate"
     """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
@@ -118,17 +132,22 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 def plan(args: Args) -> Plan:
     """Check what the programs of all rounds are given, draw the pairs, and make the folders."""
+    inputs = {"--photos": args.photos, "--validation": args.validation}
+    inputs |= {"--policy": args.policy, "--toolbox": args.toolbox}
+    check_run(inputs, args.output, args.checkpoints)
     toolbox = load_toolbox(args.toolbox, args.device)
     policy = load_policy(args.policy, toolbox)
     if not isinstance(policy, RecurrentQPolicy):
         raise ValueError(f"policy={args.policy!r} is not a recurrent Q-network, such as agents.train_drqn writes")
-    folder = make_run_folder(args.output, args.checkpoints)
+    as_source(args.photos, args.severity, PATCH_SIZE, "photos")  # each round opens them again
+    source = as_source(args.validation, args.severity, PATCH_SIZE, "validation")
     rounds, start = [], (args.toolbox, args.policy)
     for number in range(1, args.rounds + 1):
-        rounds.append(new_round(args, number, folder / f"round-{number}", *start))
+        folder = run_folder(args.output, args.checkpoints) / f"round-{number}"
+        rounds.append(new_round(args, number, folder, *start))
         start = str(rounds[-1].tools.output), str(rounds[-1].agent.output)
-    source = as_source(args.validation, args.severity, PATCH_SIZE, "validation")
     pairs = draw_pairs(source, args.patches, VALIDATION_SEED + 1)
+    make_run_folder(args.output, args.checkpoints)
     return Plan(args=args, toolbox=toolbox, policy=policy, pairs=pairs, rounds=tuple(rounds))
 
 
@@ -165,7 +184,7 @@ def new_round(args: Args, number: int, folder: Path, toolbox: str, policy: str) 
         policy: policy to start from.
     """
     seed = args.seed + number
-    tools, agent = (folder / f"{args.output.resolve().name}-{part}-{number}" for part in ("tools", "agent"))
+    tools, agent = (folder / f"{real_path(args.output).name}-{part}-{number}" for part in ("tools", "agent"))
     log = log_toolchains.Args(
         images=args.photos,
         output=folder / "log",

@@ -22,9 +22,9 @@ from restore_env.policies import Policy, RandomPolicy, load_policy, play
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.fingerprints import digest_of_text
-from restore_env.training.program import run_program
+from restore_env.training.program import check_paths, run_program
 from restore_env.training.signals import stop_request
-from restore_env.utils.checks import Count, Device, Natural, Options
+from restore_env.utils.checks import Count, Device, Natural, Options, Steps, Text
 from restore_env.utils.progress import progress_bar
 
 BATCH: Final = 64
@@ -39,13 +39,13 @@ class Args(Options):
         ValueError: if an option is outside its range.
     """
 
-    images: str
+    images: Text
     """Folder of clean photos, a pairs file (.npz) whose pairs are taken in order, or "embedded"."""
     output: Path
     """Folder of the log."""
-    policy: str = DEFAULT_POLICY
+    policy: Text = DEFAULT_POLICY
     """Name or folder of a policy, or a reference policy such as greedy."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: str = "moderate"
     """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
@@ -53,7 +53,7 @@ class Args(Options):
     """Mirror, transpose, recolour and shrink clean photos at random, to train tools. Pairs are not changed."""
     n: Count = 20_000
     """Number of toolchains; for a pairs file at most the number of its pairs."""
-    max_steps: Count = MAX_STEPS
+    max_steps: Steps = MAX_STEPS
     """Largest number of tools in a toolchain."""
     device: Device = "cpu"
     """Device of the policy and the tools: cpu or cuda."""
@@ -94,6 +94,8 @@ def main(args: Args) -> int:
 
 def plan(args: Args) -> Plan:
     """Open all that a log needs."""
+    inputs = {"--images": args.images, "--policy": args.policy, "--toolbox": args.toolbox}
+    check_paths(inputs, folders={"--output": args.output})
     toolbox = load_toolbox(args.toolbox, args.device)
     policy = load_policy(args.policy, toolbox, args.device)
     source = as_source(args.images, args.severity, PATCH_SIZE)

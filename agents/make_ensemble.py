@@ -13,9 +13,9 @@ from typing import Any
 from restore_env.policies import EnsembleQPolicy, RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.storage import DESCRIPTION
 from restore_env.training.model_card import RECORD, Blocks, read_record, table, write_model_card
-from restore_env.training.program import run_program
+from restore_env.training.program import check_paths, run_program
 from restore_env.utils.checks import NonNegative, Options
-from restore_env.utils.files import make_folders
+from restore_env.utils.files import make_folders, real_path
 from restore_env.utils.serialization import read_json
 
 
@@ -61,6 +61,7 @@ def main(args: Args) -> EnsembleQPolicy:
 
 def plan(args: Args) -> Plan:
     """Load the agents, and make the folder to write."""
+    check_paths({"--agents": args.agents}, folders={"--output": args.output})
     found = [agent for folder in args.agents for agent in _agents_in(folder)]
     members, records = [member for member, _ in found], [record for _, record in found]
     if len(members) < 2:
@@ -68,7 +69,7 @@ def plan(args: Args) -> Plan:
     toolboxes = {f"{record['toolbox']} {member.fingerprint or ''}".strip() for member, record in found}
     if len(toolboxes) > 1:
         raise ValueError(f"agents were trained on different toolboxes: {', '.join(sorted(toolboxes))}")
-    policy = EnsembleQPolicy(members, args.output.resolve().name, args.stop_margin)
+    policy = EnsembleQPolicy(members, real_path(args.output).name, args.stop_margin)
     make_folders(args.output)
     return Plan(args=args, policy=policy, records=records)
 

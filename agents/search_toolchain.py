@@ -16,9 +16,9 @@ from restore_env.data.sampling import PatchSampler
 from restore_env.policies import FixedToolchain, save_policy
 from restore_env.restoration.search import best_fixed_toolchain
 from restore_env.training.model_card import Blocks, settings_list, write_model_card
-from restore_env.training.program import run_program
-from restore_env.utils.checks import Count, Natural, Options
-from restore_env.utils.files import make_folders
+from restore_env.training.program import check_paths, run_program
+from restore_env.utils.checks import Count, Natural, Options, Steps, Text
+from restore_env.utils.files import make_folders, real_path
 from restore_env.utils.progress import progress_bar
 
 
@@ -34,13 +34,13 @@ class Args(Options):
     """Folder of clean photos."""
     output: Path
     """Policy folder to write; its name becomes the policy's."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: Severity = "moderate"
     """Distortion of the photos."""
     patches: Count = 128
     """Patches over which the gain is averaged."""
-    max_steps: Count = MAX_STEPS
+    max_steps: Steps = MAX_STEPS
     """Largest number of tools in the toolchain; 1 finds the best single tool."""
     beam: Natural = 12
     """Width of the beam search: toolchains of each length that are extended. 0 tries every toolchain."""
@@ -76,16 +76,17 @@ def main(args: Args) -> FixedToolchain:
 
 def plan(args: Args) -> Plan:
     """Open and draw all that a search needs, and make its folder."""
+    check_paths({"--photos": args.photos, "--toolbox": args.toolbox}, folders={"--output": args.output})
     source = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity))
-    toolbox = load_toolbox(args.toolbox)
+    toolbox, pairs = load_toolbox(args.toolbox), draw_pairs(source, args.patches, args.seed)
     make_folders(args.output)
-    return Plan(args=args, toolbox=toolbox, pairs=draw_pairs(source, args.patches, args.seed))
+    return Plan(args=args, toolbox=toolbox, pairs=pairs)
 
 
 def run(plan: Plan) -> FixedToolchain:
     """Search as planned, as `main` does."""
     args = plan.args
-    policy = search(plan.toolbox, plan.pairs, args.max_steps, args.beam, args.output.resolve().name)
+    policy = search(plan.toolbox, plan.pairs, args.max_steps, args.beam, real_path(args.output).name)
     save_policy(policy, args.output, plan.toolbox)
     tools = ", ".join(policy.tools) or "stop at once"
     settings = {

@@ -29,10 +29,11 @@ from restore_env.restoration.rewards import Weighted
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.logging import RunLogger
 from restore_env.training.oracle_cache import oracle_of
-from restore_env.training.program import make_run_folder, program_name, run_program
+from restore_env.training.program import check_run, make_run_folder, program_name, run_program
 from restore_env.training.signals import stop_request
 from restore_env.training.trainer import Budget
 from restore_env.utils.checks import Count, NonNegative, Positive
+from restore_env.utils.files import real_path
 
 DESCRIPTION: Final = "Train a recurrent DQN. The first word is a preset; 'fast --help' lists all options."
 
@@ -124,10 +125,11 @@ def main(args: Args, clock: Callable[[], float] = time.monotonic) -> RecurrentQP
 
 def plan(args: Args) -> Plan:
     """Open and draw all that a training needs, and make its folders."""
+    check_run(args.inputs | {"--start": args.start}, args.output, args.checkpoints)
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
+    network = first_network(args, toolbox)
     fraction = args.config.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction)
-    network = first_network(args, toolbox)
     task = (args.max_steps, args.reward, args.dtype, args.severity, *([f"cost {args.cost:g}"] if args.cost else []))
     start = f", start {digest_of_weights([network])}" if args.start else ""
     identity = f"photos or pairs {data.identity}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
@@ -169,7 +171,7 @@ def new_training(plan: Plan) -> DRQNTraining:
         args.config,
         Budget(args.iterations, args.minutes),
         plan.folder,
-        name=args.output.resolve().name,
+        name=real_path(args.output).name,
         seed=args.seed,
         oracle=plan.oracle,
         keep_last=args.keep_last,

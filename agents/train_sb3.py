@@ -30,7 +30,7 @@ from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import RunLogger, scalars_of
 from restore_env.training.model_card import made_with
 from restore_env.training.oracle_cache import oracle_of
-from restore_env.training.program import make_run_folder, run_program
+from restore_env.training.program import check_run, make_run_folder, run_program
 from restore_env.training.signals import StopRequest, stop_request
 from restore_env.training.trainer import Status, check_settings
 from restore_env.utils.checks import Count, Fraction, Positive
@@ -129,6 +129,7 @@ def plan(args: Args) -> Plan:
     """Open and draw all that a training needs, and make its folders."""
     if args.output.suffix != ".zip":
         raise ValueError(f"output={str(args.output)!r} does not end in .zip")
+    check_run(args.inputs, args.output, args.checkpoints, args.algo)
     toolbox = load_toolbox(args.toolbox, args.device)
     data = open_data(args.photos, args.validation, args.severity, args.patches, args.single_distortion_fraction)
     folder = make_run_folder(args.output, args.checkpoints, args.algo)

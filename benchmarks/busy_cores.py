@@ -72,7 +72,7 @@ class Args(Options):
 
 def main(args: Args) -> Results:
     """Measure, write the results, and return them."""
-    check_output(args.output)
+    check_output(args.output, {})
     programs = {
         "single environment, steps/s": ENVIRONMENT.format(seconds=args.seconds),
         f"restore of {args.width}x{args.height} pixels, CPU seconds": PHOTO.format(**vars(args)),

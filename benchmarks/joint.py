@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.common.intervals import gains_of, half_interval, mean_difference
 from benchmarks.common.patches import PAPER_SEVERITIES, PatchArgs, PatchSet, open_patches
 from benchmarks.common.report import Results, check_output, table_of, track, write_results
-from benchmarks.common.systems import System, load_system
+from benchmarks.common.systems import System, load_system, paths_in
 from benchmarks.common.tool_tasks import compare_tools, own_distortions, psnr_cells
 from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.data.distortions import Distortion, MixedDistortion
@@ -51,9 +51,9 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong, or the toolboxes do not fit each other.
     """
-    if not args.stages:
-        raise ValueError("stages: none are given; LABEL=POLICY@TOOLBOX is one")
-    check_output(args.output)
+    if not args.stages or "" in args.stages:
+        raise ValueError("stages: none are given, or an empty one; LABEL=POLICY@TOOLBOX is one")
+    check_output(args.output, {"--photos": args.photos, "--stages": paths_in([*args.stages, args.rival])})
     toolbox = load_toolbox(DEFAULT_TOOLBOX)
     stages = [load_system(text, toolbox) for text in (*args.stages, args.rival) if text]
     label, count = Counter(stage.label for stage in stages).most_common(1)[0]

@@ -20,14 +20,14 @@ from agents.data import open_data
 from agents.drqn.config import PRESETS, DRQNConfig
 from benchmarks.common.plots import curves, save_figure
 from benchmarks.common.report import Results, check_output, table_of, write_results
-from benchmarks.common.systems import System, load_system
+from benchmarks.common.systems import System, load_system, paths_in
+from restore_env import Pairs
 from restore_env.constants import DEFAULT_TOOLBOX, Severity
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.training.logging import read_history
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
-from restore_env.utils.checks import Count, Natural, Options, Positive, check_choice
-from restore_env.utils.files import make_folders
+from restore_env.utils.checks import Count, Natural, Options, Positive, Text, check_choice
 
 FAST: Final = PRESETS["fast"]
 
@@ -47,7 +47,7 @@ class Args(Options):
         ValueError: if an option is outside its range.
     """
 
-    photos: str
+    photos: Text
     """Folder of clean photos to train on."""
     output: Path
     """Results file to write (.json). The report (.md) and a plot (.png) are written beside it."""
@@ -61,7 +61,7 @@ class Args(Options):
     """Count minutes of the processor, so that several trainings can share a busy machine."""
     rival: str = ""
     """A policy that is drawn as a line, [LABEL=]POLICY[@TOOLBOX]."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     severity: Severity = "moderate"
     """Distortion of the photos."""
@@ -77,12 +77,13 @@ class Args(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured: trainings by their variant and seed, and a rival."""
+    """What is measured: trainings by their variant and seed, and a rival, on the pairs that all are measured on."""
 
     args: Args
     toolbox: Toolbox
     trainings: Mapping[tuple[str, int], train_drqn.Args]
     rival: System | None
+    validation: Pairs
 
 
 def plan(args: Args) -> Plan:
@@ -93,17 +94,18 @@ def plan(args: Args) -> Plan:
     """
     wanted = [run for text in args.variants for run in runs_of(text, args.seeds)]
     trainings = {(name, seed): training_of(name, seed, args) for name, seed in wanted}
-    check_output(args.output)
-    make_folders(args.checkpoints)
+    inputs = {"--photos": args.photos, "--validation": args.validation, "--toolbox": args.toolbox}
+    check_output(args.output, inputs | {"--rival": paths_in([args.rival])}, ".png", work=args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
     rival = load_system(args.rival, toolbox) if args.rival else None
-    return Plan(args=args, toolbox=toolbox, trainings=trainings, rival=rival)
+    validation = open_data(args.photos, args.validation, args.severity, args.patches).validation
+    return Plan(args=args, toolbox=toolbox, trainings=trainings, rival=rival, validation=validation)
 
 
 def run(plan: Plan) -> Results:
     """Train every variant, write the results with a plot, and return them."""
     rows = [train(variant, seed, plan) for variant, seed in plan.trainings]
-    rival = measure_rival(plan.rival, plan.args) if plan.rival else None
+    rival = measure_rival(plan.rival, plan.validation) if plan.rival else None
     if rival:
         rows = [row | {"minutes_to_rival": minutes_to(rival["psnr"], row)} for row in rows]
     results = write_results("learning", plan.args, describe, toolbox=plan.toolbox.name, rows=rows, rival=rival)
@@ -168,9 +170,9 @@ def train(variant: str, seed: int, plan: Plan) -> dict[str, Any]:
     }
 
 
-def measure_rival(rival: System, args: Args) -> dict[str, Any]:
-    """Return the rival's PSNR and gain in dB on the patches that the trainings are measured on."""
-    found = rival.evaluate(open_data(args.photos, args.validation, args.severity, args.patches).validation)
+def measure_rival(rival: System, pairs: Pairs) -> dict[str, Any]:
+    """Return the rival's PSNR and gain in dB on the pairs that the trainings are measured on."""
+    found = rival.evaluate(pairs)
     return {"label": rival.label, "psnr": found.psnr_out, "gain": found.gain}
 
 

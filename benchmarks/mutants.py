@@ -49,7 +49,7 @@ class Args(Options):
 
 def main(args: Args) -> Results:
     """Make the mutants, test a sample, write the results, and return them."""
-    check_output(args.output)
+    check_output(args.output, {})
     _mutmut(args.jobs, "none of them")  # makes all mutants, finds which tests run which function, and stops
     found = read_exit_codes(FOLDER)
     if not found:

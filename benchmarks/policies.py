@@ -22,7 +22,7 @@ from benchmarks.common.multiplications import evaluation_multiplications
 from benchmarks.common.patches import PAPER_SEVERITIES, PatchArgs, PatchSet, open_patches
 from benchmarks.common.plots import bars, save_figure
 from benchmarks.common.report import Results, check_output, table_of, write_results
-from benchmarks.common.systems import System, load_system
+from benchmarks.common.systems import System, load_system, paths_in
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS
 from restore_env.data.photos import FolderPhotos
 from restore_env.evaluation import Evaluation, share_of_best
@@ -32,8 +32,8 @@ from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.training.model_card import Blocks
 from restore_env.training.oracle_cache import oracle_of
 from restore_env.training.program import run_program
-from restore_env.utils.checks import Count, check_choice
-from restore_env.utils.files import make_folders
+from restore_env.utils.checks import Count, Text, check_choice
+from restore_env.utils.files import Paths, make_folders
 
 BASELINES: Final = ("input", "random", "best single tool", "best fixed toolchain", "greedy", "oracle")
 """What every severity has a row of, besides the policies named."""
@@ -45,7 +45,7 @@ class Args(PatchArgs):
 
     train_photos: Path
     """Folder of other clean photos, on which the fixed toolchains are searched."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
     policies: tuple[str, ...] = ()
     """Policies to measure, [LABEL=]POLICY[@TOOLBOX] each: names, folders or .zip files of SB3. Loading a .zip can run
@@ -87,8 +87,8 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong.
     """
-    check_output(args.output)
-    make_folders(args.checkpoints)
+    inputs: dict[str, Paths] = {"--photos": args.photos, "--train-photos": args.train_photos, "--toolbox": args.toolbox}
+    check_output(args.output, inputs | {"--policies": paths_in(args.policies)}, ".png", work=args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
     systems = [load_system(text, toolbox) for text in args.policies]
     check_labels(systems, args.policies)
@@ -97,6 +97,7 @@ def plan(args: Args) -> Plan:
     check_choice("plot", args.plot, ("", *made.labels))
     for rival in args.rivals:
         check_choice("rivals", rival, (*made.labels, *(name for name in BASELINES if name != "oracle")))
+    make_folders(args.checkpoints)
     return made
 
 

@@ -34,6 +34,8 @@ from restore_env.inference import check_policy
 from restore_env.toolbox import load_toolbox
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
+from restore_env.utils.checks import Text
+from restore_env.utils.files import Paths
 from restore_env.utils.tensors import ByteImage, to_bytes
 
 DAMAGE: Final[Mapping[str, DistortionModel]] = {
@@ -64,9 +66,9 @@ FILTERS: Final[Mapping[str, Filter]] = {
 class Args(PhotoArgs):
     """Restore whole photos with one kind of damage each, beside classical filters with one setting each."""
 
-    policy: str = RESTORING_POLICY
+    policy: Text = RESTORING_POLICY
     """Name or folder of a policy."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
 
 
@@ -85,7 +87,8 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong.
     """
-    check_output(args.output)
+    inputs: dict[str, Paths] = {"--photos": args.photos, "--policy": args.policy, "--toolbox": args.toolbox}
+    check_output(args.output, inputs)
     toolbox = load_toolbox(args.toolbox)
     policy = check_policy(load_policy(args.policy, toolbox))
     system = System(policy.name, policy, toolbox)

@@ -68,7 +68,7 @@ class Sample:
 
 def main(args: Args) -> Results:
     """Run all parts, write the results, and return them."""
-    check_output(args.output)
+    check_output(args.output, {"--toolbox": args.toolbox})
     parts: dict[str, Callable[[Args], Iterator[float]]] = {
         f"{args.num_envs} environments for {args.minutes:g} minutes": play_batch,
         f"{args.resets:,} resets": reset_one,

@@ -26,7 +26,7 @@ from restore_env import Pairs, Toolbox, as_source, draw_pairs, load_toolbox, sav
 from restore_env.constants import DEFAULT_TOOLBOX, PATCH_SIZE
 from restore_env.training.model_card import Blocks, table
 from restore_env.training.program import run_program
-from restore_env.utils.checks import Count, Natural, Options, Positive
+from restore_env.utils.checks import Count, Natural, Options, Positive, Text
 
 NAIVE: Final = "networks of plain PyTorch, one image after another"
 MAIN: Final = "batched environment, 64"
@@ -40,15 +40,15 @@ class Args(Options):
 
     output: Path
     """Results file to write (.json). The report (.md) and a plot (.png) are written beside it."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
     seconds: Positive = 4.0
     """Seconds that a case runs in a round, at least."""
     rounds: Count = 5
     """Rounds of all cases."""
-    sizes: tuple[int, ...] = (1, 8, 64, 256, 1024)
+    sizes: tuple[Count, ...] = (1, 8, 64, 256, 1024)
     """Environments in a batch."""
-    cuda_sizes: tuple[int, ...] = (4096, 16384)
+    cuda_sizes: tuple[Count, ...] = (4096, 16384)
     """Environments in a batch on a GPU, where there is one."""
     pairs: Count = 512
     """Pairs that episodes begin with."""
@@ -73,9 +73,10 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong.
     """
-    check_output(args.output)
+    check_output(args.output, {"--toolbox": args.toolbox}, ".png")
+    toolbox = load_toolbox(args.toolbox)
     pairs = draw_pairs(as_source("embedded", "moderate", PATCH_SIZE), args.pairs, args.seed)
-    return Plan(args=args, toolbox=load_toolbox(args.toolbox), pairs=pairs)
+    return Plan(args=args, toolbox=toolbox, pairs=pairs)
 
 
 def run(plan: Plan) -> Results:

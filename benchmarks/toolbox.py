@@ -23,7 +23,8 @@ from restore_env.constants import DEFAULT_TOOLBOX
 from restore_env.data.distortions import Distortion, MixedDistortion
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
-from restore_env.utils.checks import Count
+from restore_env.utils.checks import Count, Text
+from restore_env.utils.files import Paths
 from tools.specs import DISTORTIONS, SLIGHT
 
 ORDER: Final = tuple(DISTORTIONS.values())
@@ -49,7 +50,7 @@ MIDDLE: Final = (
 class Args(PatchArgs):
     """Measure each tool on its own task, and every tool on every task."""
 
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
     beside: str = ""
     """Name or folder of another toolbox with tools of the same names, such as the authors'."""
@@ -73,7 +74,8 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option is wrong, or the toolboxes do not fit each other.
     """
-    check_output(args.output)
+    inputs: dict[str, Paths] = {"--photos": args.photos, "--toolbox": args.toolbox, "--beside": args.beside}
+    check_output(args.output, inputs, ".png", "-map.png")
     toolboxes = [load_toolbox(name) for name in (args.toolbox, args.beside) if name]
     return Plan(args=args, toolboxes=toolboxes, own=own_distortions(toolboxes), patches=open_patches(args))
 

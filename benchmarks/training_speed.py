@@ -42,7 +42,7 @@ class Args(Options):
 
     output: Path
     """Results file to write (.json). The report (.md) is written beside it."""
-    batch_sizes: tuple[int, ...] = (8, 32)
+    batch_sizes: tuple[Count, ...] = (8, 32)
     """Patches in a batch."""
     updates: Count = 20
     """Updates that are timed for each network and batch size; their median is stated."""
@@ -54,7 +54,7 @@ class Args(Options):
 
 def main(args: Args) -> Results:
     """Measure, write the results, and return them."""
-    check_output(args.output)
+    check_output(args.output, {})
     precisions: list[Precision] = ["float32"]
     if choose_precision("auto", "cpu") == "bfloat16":
         precisions.append("bfloat16")

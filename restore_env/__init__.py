@@ -10,6 +10,10 @@ Example:
     Discrete(13)
 """
 
+import restore_env.utils.interrupts  # noqa: F401 - before imports that take time
+
+# isort: split
+
 import os
 import sys
 from importlib import import_module

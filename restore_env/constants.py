@@ -16,6 +16,12 @@ PATCH_SIZE: Final = 63
 MAX_STEPS: Final = 3
 """Largest number of tools in a toolchain, the paper's T_max (section 4.1)."""
 
+MOST_STEPS: Final = 1000
+"""Largest number of tools in a toolchain that a program can be asked for; arrays and files grow with it."""
+
+LARGEST: Final = 2**31 - 1
+"""Largest number that an option of a program may have: it fits in 32 bits, and the product of two fits in 64."""
+
 BLUR_EDGES: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
 """Edges of the ten levels of Gaussian blur: standard deviation in pixels."""
 

@@ -23,6 +23,19 @@ class FormatError(ValueError):
     """
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is not enough memory; PyTorch raises a `RuntimeError` then.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+        (True, False)
+    """
+    words = ("DefaultCPUAllocator", "out of memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
 class ToolError(RuntimeError):
     """A tool failed: it raised an error, changed the image's shape, or returned NaN, infinity or huge values.
 

@@ -179,7 +179,7 @@ def test_two_inputs_of_one_target_are_refused(run, photo_folder, toolbox, tmp_pa
     options = ("--policy", "stop", "--toolbox", toolbox, "-o", tmp_path / "out")
     photo = photo_folder / "1.png"
     assert_refused(run("restore", photo, photo, *options), str(tmp_path / "out" / "1.png"), "more than one")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_restore_refuses_wrong_policies_and_toolboxes(run, photo_folder, photo_file, toolbox, tmp_path):
@@ -341,6 +341,31 @@ def test_originals_are_never_overwritten(run, photo_folder, toolbox):
     options = ("--policy", "stop", "--toolbox", toolbox, "-o", photo_folder)
     assert_refused(run("restore", photo_folder, *options), "would be written over an input")
     assert {path: path.read_bytes() for path in photo_folder.iterdir()} == before
+
+
+def test_no_output_overwrites_an_input_or_another_output(run, photo_file, pairs_file, toolbox, tmp_path):
+    files = [photo_file, pairs_file, *toolbox.iterdir()]
+    before = [path.read_bytes() for path in files]
+    options, out = ("--policy", "stop", "--toolbox", toolbox), tmp_path / "out.png"
+    restored = ("restore", photo_file, *options, "-o", out)
+    assert_refused(run(*restored, "--steps", photo_file), f"--steps {photo_file}", "over an input, IN")
+    assert_refused(run(*restored, "--steps", out), f"--steps {out}", "--output is written there too")
+    assert_refused(run(*restored, "--steps", toolbox / "toolbox.json"), "--steps", "a file of an input, --toolbox")
+    evaluated = ("evaluate", pairs_file, *options, "--json")
+    assert_refused(run(*evaluated, pairs_file), f"--json {pairs_file}", "over an input, PAIRS")
+    assert_refused(run(*evaluated, toolbox), f"--json {toolbox}", "over an input, --toolbox")
+    (tmp_path / "link.json").symlink_to(pairs_file)
+    assert_refused(run(*evaluated, tmp_path / "link.json"), "over an input, PAIRS")
+    assert [path.read_bytes() for path in files] == before
+    assert not out.exists()
+
+
+def test_an_output_that_cannot_be_written_is_told_before_all_work(run, photo_file, pairs_file, monkeypatch):
+    for work in ("restore_env.load_toolbox", "restore_env.load_pairs", "restore_env.cli.demo.demo_table"):
+        monkeypatch.setattr(work, None)
+    assert_refused(run("evaluate", pairs_file, "--json", photo_file.parent), "--json", "a folder, not a file", code=1)
+    assert_refused(run("restore", photo_file, "--steps", photo_file.parent), "a folder, not a file", code=1)
+    assert_refused(run("demo", "-o", photo_file.with_name("demo.txt")), "demo.txt", "does not end in one of")
 
 
 def test_a_folder_restored_twice_leaves_the_results_of_the_first_time_alone(run, photo_folder, toolbox):

@@ -24,9 +24,10 @@ from restore_env.training.fingerprints import digest_of_photos
 from restore_env.training.logging import RunLogger
 from restore_env.training.model_card import read_record, write_model_card
 from restore_env.training.optimizers import Optimizer
-from restore_env.training.program import make_run_folder, run_program
+from restore_env.training.program import check_run, make_run_folder, run_program
 from restore_env.training.signals import stop_request
-from restore_env.utils.checks import Count, ProperFraction
+from restore_env.utils.checks import Count, ProperFraction, Text
+from restore_env.utils.files import real_path
 from restore_env.utils.tensors import images_to_tensor
 from tools.joint.batches import ChainBatch, ChainBatches
 from tools.joint.model_card import joint_card, joint_record
@@ -50,7 +51,7 @@ class Args(ToolArgs):
     """Toolchain logs to train on; agents.log_toolchains writes them."""
     validation: Path | None = None
     """Log for validation (its last 256 toolchains). Default: each log holds out 256; the first log's are measured."""
-    toolbox: str = DEFAULT_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of the toolbox to start from."""
     optimizer: Optimizer | None = None
     """soap, adam, sgd (momentum 0.9) or plain-sgd (no momentum), instead of the recipe's."""
@@ -98,6 +99,8 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option names what does not exist or does not fit, such as a log of other actions.
     """
+    read = {"--logs": args.logs, "--validation": args.validation, "--toolbox": args.toolbox, "--photos": args.photos}
+    check_run(read, args.output, args.checkpoints)
     recipe = args.recipe_of(JOINT_RECIPES)
     toolbox = load_toolbox(args.toolbox, args.device)
     logs = [open_log(path, toolbox) for path in args.logs]
@@ -133,7 +136,7 @@ def run(plan: Plan) -> Toolbox:
     with stop_request() as request, RunLogger(plan.folder, training.iteration) as log:
         if not training.run(log.report, request):
             request.check()
-    toolbox = Toolbox(training.toolbox, args.name or args.output.resolve().name)
+    toolbox = Toolbox(training.toolbox, args.name or real_path(args.output).name)
     records = [*plan.records, joint_record(training, Path(args.toolbox).name, plan.settings)]
     save_toolbox(toolbox, args.output, weights=args.weights)
     content = {"tools": read_record(args.output).get("tools", {}), "joint": records}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy, save_policy
 from restore_env.toolbox import Tool, Toolbox, save_toolbox
-from restore_env.training.program import run_program
+from restore_env.training.program import check_paths, run_program
 from restore_env.utils.checks import Options
 from tools.specs import load_spec
 
@@ -64,6 +64,7 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if a file is missing, or is not one of the released ones.
     """
+    check_paths({"--toolbox": args.toolbox, "--agent": args.agent}, folders={"--output": args.output})
     toolbox = import_toolbox(args.toolbox)
     return Plan(toolbox=toolbox, policy=import_agent(args.agent, toolbox), output=args.output)
 

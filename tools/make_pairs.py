@@ -12,8 +12,9 @@ from restore_env.data.pairs import Pairs, save_pairs
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.training.parallel import draw_in_parallel
-from restore_env.training.program import run_program
+from restore_env.training.program import check_paths, run_program
 from restore_env.utils.checks import Count, Natural, Options
+from restore_env.utils.files import make_folders, real_path
 
 
 @dataclass(kw_only=True)
@@ -59,6 +60,7 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if no file in the folder is a photo.
     """
+    check_paths({"--photos": args.photos}, files={"--output": args.output})
     sampler = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity), args.patch_size)
     return Plan(args=args, sampler=sampler)
 
@@ -66,6 +68,7 @@ def plan(args: Args) -> Plan:
 def run(plan: Plan) -> Pairs:
     """Draw the pairs, write the file, and return them."""
     pairs = draw_in_parallel(plan.sampler, plan.args.n, plan.args.seed, plan.args.jobs, "pairs")
+    make_folders(real_path(plan.args.output).parent)
     save_pairs(plan.args.output, pairs)
     return pairs
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from restore_env.training.optimizers import Optimizer, ScheduleWithoutFinal, learning_rate, new_optimizer, take_step
 from restore_env.training.trainer import Budget, Status, Training
-from restore_env.utils.checks import Count, Device, Name, Natural, Options, Positive, ProperFraction
+from restore_env.utils.checks import Count, Device, Name, Natural, Options, Positive, PositiveOrInfinite, ProperFraction
 from restore_env.utils.tensors import computes_bfloat16
 
 Loss = Literal["psnr", "mse", "sum"]
@@ -51,7 +51,7 @@ class Recipe(Options):
     loss: Loss = "psnr"
     """"psnr": minus the mean PSNR in dB, which is what tools are measured by. "mse": the mean squared error; the few
     patches with most detail dominate it. "sum": half the squared error summed over a patch, as in VDSR."""
-    max_grad_norm: Positive = 100.0
+    max_grad_norm: PositiveOrInfinite = 100.0
     """Largest norm of the loss's gradient."""
     ema_decay: ProperFraction = 0.998
     """Decay of the exponential average of the weights, which becomes the tool; 0 takes the last weights."""

@@ -24,10 +24,11 @@ from restore_env.training.fingerprints import digest_of_photos
 from restore_env.training.logging import RunLogger
 from restore_env.training.model_card import read_record, write_model_card
 from restore_env.training.parallel import train_in_parallel
-from restore_env.training.program import make_run_folder, run_program
+from restore_env.training.program import check_run, make_run_folder, run_program
 from restore_env.training.signals import stop_request
 from restore_env.training.split import VALIDATION_SEED, split_photos
-from restore_env.utils.checks import Count, Positive
+from restore_env.utils.checks import Count, Positive, Text
+from restore_env.utils.files import real_path
 from tools.recipes import RECIPES, Precision, Recipe, ToolArgs, choose_precision
 from tools.single.model_card import tool_record, toolbox_card
 from tools.single.pool import PoolBatches, draw_pool, load_pool
@@ -51,7 +52,7 @@ class Args(ToolArgs):
     """Toolbox folder to write. Tools that it has already are kept, unless they are trained now."""
     validation: Path | None = None
     """Folder of clean photos to measure on; by default every tenth of the training photos is held out."""
-    toolbox: str = "rl-restore-12"
+    toolbox: Text = "rl-restore-12"
     """Description of the tools: rl-restore-6, -12 or -18, restore-12, or a JSON file (docs/train-tools.md)."""
     trust: bool = False
     """Import the distortion classes that the JSON file names. This runs their code: trust only files of your own."""
@@ -128,6 +129,9 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option names what does not exist or does not fit.
     """
+    # `start` may be the output: it is read whole before, and tools are refined in place in several runs.
+    inputs = {"--photos": args.photos, "--validation": args.validation, "--toolbox": args.toolbox}
+    check_run(inputs, args.output, args.checkpoints)
     spec, recipe = load_spec(args.toolbox, args.trust), args.recipe_of(RECIPES)
     chosen = spec.chosen(args.tools)
     starts = start_networks(chosen, args.start)
@@ -165,7 +169,7 @@ def run(plan: Plan) -> Toolbox:
     output, tools = plan.args.output, {tool.name: tool for tool in (*plan.existing, *(tool for tool, _ in trained))}
     order = [*(spec.name for spec in plan.spec.tools), *tools]
     toolbox = Toolbox(
-        sorted(tools.values(), key=lambda tool: order.index(tool.name)), plan.args.name or output.resolve().name
+        sorted(tools.values(), key=lambda tool: order.index(tool.name)), plan.args.name or real_path(output).name
     )
     records = {**read_record(output).get("tools", {}), **{tool.name: record for tool, record in trained}}
     records = {name: records[name] for name in toolbox.names if name in records}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from restore_env.training.optimizers import ScheduleWithFinal, learning_rate
-from restore_env.utils.checks import Count, Fraction, Natural, Options, Positive, ProperFraction
+from restore_env.utils.checks import Count, Fraction, Natural, Options, Positive, PositiveOrInfinite, ProperFraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class DRQNConfig(Options):
     """How the learning rate falls."""
     warmup_updates: Natural = 50
     """Updates over which the learning rate rises linearly at first."""
-    max_grad_norm: Positive = 10.0
+    max_grad_norm: PositiveOrInfinite = 10.0
     """Largest norm of the gradient; larger gradients are scaled down."""
     ema_decay: ProperFraction = 0.995
     """Decay of the exponential moving average of the weights, which becomes the policy. 0: the last weights do."""

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import torch
 
 from restore_env.training.model_card import Blocks, markdown, table
-from restore_env.utils.files import make_folders, write_text
+from restore_env.training.program import check_paths
+from restore_env.utils.files import Paths, make_folders, real_path, write_text
 from restore_env.utils.progress import progress_bar
 
 T = TypeVar("T")
@@ -21,15 +22,22 @@ Results = dict[str, Any]
 """The content of a results file: `options`, `machine` and what was measured."""
 
 
-def check_output(output: Path) -> None:
-    """Make the folder of the results file, before hours of work depend on it.
+def check_output(output: Path, inputs: Mapping[str, Paths], *plots: str, work: Path | None = None) -> None:
+    """Check what a benchmark reads and writes, before all work.
+
+    Args:
+        output: the results file; the report and the plots lie beside it.
+        inputs: what the benchmark reads, by the names of the options.
+        plots: endings of the plots' names, such as ".png".
+        work: folder of unfinished work.
 
     Raises:
         ValueError: if the name does not end in .json: the report would then replace the results.
     """
     if output.suffix != ".json":
         raise ValueError(f"output={str(output)!r} does not end in .json")
-    make_folders(output.resolve().parent)
+    files = [output, *(output.with_name(f"{output.stem}{ending}") for ending in (".md", *plots))]
+    check_paths(inputs, files={"--output": files}, work={"--checkpoints": work})
 
 
 def track(title: str, items: Sequence[T]) -> Iterator[T]:
@@ -60,6 +68,7 @@ def write_results(program: str, args: Any, describe: Callable[[Results], Blocks]
         f"Command: `{_command(program, options)}`",
         f"Machine: {', '.join(f'{key} {value}' for key, value in results['machine'].items())}",
     ]
+    make_folders(real_path(args.output).parent)
     write_text(args.output, json.dumps(results, indent=1))
     write_text(args.output.with_suffix(".md"), markdown(blocks))
     return results

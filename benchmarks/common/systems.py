@@ -1,5 +1,7 @@
 """The systems that benchmarks compare: a policy with the toolbox that it acts on."""
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from restore_env import Evaluation, Pairs, Policy, Toolbox, evaluate, load_policy, load_toolbox
@@ -15,6 +17,16 @@ class System(NamedTuple):
     def evaluate(self, pairs: Pairs) -> Evaluation:
         """Restore pairs and return what was reached."""
         return evaluate(pairs, self.policy, self.toolbox)
+
+
+def paths_in(texts: Iterable[str]) -> list[str]:
+    """Return all that may be a path in texts like [LABEL=]POLICY[@TOOLBOX].
+
+    Example:
+        >>> paths_in(["mine=agents/mine@tools", "drqn"])
+        ['mine', 'agents/mine', 'tools', 'drqn']
+    """
+    return [part for text in texts for part in re.split("[=@]", text)]
 
 
 def load_system(text: str, toolbox: Toolbox) -> System:

@@ -8,8 +8,7 @@ import json
 import os
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -20,21 +19,44 @@ import numpy as np
 from rich.console import Console
 
 import restore_env
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, RESTORING_POLICY, Severity
-from restore_env.errors import FormatError, ImageError, ToolError
-from restore_env.utils.files import write_text
+from restore_env.constants import (
+    DEFAULT_POLICY,
+    DEFAULT_TOOLBOX,
+    LARGEST,
+    MAX_STEPS,
+    MOST_STEPS,
+    RESTORING_POLICY,
+    Severity,
+)
+from restore_env.errors import FormatError, ImageError, ToolError, is_out_of_memory
+from restore_env.utils.files import Paths, check_outputs, write_text
+from restore_env.utils.interrupts import raise_interrupts
 from restore_env.utils.progress import progress_bar
 
 _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, help="Name or folder of a toolbox.")
 _POLICY_HELP = "Name or folder of a policy, or a .zip file of SB3 (loading it can run code)."
 _RESTORED_HELP = "File to write, or folder for several photos; default: NAME-restored, with the input's extension."
 _DEVICE = click.option("--device", default="cpu", help="Device: cpu or cuda.")
-_STEPS = click.option("--max-steps", type=click.IntRange(1), default=MAX_STEPS, help="Largest number of tools.")
-_SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random numbers.")
+_STEPS = click.option(
+    "--max-steps", type=click.IntRange(1, MOST_STEPS), default=MAX_STEPS, help="Largest number of tools."
+)
+_SEED = click.option("--seed", type=click.IntRange(0, LARGEST), default=0, help="Seed of the random numbers.")
 _SEVERITY = click.option(
     "--severity", type=click.Choice(get_args(Severity)), default="moderate", help="Strength of the distortion."
 )
-_FILE = click.Path(path_type=Path)
+
+
+class _File(click.Path):
+    """A path that is not empty; an empty one would stand for the folder that the program runs in."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("an empty path", parameter, context)
+        return super().convert(value, parameter, context)
+
+
+_FILE = _File(path_type=Path)
 
 
 def _check_folder(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
@@ -47,11 +69,20 @@ def _check_folder(_: click.Context, option: click.Parameter, path: Path | None) 
 _output = partial(click.option, type=_FILE, callback=_check_folder)
 
 
+def _check(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
+    """Check what a command reads and writes before all work; see `check_outputs`."""
+    from restore_env.policies import available_policies
+    from restore_env.toolbox import available_toolboxes
+
+    check_outputs(inputs, files=files, names=(*available_toolboxes(), *available_policies()))
+
+
 def main() -> None:
     """Run the command line; an error is printed as one line and ends the program with an exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # OpenCV would print lines of its own about damaged files
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
     try:
+        raise_interrupts()
         result = commands.main(standalone_mode=False)
     except click.ClickException as error:
         _say(f"{error.format_message()} (see restore-env --help)")
@@ -65,6 +96,11 @@ def main() -> None:
     except (FormatError, ValueError, TypeError) as error:
         _say(error)
         sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        _say(f"not enough memory ({error})")
+        sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -84,7 +120,10 @@ def commands() -> None:
 def demo(output: Path, severity: str, seed: int) -> None:
     """Compare all policies in a table, and draw a picture of one."""
     from restore_env.cli.demo import PICTURE_POLICY, demo_picture, demo_table
+    from restore_env.data.image_io import check_writable
 
+    check_writable(output, np.zeros((1, 1, 3), np.uint8))
+    _check({}, {"--output": output})
     with progress_bar("trying toolchains") as progress:
         table = demo_table(severity, seed, progress)
     Console().print(table)
@@ -113,6 +152,8 @@ def restore(
     from restore_env.data.image_io import check_writable
     from restore_env.inference import check_policy
 
+    sources, targets = _jobs(inputs, output, "restored")
+    _check({"IN": sources, "--policy": policy, "--toolbox": toolbox}, {"--output": targets, "--steps": steps})
     tools = restore_env.load_toolbox(toolbox, device)
     chooser = check_policy(restore_env.load_policy(policy, tools, device))
     taken: dict[str, Any] = {}
@@ -125,7 +166,7 @@ def restore(
         taken[str(source)] = restored.steps
         click.echo(f"{source} -> {target}: {', '.join(step['action'] for step in restored.steps)}")
 
-    failed = _each(_targets(inputs, output, "restored"), one)
+    failed = _each(sources, targets, one)
     if steps is not None:
         write_text(steps, json.dumps(taken, indent=1))
     return failed
@@ -136,7 +177,7 @@ def restore(
 @_output("--json", "json_file", help="JSON file for the results, with those of each image.")
 @click.option(
     "--oracle",
-    type=click.IntRange(1),
+    type=click.IntRange(1, LARGEST),
     metavar="N",
     help="Also find the best toolchains for the first N pairs, and print the policy's share.",
 )
@@ -150,6 +191,7 @@ def evaluate(
     """Measure a policy on a pairs file or a pairs folder."""
     from restore_env.evaluation import share_of_best
 
+    _check({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
     tools, known = restore_env.load_toolbox(toolbox, device), restore_env.load_pairs(pairs)
     measure = partial(restore_env.evaluate, toolbox=tools, max_steps=max_steps, device=device)
     with progress_bar(f"evaluating {policy}") as progress:
@@ -179,6 +221,8 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
     from restore_env.data.distortions import as_distortion
     from restore_env.data.image_io import as_rgb_bytes
 
+    sources, targets = _jobs(inputs, output, "distorted", ".png")
+    _check({"IN": sources}, {"--output": targets})
     model = as_distortion(severity)
     numbers = count()  # each input has its number, so a file that cannot be read does not change the other files' seeds
 
@@ -188,7 +232,7 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
         restore_env.write_image(target, distorted)
         click.echo(f"{source} -> {target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
 
-    return _each(_targets(inputs, output, "distorted", ".png"), one)
+    return _each(sources, targets, one)
 
 
 @commands.command()
@@ -205,11 +249,12 @@ def toolbox(name: str | None) -> None:
         click.echo(f"{number:3}  {tool.name:18} {made_for}".rstrip())
 
 
-def _each(jobs: Iterator[tuple[Path, Path]], one: Callable[[Path, Path], None]) -> int:
-    """Call `one` for each pair of input and output; print a line for each that fails, and return 1 if one failed."""
+def _each(sources: Sequence[Path], targets: Sequence[Path], one: Callable[[Path, Path], None]) -> int:
+    """Call `one` for each input and its output; print a line for each that fails, and return 1 if one failed."""
     failed = 0
-    for source, target in jobs:
+    for source, target in zip(sources, targets, strict=True):
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             one(source, target)
         except (ImageError, ToolError, OSError, ValueError) as error:
             _say(error)
@@ -217,10 +262,10 @@ def _each(jobs: Iterator[tuple[Path, Path]], one: Callable[[Path, Path], None]) 
     return failed
 
 
-def _targets(
+def _jobs(
     inputs: tuple[Path, ...], output: Path | None, what: str, suffix: str | None = None
-) -> Iterator[tuple[Path, Path]]:
-    """Return pairs of a file to read and a file to write.
+) -> tuple[list[Path], list[Path]]:
+    """Return the files to read, and for each the file to write.
 
     Args:
         inputs: files, and folders that stand for the images in them.
@@ -230,7 +275,7 @@ def _targets(
 
     Raises:
         ImageError: if a folder holds no image.
-        ValueError: if two inputs have the same output, or an input would be overwritten.
+        OSError: if the folder of the file to write does not exist.
     """
     from restore_env.data.image_io import WRITTEN, image_files
 
@@ -248,23 +293,12 @@ def _targets(
     if output is None:
         targets = [file.with_name(f"{file.stem}-{what}{ending(file)}") for file in sources]
     elif many or output.is_dir():
-        output.mkdir(parents=True, exist_ok=True)
         targets = [output / f"{file.stem}{ending(file)}" for file in sources]
-    else:
+    elif output.absolute().parent.is_dir():
         targets = [output]
-    _check_targets(sources, targets)
-    return zip(sources, targets, strict=True)
-
-
-def _check_targets(sources: list[Path], targets: list[Path]) -> None:
-    """Raise a `ValueError` if two targets are the same file, or a target is a source."""
-    twice = [target for target, times in Counter(targets).items() if times > 1]
-    if twice:
-        raise ValueError(f"{twice[0]}: more than one of the inputs would be written there")
-    originals = {source.resolve() for source in sources}
-    overwritten = [target for target in targets if target.resolve() in originals]
-    if overwritten:
-        raise ValueError(f"{overwritten[0]}: would be written over an input; choose another --output")
+    else:
+        raise FileNotFoundError(f"{output}: the folder {str(output.parent)!r} does not exist")
+    return sources, targets
 
 
 def _print_evaluation(result: "restore_env.Evaluation") -> None:

@@ -1,17 +1,21 @@
 """What every program shares: the folder of its run, and how it ends."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from restore_env.errors import ToolError
+from restore_env.errors import ToolError, is_out_of_memory
+from restore_env.policies import available_policies
+from restore_env.toolbox import available_toolboxes
 from restore_env.training.signals import Stopped
-from restore_env.utils.files import make_folders
+from restore_env.utils.files import Paths, check_outputs, make_folders, real_path
+from restore_env.utils.interrupts import raise_interrupts
 
 Args = TypeVar("Args")
 
@@ -33,7 +37,32 @@ def run_folder(output: Path, checkpoints: Path | None) -> Path:
         >>> run_folder(Path("agents/mine"), None).as_posix()
         'runs/mine'
     """
-    return checkpoints or Path("runs") / output.resolve().name.removesuffix(".zip")
+    return checkpoints or Path("runs") / real_path(output).name.removesuffix(".zip")
+
+
+def check_paths(inputs: Mapping[str, Paths], **outputs: Mapping[str, Paths]) -> None:
+    """Check what a program reads and writes before all work, as `check_outputs` does.
+
+    Args:
+        inputs: what it reads, by the names of the options; names of shipped toolboxes and policies are no paths.
+        outputs: `files`, `folders` and `work`, as for `check_outputs`.
+    """
+    check_outputs(inputs, **outputs, names=("embedded", *available_toolboxes(), *available_policies()))
+
+
+def check_run(inputs: Mapping[str, Paths], output: Path, checkpoints: Path | None, part: str = "") -> None:
+    """Check what a program with an unfinished run reads and writes, before all work.
+
+    Args:
+        inputs: what it reads, by the names of the options.
+        output: the folder, or a .zip file beside which a .json file is written.
+        checkpoints: the folder that the user named for the run, or None; see `run_folder`.
+        part: folder within that of the run, for a program whose runs share one.
+    """
+    is_file = output.suffix == ".zip"
+    written: Mapping[str, Paths] = {"--output": [output, output.with_suffix(".json")] if is_file else output}
+    work = {"--checkpoints": run_folder(output, checkpoints) / part}
+    check_paths(inputs, work=work, **{"files" if is_file else "folders": written})
 
 
 def make_run_folder(output: Path, checkpoints: Path | None, part: str = "") -> Path:
@@ -45,8 +74,31 @@ def make_run_folder(output: Path, checkpoints: Path | None, part: str = "") -> P
         part: folder within that of the run, for a program whose runs share one.
     """
     folder = run_folder(output, checkpoints) / part
-    make_folders(output.resolve().parent if output.suffix == ".zip" else output, folder)
+    make_folders(real_path(output).parent if output.suffix == ".zip" else output, folder)
     return folder
+
+
+_PATHS: Final = ConstructorRegistry()
+"""How tyro reads options."""
+
+
+@_PATHS.primitive_rule
+def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    """Refuse an empty path, which would stand for the folder that the program runs in."""
+
+    def read(words: list[str]) -> Path:
+        if not words[0]:
+            raise ValueError("an empty path")
+        return Path(words[0])
+
+    if info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(1, "PATH", read, lambda value: isinstance(value, Path), lambda path: [str(path)])
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the text of an error without line breaks."""
+    return " ".join(str(error).split())
 
 
 def flush_denormals() -> None:
@@ -71,11 +123,18 @@ def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[
     name = Path(sys.argv[0]).stem
     flush_denormals()
     try:
-        main(tyro.cli(options, prog=program_name()) if isinstance(options, type) else options())
+        raise_interrupts()
+        with _PATHS:
+            args = tyro.cli(options, prog=program_name()) if isinstance(options, type) else options()
+        main(args)
     except (ValueError, ToolError, OSError) as error:
-        sys.exit(f"{name}: {error}")
+        sys.exit(f"{name}: {_one_line(error)}")
     except BrokenProcessPool:
         sys.exit(f"{name}: a process died (killed, or out of memory?); run the same command again to go on")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(f"{name}: not enough memory; smaller numbers need less ({_one_line(error)})")
     except Stopped as error:
         print(f"{name}: {error}; run the same command again to go on", file=sys.stderr)
         sys.exit(error.exit_code)

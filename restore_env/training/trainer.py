@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from restore_env.errors import FormatError
-from restore_env.utils.checks import Count, Options, Positive, check_whole
+from restore_env.utils.checks import Count, Options, PositiveOrInfinite, check_whole
 from restore_env.utils.checksums import add_checksum, check_checksum
 from restore_env.utils.files import replacing
 
@@ -39,7 +39,7 @@ class Budget(Options):
     """
 
     iterations: Count | None = None
-    minutes: Positive = inf
+    minutes: PositiveOrInfinite = inf
 
     def progress(self, iteration: int, seconds: float) -> float:
         """Return the share of the budget that is used; 1 or more when it is used up."""

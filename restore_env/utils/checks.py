@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import numpy as np
 import torch
 
+from restore_env.constants import LARGEST, MOST_STEPS
+
 LONGEST_NAME: Final = 255
 """Largest number of characters in a name; no file can have a longer one."""
 
@@ -19,13 +21,14 @@ LONGEST_TEXT: Final = 1000
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def check_whole(name: str, value: Any, least: int) -> int:
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Return `value` as an int if it is a whole number of at least `least`.
 
     Args:
         name: name of the argument, for the message.
         value: its value.
         least: smallest number that is accepted.
+        most: largest number that is accepted, None for any.
 
     Raises:
         ValueError: if it is not such a number; True and False are not.
@@ -39,6 +42,8 @@ def check_whole(name: str, value: Any, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name}={value!r} is not a whole number of at least {least}")
+    if most is not None and value > most:
+        raise ValueError(f"{name}={value!r} is more than {most}")
     return int(value)
 
 
@@ -169,16 +174,24 @@ def _rule(holds: Callable[[Any], bool], fault: str) -> Checked:
 
     def check(name: str, value: Any) -> None:
         if not holds(value):
-            raise ValueError(f"{name}={value} is {fault}")
+            raise ValueError(f"{name}={value!r} is {fault}")
 
     return Checked(check)
 
 
-Count = Annotated[int, Checked(partial(check_whole, least=1))]
-"""A whole number of at least 1."""
+_NOT_TOO_LARGE = _rule(lambda value: value <= LARGEST, f"more than {LARGEST}")
 
-Natural = Annotated[int, Checked(partial(check_whole, least=0))]
-"""A whole number of at least 0."""
+Count = Annotated[int, Checked(partial(check_whole, least=1, most=LARGEST))]
+"""A whole number from 1."""
+
+Natural = Annotated[int, Checked(partial(check_whole, least=0, most=LARGEST))]
+"""A whole number from 0, such as a seed."""
+
+Steps = Annotated[int, Checked(partial(check_whole, least=1, most=MOST_STEPS))]
+"""A number of tools in a toolchain."""
+
+Text = Annotated[str, _rule(bool, "empty")]
+"""A text that is not empty; an empty path would stand for the folder that the program runs in."""
 
 Fraction = Annotated[float, _rule(lambda value: 0 <= value <= 1, "not between 0 and 1")]
 """A number from 0 to 1."""
@@ -186,14 +199,19 @@ Fraction = Annotated[float, _rule(lambda value: 0 <= value <= 1, "not between 0 
 ProperFraction = Annotated[float, _rule(lambda value: 0 <= value < 1, "not in [0, 1)")]
 """A number from 0 to below 1."""
 
-NonNegative = Annotated[float, _rule(lambda value: value >= 0, "less than 0")]
+NonNegative = Annotated[float, _rule(lambda value: value >= 0, "not at least 0"), _NOT_TOO_LARGE]
 """A number of at least 0."""
 
-Positive = Annotated[float, _rule(lambda value: value > 0, "not more than 0")]
+_ABOVE_0 = _rule(lambda value: value > 0, "not more than 0")
+
+Positive = Annotated[float, _ABOVE_0, _NOT_TOO_LARGE]
 """A number above 0."""
 
 Name = Annotated[str, Checked(lambda name, value: value and check_name(name, value))]
 """A name that a file can have, or "" for none."""
+
+PositiveOrInfinite = Annotated[float, _ABOVE_0]
+"""A number above 0, or infinity."""
 
 Device = Annotated[str, Checked(lambda _, value: check_device(value))]
 """A device that this machine has, such as "cpu"."""

@@ -1,10 +1,167 @@
-"""Write files so that they are either complete or absent."""
+"""Check where a program writes, and write files so that they are either complete or absent."""
 
 import os
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+Given = str | os.PathLike[str] | None
+"""A path as an option gives it, None if it was not given."""
+
+Paths = Given | Iterable[Given]
+
+RESULTS: Final = frozenset((".json", ".md", ".npz", ".zip"))
+"""Endings of results. A folder of inputs may hold results, because no program reads them from there."""
+
+DESCRIPTIONS: Final = frozenset(("toolbox.json", "policy.json", "toolchains.json", "training.json", "README.md"))
+"""Files of toolbox, policy and log folders that have the ending of a result."""
+
+
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path without links; unlike `Path.resolve` it raises no error for a loop of links."""
+    return Path(os.path.realpath(path))
+
+
+def check_outputs(
+    inputs: Mapping[str, Paths],
+    *,
+    files: Mapping[str, Paths] | None = None,
+    folders: Mapping[str, Paths] | None = None,
+    work: Mapping[str, Paths] | None = None,
+    names: Collection[str] = (),
+) -> None:
+    """Refuse outputs that would overwrite an input or each other, or that cannot be written.
+
+    A program calls this before all work. Links are followed, and a file that has two names is one file.
+
+    Args:
+        inputs: the files and folders that the program reads, by the names of the options. What does not exist is
+            ignored.
+        files: the files that it writes.
+        folders: the folders that it writes.
+        work: the folders of its unfinished work; unlike `folders` they may hold inputs.
+        names: texts among the inputs that are no paths, such as the names of shipped toolboxes.
+
+    Raises:
+        ValueError: if an output is an input or another output, one of `folders` holds an input, or a folder is a file.
+        OSError: if an output cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     photo = Path(folder, "photo.png")
+        ...     photo.touch()
+        ...     try:
+        ...         check_outputs({"IN": photo}, files={"--steps": photo})
+        ...     except ValueError as error:
+        ...         print(str(error).replace(folder, "..."))
+        --steps .../photo.png: would be written over an input, IN; choose another --steps
+    """
+    read = _Inputs(inputs, names)
+    written: dict[object, str] = {}
+    probed: set[Path] = set()
+    for outputs, kind in ((files, "file"), (folders, "folder"), (work, "work")):
+        for option, path in _pairs(outputs or {}):
+            read.check(option, path, kind)
+            keys = _keys(path)
+            for other in (written[key] for key in keys if key in written):
+                if option == other:
+                    raise ValueError(f"{option} {path}: more than one of the inputs would be written there")
+                raise ValueError(f"{option} {path}: {other} is written there too; choose another {option}")
+            written |= dict.fromkeys(keys, option)
+            _check_writable(option, path, kind != "file", probed)
+
+
+class _Inputs:
+    """What a program reads, so that each output is compared with all of it at once."""
+
+    def __init__(self, inputs: Mapping[str, Paths], names: Collection[str]) -> None:
+        self.names: dict[object, str] = {}
+        self.folders: dict[object, str] = {}
+        self.holders: dict[object, str] = {}
+        for option, path in _pairs(inputs, names):
+            if path.exists():
+                self.names |= dict.fromkeys(_keys(path), option)
+                self.holders |= dict.fromkeys(_places_above(path), option)
+                self.folders |= {_place(path): option} if path.is_dir() else {}
+
+    def check(self, option: str, path: Path, kind: str) -> None:
+        """Raise a `ValueError` if an output would change what is read."""
+        for key in _keys(path):
+            if key in self.names:
+                raise ValueError(
+                    f"{option} {path}: would be written over an input, {self.names[key]}; choose another {option}"
+                )
+        if kind == "folder" and _place(path) in self.holders:
+            holds = self.holders[_place(path)]
+            raise ValueError(f"{option} {path}: this folder holds an input, {holds}; choose another {option}")
+        of_inputs = path.name in DESCRIPTIONS or path.suffix.lower() not in RESULTS
+        if kind == "file" and of_inputs and path.exists():
+            for place in _places_above(path):
+                if place in self.folders:
+                    raise ValueError(
+                        f"{option} {path}: would be written over a file of an input, {self.folders[place]}; choose "
+                        f"another {option}"
+                    )
+
+
+def _pairs(options: Mapping[str, Paths], names: Collection[str] = ()) -> Iterator[tuple[str, Path]]:
+    """Yield each option with each of its paths, but for texts that are empty or among the names."""
+    for option, paths in options.items():
+        for path in [paths] if paths is None or isinstance(paths, str | os.PathLike) else paths:
+            if path is not None and path != "" and path not in names:
+                yield option, Path(path)
+
+
+def _place(path: Path) -> str:
+    """Return a text that is the same for all spellings of a path."""
+    text = str(real_path(path))
+    return text.lower() if sys.platform in ("win32", "darwin") else text  # their disks ignore the case
+
+
+def _places_above(path: Path) -> list[str]:
+    """Return the places of the folders that a path lies in."""
+    return [str(parent) for parent in Path(_place(path)).parents]
+
+
+def _keys(path: Path) -> list[object]:
+    """Return what a path has in common with all others of the same file: its place, and its number if it exists."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return [_place(path)]
+    return [_place(path), (found.st_dev, found.st_ino)] if found.st_ino else [_place(path)]
+
+
+def _check_writable(option: str, path: Path, is_folder: bool, probed: set[Path]) -> None:
+    """Raise an `OSError` if a file or folder cannot be written; `probed` are the folders that are known to be fine."""
+    target, name = real_path(path), f"{option} {path}"
+    if is_folder and target.exists() and not target.is_dir():
+        raise ValueError(f"{name}: cannot be made a folder, because it is a file")
+    if not is_folder and target.is_dir():
+        raise IsADirectoryError(f"{name}: a folder, not a file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f"{name}: is read-only")
+    if target.exists() and not (target.is_file() or target.is_dir()):  # a device or a pipe
+        return
+    folder = target if is_folder else target.parent
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if target.is_symlink() or folder.is_symlink():
+        raise OSError(f"{name}: a link that leads to itself")
+    if folder in probed:
+        return
+    try:
+        probe = folder / f".probe.{uuid.uuid4().hex}"
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise type(error)(f"{name}: the folder {str(folder)!r} cannot be written ({reason})") from error
+    probed.add(folder)
 
 
 @contextmanager
@@ -31,7 +188,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ...     Path(folder, "result.txt").read_text()
         'done'
     """
-    target = Path(path).resolve()
+    target = real_path(path)
     if target.exists() and not target.is_file():  # a device or a pipe cannot be replaced
         yield target
         return

@@ -3,6 +3,8 @@
 import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,9 @@ from restore_env.training.signals import Stopped
         (ValueError("photos='x': no such folder"), 1, "train_things: photos='x': no such folder"),
         (ToolError("tool 'x' failed"), 1, "train_things: tool 'x' failed"),
         (FileNotFoundError(2, "No such file", "x"), 1, "train_things: [Errno 2] No such file: 'x'"),
+        (ValueError("first\nsecond"), 1, "train_things: first second"),
+        (MemoryError("an array of 9 GB"), 1, "train_things: not enough memory; smaller numbers need less (an array of"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate"), 1, "train_things: not enough memory"),
         (BrokenProcessPool(), 1, "train_things: a process died (killed, or out of memory?); run the same"),
         (Stopped(signal.SIGTERM), 143, "train_things: stopped by SIGTERM; run the same command again to go on"),
         (KeyboardInterrupt(), 130, "train_things: stopped; run the same command again"),
@@ -38,3 +43,22 @@ def test_what_goes_wrong_is_one_line(error, code, line, monkeypatch, capsys):
 def test_errors_of_the_program_itself_are_not_hidden():
     with pytest.raises(KeyError):
         run_program({}.__getitem__, lambda: "missing")
+
+    def main(options):
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run_program(main, lambda: None)
+
+
+def test_an_empty_path_is_not_the_folder_that_the_program_runs_in(monkeypatch, capsys):
+    @dataclass
+    class Args:
+        output: Path
+        others: tuple[Path, ...] = ()
+
+    for words in (["--output", ""], ["--output", "x", "--others", "y", ""]):
+        monkeypatch.setattr(sys, "argv", ["train_things", *words])
+        with pytest.raises(SystemExit) as ended:
+            run_program(lambda args: None, Args)
+        assert ended.value.code == 2 and "Error parsing --o" in capsys.readouterr().err

@@ -6,7 +6,18 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from restore_env.utils.checks import Count, Fraction, Options, check_choice, check_device, check_flag, check_whole
+from restore_env.utils.checks import (
+    Count,
+    Fraction,
+    Options,
+    Positive,
+    Steps,
+    Text,
+    check_choice,
+    check_device,
+    check_flag,
+    check_whole,
+)
 
 Mode = Literal["fast", "careful"]
 
@@ -19,6 +30,9 @@ class Args(Options):
     name: str = "any"
     n: Count | None = None
     share: Fraction = 0.5
+    rate: Positive = 1.0
+    steps: Steps = 3
+    photos: Text = "photos"
 
 
 @pytest.mark.parametrize("value", [1, 5, np.int64(3)])
@@ -59,6 +73,11 @@ def test_all_literals_of_a_dataclass_are_checked():
         ({"n": 1.5}, "n=1.5 is not a whole number of at least 1"),
         ({"share": 1.5}, "share=1.5 is not between 0 and 1"),
         ({"share": float("nan")}, "share=nan is not between 0 and 1"),
+        ({"n": 2**31}, "n=2147483648 is more than 2147483647"),
+        ({"rate": 1e40}, r"rate=1e\+40 is more than 2147483647"),
+        ({"rate": float("nan")}, "rate=nan is not more than 0"),
+        ({"steps": 1001}, "steps=1001 is more than 1000"),
+        ({"photos": ""}, "photos='' is empty"),
     ],
 )
 def test_all_ranges_of_a_dataclass_are_checked(change, message):

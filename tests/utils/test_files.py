@@ -1,8 +1,12 @@
-"""Files are written completely or not at all."""
+"""Outputs are checked before all work, and files are written completely or not at all."""
+
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
-from restore_env.utils.files import replacing
+from restore_env.utils.files import check_outputs, replacing
 
 
 def test_file_appears_when_the_block_ends_well(tmp_path):
@@ -54,3 +58,102 @@ def test_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "nowhere" / "result.json") as temporary:
         temporary.write_text("new")
     assert not list(tmp_path.iterdir())
+
+
+def refused(error, message, inputs=None, **outputs):
+    """Whether outputs are refused with one line that has this message."""
+    with pytest.raises(error, match=message) as found:
+        check_outputs(inputs or {}, **outputs)
+    return "\n" not in str(found.value)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"photo")
+    return path
+
+
+@pytest.mark.parametrize("way", ["same", "dots", "link", "hard link"])
+def test_an_output_that_is_an_input_is_refused(way, photo, tmp_path, monkeypatch):
+    output = tmp_path / "other.png"
+    if way == "link":
+        output.symlink_to(photo)
+    elif way == "hard link":
+        os.link(photo, output)
+    else:
+        output = photo if way == "same" else tmp_path / "nowhere" / ".." / "photo.png"
+    message = "--steps .*: would be written over an input, IN; choose another --steps"
+    assert refused(ValueError, message, {"--toolbox": "rl-restore-12", "IN": [photo]}, files={"--steps": output})
+    monkeypatch.chdir(tmp_path)
+    assert refused(ValueError, message, {"IN": "photo.png"}, files={"--steps": output})
+    assert photo.read_bytes() == b"photo"
+
+
+def test_outputs_that_are_one_file_are_refused(tmp_path, monkeypatch):
+    files = {"--output": tmp_path / "out.json", "--steps": tmp_path / "a" / ".." / "out.json"}
+    assert refused(ValueError, "--steps .*: --output is written there too", files=files)
+    twice = {"--output": [tmp_path / "0.png", tmp_path / "0.png"]}
+    assert refused(ValueError, "more than one of the inputs would be written there", files=twice)
+    upper = {"--output": tmp_path / "OUT.json", "--steps": tmp_path / "out.json"}
+    check_outputs({}, files=upper if sys.platform == "linux" else {})
+    monkeypatch.setattr(sys, "platform", "darwin")  # where disks ignore the case of names
+    assert refused(ValueError, "--output is written there too", files=upper)
+
+
+def test_an_output_folder_holds_no_input(photo, tmp_path):
+    for folder in (tmp_path, tmp_path.parent):
+        assert refused(
+            ValueError,
+            "--output .*: this folder holds an input, --photos",
+            {"--photos": photo},
+            folders={"--output": folder},
+        )
+    assert refused(ValueError, "over an input", {"--photos": tmp_path}, folders={"--output": tmp_path})
+    check_outputs({"--photos": tmp_path}, folders={"--output": tmp_path / "new"})
+    check_outputs({"--photos": photo}, work={"--checkpoints": tmp_path})
+    assert refused(ValueError, "over an input", {"--photos": tmp_path}, work={"--checkpoints": tmp_path})
+
+
+def test_files_of_a_folder_that_is_an_input_are_kept_but_for_results(photo, tmp_path):
+    for name in ("toolbox.json", "photo.png", "results.json"):
+        (tmp_path / name).touch()
+    message = "--json .*: would be written over a file of an input, --toolbox; choose another --json"
+    for name in ("toolbox.json", "photo.png"):
+        assert refused(ValueError, message, {"--toolbox": tmp_path}, files={"--json": tmp_path / name})
+    for name in ("results.json", "new.json", "new.png"):
+        check_outputs({"--toolbox": tmp_path}, files={"--json": tmp_path / name})
+
+
+def test_names_are_no_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drqn").mkdir()
+    check_outputs(
+        {"--policy": "drqn", "--start": "", "--validation": None}, folders={"--output": "drqn"}, names=["drqn"]
+    )
+    assert refused(
+        ValueError, "over an input", {"--policy": Path("drqn")}, folders={"--output": "drqn"}, names=["drqn"]
+    )
+
+
+def test_what_cannot_be_written_is_refused_and_nothing_is_left(photo, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    before = sorted(tmp_path.rglob("*"))
+    for path, message in (
+        (tmp_path / "folder", "--json .*: a folder, not a file"),
+        (photo / "out.json", "the folder .*photo.png' cannot be written"),
+        (tmp_path / "loop", "a link that leads to itself"),
+        (tmp_path / "loop" / "out.json", "a link that leads to itself"),
+    ):
+        assert refused(OSError, message, files={"--json": path})
+    assert refused(ValueError, "--output .*: cannot be made a folder", folders={"--output": photo})
+    assert refused(OSError, "cannot be written", folders={"--output": photo / "deep" / "er"})
+    check_outputs({}, files={"--json": tmp_path / "new" / "out.json"}, folders={"--output": tmp_path / "a" / "b"})
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "photo.png")  # root may write any file
+    assert refused(OSError, "--json .*photo.png: is read-only", files={"--json": photo})
+    monkeypatch.setattr(Path, "touch", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    assert refused(PermissionError, r"cannot be written \(Permission denied\)", files={"--json": tmp_path / "out.json"})
+    assert sorted(tmp_path.rglob("*")) == before
+    if Path("/dev/null").exists():
+        check_outputs({}, files={"--json": "/dev/null"})
