@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import restore_env
 from restore_env import Pairs, Tool, Toolbox, load_pairs, restore, save_pairs, save_policy, save_toolbox
@@ -116,6 +117,16 @@ def test_restore_writes_to_the_file_named(run, photo_file, toolbox, tmp_path):
     assert (code, out) == (0, f"{photo_file} -> {tmp_path / 'out.tif'}: up\n")
     expected = restore(read_image(photo_file), "fixed:up", toolbox).image
     assert np.array_equal(read_image(tmp_path / "out.tif"), expected)
+
+
+def test_a_photo_that_is_left_alone_is_copied_byte_for_byte(run, toolbox, tmp_path):
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8))
+    photo.save(tmp_path / "photo.jpg", quality=70, comment=b"kept")
+    code, *_ = run("restore", tmp_path / "photo.jpg", "--policy", "stop", "--toolbox", toolbox)
+    assert code == 0
+    assert (tmp_path / "photo-restored.jpg").read_bytes() == (tmp_path / "photo.jpg").read_bytes()
+    run("restore", tmp_path / "photo.jpg", "-o", tmp_path / "other.png", "--policy", "stop", "--toolbox", toolbox)
+    assert np.array_equal(read_image(tmp_path / "other.png"), read_image(tmp_path / "photo.jpg"))
 
 
 def test_restore_takes_a_policy_folder(run, photo_file, toolbox, tmp_path):

@@ -29,7 +29,7 @@ from restore_env.constants import (
     Severity,
 )
 from restore_env.errors import FormatError, ImageError, ToolError, is_out_of_memory
-from restore_env.utils.files import Paths, check_outputs, write_text
+from restore_env.utils.files import Paths, check_outputs, copy_file, write_text
 from restore_env.utils.interrupts import raise_interrupts
 from restore_env.utils.progress import progress_bar
 
@@ -162,7 +162,10 @@ def restore(
         photo = restore_env.read_image(source)
         check_writable(target, photo)
         restored = restore_env.restore(photo, chooser, tools, max_steps=max_steps, device=device)
-        restore_env.write_image(target, restored.image)
+        if np.array_equal(restored.image, photo) and target.suffix.lower() == source.suffix.lower():
+            copy_file(source, target)  # what is left alone keeps each byte
+        else:
+            restore_env.write_image(target, restored.image)
         taken[str(source)] = restored.steps
         click.echo(f"{source} -> {target}: {', '.join(step['action'] for step in restored.steps)}")
 

@@ -1,6 +1,7 @@
 """Check where a program writes, and write files so that they are either complete or absent."""
 
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -202,6 +203,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the bytes of a file, either all or none."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -7,7 +7,6 @@ import signal
 import sys
 from pathlib import Path
 
-
 PACKAGES = ("agents", "tools", "benchmarks")
 
 
