@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore_env.utils.files import write_text
+from restore_env.utils.files import take_space, write_text
 
 Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
 """Shapes and dtypes of arrays, by name."""
@@ -121,18 +122,33 @@ def _open(folder: Path, arrays: Layout) -> tuple[bool, dict[str, NDArray[Any]]]:
     found = all(file.exists() for file in (path, *files.values())) and path.read_text().strip() == description
     folder.mkdir(parents=True, exist_ok=True)
     if not found:
-        _check_room(folder, bytes_needed(arrays))
+        _create(files, arrays)
     opened: dict[str, NDArray[Any]] = {
-        name: open_memmap(files[name], mode="r+" if found else "w+", dtype=dtype, shape=shape)
-        for name, (shape, dtype) in arrays.items()
+        name: open_memmap(files[name], mode="r+", dtype=dtype, shape=shape) for name, (shape, dtype) in arrays.items()
     }
     if not found:
         write_text(path, description)
     return found, opened
 
 
+def _create(files: Mapping[str, Path], arrays: Layout) -> None:
+    """Create the files of arrays with all of their space, or none of them."""
+    for file in files.values():
+        file.unlink(missing_ok=True)  # what an earlier buffer took counts as room
+    folder = next(iter(files.values())).parent
+    _check_room(folder, bytes_needed(arrays))
+    try:
+        for name, (shape, dtype) in arrays.items():
+            open_memmap(files[name], mode="w+", dtype=dtype, shape=shape)
+            take_space(files[name])
+    except OSError:
+        for file in files.values():
+            file.unlink(missing_ok=True)
+        raise
+
+
 def _check_room(folder: Path, needed: int) -> None:
-    # The files grow while they are filled. A full disk would then end the program without a message.
+    """Raise a `ValueError` if the disk has no room for a buffer."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(
