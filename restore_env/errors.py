@@ -1,4 +1,4 @@
-"""Errors that the package raises besides `TypeError` and `ValueError`."""
+"""Errors that the package raises besides `TypeError`, `ValueError` and `OSError`."""
 
 
 class ImageError(ValueError):
@@ -21,6 +21,10 @@ class FormatError(ValueError):
         Traceback (most recent call last):
         restore_env.errors.FormatError: nowhere: no toolchain log; a folder with toolchains.json is needed
     """
+
+
+class DiskFullError(OSError):
+    """A file could not be written because its disk is full; the message names both."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

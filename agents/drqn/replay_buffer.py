@@ -16,7 +16,7 @@ from torch import Tensor
 
 from restore_env.errors import FormatError
 from restore_env.utils.checks import one_line
-from restore_env.utils.files import replacing, write_text
+from restore_env.utils.files import replacing, take_space, write_text
 
 Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
 """Shapes and dtypes of arrays, by name."""
@@ -180,16 +180,27 @@ def _open(folder: Path, arrays: Layout) -> dict[str, NDArray[Any]]:
 
 
 def _create(folder: Path, arrays: Layout) -> dict[str, NDArray[Any]]:
-    """Make the arrays in a folder."""
+    """Make the arrays in a folder with all of their space, or none of them."""
     folder.mkdir(parents=True, exist_ok=True)
+    files = {name: folder / f"{name}.npy" for name in arrays}
+    _remove(folder / DESCRIPTION, *files.values())  # what an earlier buffer took counts as room
     _check_room(folder, bytes_needed(arrays))
-    (folder / DESCRIPTION).unlink(missing_ok=True)
-    opened: dict[str, NDArray[Any]] = {
-        name: open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-        for name, (shape, dtype) in arrays.items()
-    }
+    try:
+        for name, (shape, dtype) in arrays.items():
+            open_memmap(files[name], mode="w+", dtype=dtype, shape=shape)
+            take_space(files[name])
+    except OSError:
+        _remove(*files.values())
+        raise
+    opened: dict[str, NDArray[Any]] = {name: open_memmap(file, mode="r+") for name, file in files.items()}
     write_text(folder / DESCRIPTION, _description(arrays))
     return opened
+
+
+def _remove(*paths: Path) -> None:
+    """Remove files that may be there."""
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _open_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
@@ -211,7 +222,7 @@ def _description(arrays: Layout) -> str:
 
 
 def _check_room(folder: Path, needed: int) -> None:
-    # The files grow while they are filled. A full disk would then end the program without a message.
+    """Raise a `ValueError` if the disk has no room for a buffer."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from restore_env.evaluation import Evaluation
 from restore_env.toolbox import STOP
 from restore_env.training.trainer import Status
 from restore_env.utils.checks import check_whole
-from restore_env.utils.files import write_text
+from restore_env.utils.files import naming_full_disk, write_text
 
 HISTORY: Final = "history.json"
 
@@ -29,13 +30,24 @@ class RunLogger:
     def __init__(self, folder: Path, iteration: int) -> None:
         self._path = folder / HISTORY
         self.entries = [entry for entry in read_history(folder) if entry["iteration"] <= iteration > 0]
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=iteration)
+        self._tensorboard, self._iteration = folder / "tensorboard", iteration
 
     def __enter__(self) -> "RunLogger":
+        self._hook, threading.excepthook = threading.excepthook, _leave_to_main_thread
+        try:
+            with naming_full_disk(self._tensorboard):
+                self._writer = SummaryWriter(str(self._tensorboard), purge_step=self._iteration)
+        except OSError:
+            threading.excepthook = self._hook
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        try:
+            with naming_full_disk(self._tensorboard):
+                self._writer.close()
+        finally:
+            threading.excepthook = self._hook
 
     @property
     def last(self) -> int:
@@ -46,12 +58,19 @@ class RunLogger:
         """Print the line of a status, write its scalars to TensorBoard, and add them to the history."""
         iteration, line, scalars = status
         print(line, file=sys.stderr, flush=True)
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, iteration)
-        self._writer.flush()
+        with naming_full_disk(self._tensorboard):
+            for name, value in scalars.items():
+                self._writer.add_scalar(name, value, iteration)
+            self._writer.flush()
         before = [entry for entry in self.entries if entry["iteration"] < iteration]
         self.entries = [*before, {"iteration": iteration, **scalars}]
         write_text(self._path, json.dumps(self.entries))
+
+
+def _leave_to_main_thread(error: threading.ExceptHookArgs) -> None:
+    """Print no traceback for a thread that could not write: TensorBoard raises its error in the main thread, too."""
+    if not issubclass(error.exc_type, OSError):
+        threading.__excepthook__(error)
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

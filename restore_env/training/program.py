@@ -10,7 +10,7 @@ import torch
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from restore_env.errors import ToolError, is_out_of_memory
+from restore_env.errors import DiskFullError, ToolError, is_out_of_memory
 from restore_env.policies import available_policies
 from restore_env.toolbox import available_toolboxes
 from restore_env.training.signals import Stopped
@@ -127,6 +127,8 @@ def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[
         with _PATHS:
             args = tyro.cli(options, prog=program_name()) if isinstance(options, type) else options()
         main(args)
+    except DiskFullError as error:
+        sys.exit(f"{name}: {error}; make room, and run the same command again to go on")
     except (ValueError, ToolError, OSError) as error:
         sys.exit(f"{name}: {_one_line(error)}")
     except BrokenProcessPool:

@@ -1,5 +1,6 @@
 """Check where a program writes, and write files so that they are either complete or absent."""
 
+import errno
 import os
 import shutil
 import sys
@@ -8,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from restore_env.errors import DiskFullError
 
 Given = str | os.PathLike[str] | None
 """A path as an option gives it, None if it was not given."""
@@ -19,6 +22,12 @@ RESULTS: Final = frozenset((".json", ".md", ".npz", ".zip"))
 
 DESCRIPTIONS: Final = frozenset(("toolbox.json", "policy.json", "toolchains.json", "training.json", "README.md"))
 """Files of toolbox, policy and log folders that have the ending of a result."""
+
+LITTLE: Final = 2**20
+"""Bytes that are free on a disk that counts as full."""
+
+BLOCK: Final = 2**22
+"""Bytes that are written at once where the system cannot take space."""
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
@@ -166,6 +175,58 @@ def _check_writable(option: str, path: Path, is_folder: bool, probed: set[Path])
 
 
 @contextmanager
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the error of a full disk in the block into one that names a file and its disk.
+
+    Args:
+        path: the file or folder that the block writes.
+
+    Raises:
+        DiskFullError: if the block failed because the disk is full.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except (OSError, RuntimeError) as error:  # PyTorch raises a RuntimeError
+        disk = real_path(path).parent
+        while not os.path.ismount(disk):
+            disk = disk.parent
+        free, number = shutil.disk_usage(disk).free, getattr(error, "errno", None)
+        # Some writers give no number. What they wrote so far still fills the disk.
+        if number in (errno.ENOSPC, getattr(errno, "EDQUOT", None)) or (number is None and free < LITTLE):
+            raise DiskFullError(f"{path}: the disk {disk} is full ({free / 1e6:.1f} MB free)") from error
+        raise
+
+
+def take_space(path: Path) -> None:
+    """Take the space of a file that is mostly a hole, so that the disk cannot be full when it is filled.
+
+    The system ends a program without a message if the disk is full when it fills a file that is mapped into memory.
+
+    Args:
+        path: the file; its content and size stay.
+
+    Raises:
+        DiskFullError: if the disk has no room.
+    """
+    with naming_full_disk(path), path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:  # not on macOS and Windows, and not on every disk
+            if getattr(error, "errno", errno.EOPNOTSUPP) not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+            for start in range(0, size, BLOCK):
+                file.seek(start)
+                content = file.read(BLOCK)
+                file.seek(start)
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` in one step.
 
@@ -179,7 +240,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         The path that the block must write to.
 
     Raises:
-        OSError: if the file cannot be written, or the block wrote nothing.
+        DiskFullError: if the disk is full.
+        OSError: if the file cannot be written for another reason, or the block wrote nothing.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -191,16 +253,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = real_path(path)
     if target.exists() and not target.is_file():  # a device or a pipe cannot be replaced
-        yield target
+        with naming_full_disk(path):
+            yield target
         return
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {str(Path(path).parent)!r} does not exist")
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex}{target.suffix}")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with naming_full_disk(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 

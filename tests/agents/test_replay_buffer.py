@@ -1,15 +1,18 @@
 """The replay buffer: the last episodes, in files that outlive a kill."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from agents.drqn import replay_buffer
 from agents.drqn.config import PRESETS
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer, bytes_needed, layout
 from agents.drqn.trainer import MARGIN
 from restore_env import FormatError
+from restore_env.errors import DiskFullError
 
 
 def episodes(first: int, n: int) -> Episodes:
@@ -146,3 +149,37 @@ def test_files_of_version_0_1_get_checksums(full):
     content[128 + 5 * 12] ^= 1
     (full / "reward.npy").write_bytes(content)
     refused(full, "reward.npy", "damaged")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
+def test_the_space_of_all_files_is_taken_at_the_start(tmp_path):
+    new_buffer(tmp_path, capacity=1000)
+    for file in tmp_path.glob("*.npy"):
+        assert 512 * file.stat().st_blocks >= file.stat().st_size
+
+
+def test_a_disk_that_fills_meanwhile_leaves_no_files_and_the_same_call_works_later(tmp_path, monkeypatch):
+    taken = []
+
+    def full(path):
+        taken.append(path)
+        if len(taken) == 2:
+            raise DiskFullError(f"{path}: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replay_buffer, "take_space", full)
+        with pytest.raises(DiskFullError):
+            new_buffer(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    new_buffer(tmp_path).add(episodes(0, 4))
+
+
+def test_files_of_another_shape_count_as_room(tmp_path, monkeypatch):
+    new_buffer(tmp_path)
+
+    def free(folder):
+        used = sum(file.stat().st_size for file in tmp_path.glob("*.npy"))
+        return SimpleNamespace(free=bytes_needed(layout(24, 3, 8)) - used)
+
+    monkeypatch.setattr("agents.drqn.replay_buffer.shutil.disk_usage", free)
+    assert len(new_buffer(tmp_path, capacity=20)) == 0

@@ -1,9 +1,13 @@
+import errno
+import threading
 import time
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from restore_env import FormatError
+from restore_env.errors import DiskFullError
 from restore_env.training.logging import RunLogger, read_history
 from restore_env.training.trainer import Status
 
@@ -78,3 +82,18 @@ def test_what_was_reported_is_on_the_disk_at_once(tmp_path):
     with RunLogger(tmp_path, 0) as log:
         log.report(FIRST)
         assert scalars(tmp_path)["validation/psnr"] == {10: 24.5}
+
+
+def test_a_full_disk_is_one_error_without_the_traceback_of_a_thread(tmp_path, monkeypatch, capsys):
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    hook = threading.excepthook
+    with pytest.raises(DiskFullError, match=r"tensorboard: the disk .* is full"), RunLogger(tmp_path, 0) as log:
+        monkeypatch.setattr(RecordWriter, "write", write)
+        for iteration in range(10):
+            log.report(FIRST._replace(iteration=iteration))
+    assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(DiskFullError, match=r"tensorboard: the disk"), RunLogger(tmp_path, 0):
+        pass
+    assert threading.excepthook is hook

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from restore_env.errors import ToolError
+from restore_env.errors import DiskFullError, ToolError
 from restore_env.training.program import run_program
 from restore_env.training.signals import Stopped
 
@@ -19,6 +19,11 @@ from restore_env.training.signals import Stopped
         (ValueError("photos='x': no such folder"), 1, "train_things: photos='x': no such folder"),
         (ToolError("tool 'x' failed"), 1, "train_things: tool 'x' failed"),
         (FileNotFoundError(2, "No such file", "x"), 1, "train_things: [Errno 2] No such file: 'x'"),
+        (
+            DiskFullError("x.pt: the disk / is full"),
+            1,
+            "train_things: x.pt: the disk / is full; make room",
+        ),
         (ValueError("first\nsecond"), 1, "train_things: first second"),
         (MemoryError("an array of 9 GB"), 1, "train_things: not enough memory; smaller numbers need less (an array of"),
         (RuntimeError("DefaultCPUAllocator: can't allocate"), 1, "train_things: not enough memory"),

@@ -1,12 +1,16 @@
 """Outputs are checked before all work, and files are written completely or not at all."""
 
+import errno
 import os
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from restore_env.utils.files import check_outputs, replacing
+from restore_env.errors import DiskFullError
+from restore_env.utils.files import BLOCK, check_outputs, replacing, take_space, write_text
 
 
 def test_file_appears_when_the_block_ends_well(tmp_path):
@@ -157,3 +161,62 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_left(photo, tmp_path, 
     assert sorted(tmp_path.rglob("*")) == before
     if Path("/dev/null").exists():
         check_outputs({}, files={"--json": "/dev/null"})
+
+
+def fill(path, error):
+    """A writer whose disk is full after some bytes."""
+    path.write_bytes(b"half of it")
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("8000000 requested and 4194176 written"),  # NumPy
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),  # PyTorch
+    ],
+)
+def test_a_full_disk_is_one_line_that_names_file_and_disk(error, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    target = tmp_path / "training.pt"
+    target.write_text("before")
+    with pytest.raises(DiskFullError) as found, replacing(target) as temporary:
+        fill(temporary, error)
+    disk = next(str(folder) for folder in target.resolve().parents if os.path.ismount(folder))
+    assert str(found.value) == f"{target}: the disk {disk} is full (0.0 MB free)"
+    assert target.read_text() == "before" and list(tmp_path.iterdir()) == [target]
+
+
+def test_other_errors_are_not_blamed_on_the_disk(tmp_path):
+    for error in (RuntimeError("shapes differ"), OSError(errno.EIO, "Input/output error"), OSError("odd")):
+        with pytest.raises(type(error), match=str(error.args[-1])), replacing(tmp_path / "out") as temporary:
+            fill(temporary, error)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has this device")
+def test_a_device_that_is_full_is_named(tmp_path):
+    with pytest.raises(DiskFullError, match="/dev/full: the disk .* is full"):
+        write_text("/dev/full", "much")
+
+
+def holes(path):
+    """Bytes of a file that have no space on the disk."""
+    return path.stat().st_size - 512 * path.stat().st_blocks
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
+@pytest.mark.parametrize("system", ["posix_fallocate", "without", "refuses"])
+def test_the_space_of_a_file_is_taken_and_its_content_kept(system, tmp_path, monkeypatch):
+    path = tmp_path / "image.npy"
+    with path.open("wb") as file:
+        file.write(b"header")
+        file.truncate(3 * BLOCK + 5)
+    assert holes(path) > 0
+    if system == "without":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    elif system == "refuses":
+        monkeypatch.setattr(os, "posix_fallocate", lambda *_: fill(tmp_path / "x", OSError(errno.EOPNOTSUPP, "no")))
+    take_space(path)
+    assert holes(path) <= 0
+    assert path.read_bytes() == b"header" + bytes(3 * BLOCK - 1)
