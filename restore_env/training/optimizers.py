@@ -84,7 +84,7 @@ class ConvSOAP(SOAP):
     """SOAP, Adam in the eigenbasis of Shampoo (Vyas et al., arXiv 2409.11321), for small convolutional networks.
 
     A kernel is a tensor (outputs, height x width, inputs) with an eigenbasis for each of the three. The eigenbases of a
-    matrix (outputs, height x width x inputs) would cost three times as much a step and gain no more an update.
+    matrix (outputs, height x width x inputs) cost more, and tools learnt slower with them.
 
     Args:
         parameters: what it updates.
