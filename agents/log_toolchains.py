@@ -22,9 +22,10 @@ from restore_env.policies import Policy, RandomPolicy, load_policy, play
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.fingerprints import digest_of_text
-from restore_env.training.program import check_paths, run_program
+from restore_env.training.program import check_paths, lock_folder, run_program
 from restore_env.training.signals import stop_request
 from restore_env.utils.checks import Count, Device, Natural, Options, Steps, Text
+from restore_env.utils.files import make_folders
 from restore_env.utils.progress import progress_bar
 
 BATCH: Final = 64
@@ -116,6 +117,8 @@ def plan(args: Args) -> Plan:
 def run(plan: Plan) -> int:
     """Write the log as planned, as `main` does."""
     args, policy = plan.args, plan.policy
+    make_folders(args.output)
+    lock_folder(args.output)
     batch = RestorationBatch(plan.toolbox, max_steps=args.max_steps)
     with (
         stop_request() as request,

@@ -6,9 +6,12 @@ You can stop the program at any moment; the same command resumes from the last c
 objects. Loading one runs any code that its author put in, so load only files you trust.
 """
 
+import json
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -237,8 +240,10 @@ class EvaluationCallback(BaseCallback):
     def evaluate(self) -> None:
         """Measure the agent, save it, and log the result."""
         found, steps = measure(self.model, self.plan), self.model.num_timesteps
-        gain, before = found["validation/gain"], [entry["validation/gain"] for entry in self.log.entries]
-        save(self.model, self.plan, gain > max(before, default=float("-inf")))
+        gain, best = found["validation/gain"], getattr(self.model, "best_gain", -inf)
+        best = max([best, *(entry["validation/gain"] for entry in self.log.entries)])
+        self.model.best_gain = max(gain, best)  # type: ignore[attr-defined]  # SB3 saves all attributes
+        save(self.model, self.plan, gain > best)
         # Logged last: an agent that the history names has been saved.
         line = f"{steps} steps, gain {gain:.3f} dB, {found['validation/tools']:.2f} tools"
         self.log.report(Status(steps, line, found))
@@ -278,6 +283,8 @@ def resume_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:
     checkpoint, replay_buffer = plan.folder / CHECKPOINT, plan.folder / REPLAY_BUFFER
     model = load_model(plan, CHECKPOINT)
     check_settings(getattr(model, "settings", {}), plan.settings, checkpoint)
+    # The program may have been killed after the best agent was saved and before the checkpoint was.
+    model.best_gain = max(getattr(model, "best_gain", -inf), gain_of(plan.folder / BEST))  # type: ignore[attr-defined]
     model.set_env(environments)
     # Loading restores the first seed, and the same pairs would come again.
     model.set_random_seed(plan.args.seed + model.num_timesteps)
@@ -306,6 +313,15 @@ def load_model(plan: Plan, name: str) -> BaseAlgorithm:
     except Exception as error:  # unpickling raises almost anything
         message = f"missing, not an agent, or damaged; delete {plan.folder / CHECKPOINT} to start afresh"
         raise FormatError(f"{path}: {message}") from error
+
+
+def gain_of(file: Path) -> float:
+    """Return the gain in dB of the best agent from its file; minus infinity if there is none, or it does not say."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return float(json.loads(archive.read("data"))["best_gain"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return -inf
 
 
 def save(model: BaseAlgorithm, plan: Plan, better: bool = False) -> None:

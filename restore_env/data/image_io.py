@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from restore_env.errors import ImageError
-from restore_env.utils.files import replacing
+from restore_env.utils.files import is_temporary, replacing
 from restore_env.utils.tensors import ByteImage
 
 AnyImage = NDArray[Any]
@@ -182,7 +182,7 @@ def as_rgb_bytes(image: AnyImage) -> ByteImage:
 
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the image files directly in a folder, sorted by name.
+    """Return the image files directly in a folder, sorted by name. What a killed program left is none of them.
 
     Raises:
         ImageError: if `folder` is not a folder.
@@ -197,7 +197,11 @@ def image_files(folder: str | os.PathLike[str]) -> list[Path]:
     """
     if not Path(folder).is_dir():
         raise ImageError(f"{folder}: no such folder")
-    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+    return sorted(
+        path
+        for path in Path(folder).iterdir()
+        if path.suffix.lower() in EXTENSIONS and path.is_file() and not is_temporary(path)
+    )
 
 
 def warn_skipped(reason: object) -> None:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import torch
 import tyro
+from filelock import BaseFileLock, FileLock, Timeout
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from restore_env.errors import DiskFullError, ToolError, is_out_of_memory
@@ -18,6 +19,12 @@ from restore_env.utils.files import Paths, check_outputs, make_folders, real_pat
 from restore_env.utils.interrupts import raise_interrupts
 
 Args = TypeVar("Args")
+
+LOCK: Final = ".lock"
+"""File in a run's folder that the running program holds."""
+
+_locks: Final[dict[Path, BaseFileLock]] = {}
+"""What this process holds, by the folder."""
 
 
 def program_name() -> str | None:
@@ -66,16 +73,39 @@ def check_run(inputs: Mapping[str, Paths], output: Path, checkpoints: Path | Non
 
 
 def make_run_folder(output: Path, checkpoints: Path | None, part: str = "") -> Path:
-    """Make the folder that a program writes, and that of its unfinished run; return the second.
+    """Make the folder that a program writes, and that of its unfinished run, which is locked; return the second.
 
     Args:
         output: the folder, or a .zip file, whose parent is made.
         checkpoints: the folder that the user named for the run, or None; see `run_folder`.
         part: folder within that of the run, for a program whose runs share one.
+
+    Raises:
+        ValueError: if a folder cannot be made, or another program writes to that of the run.
     """
     folder = run_folder(output, checkpoints) / part
     make_folders(real_path(output).parent if output.suffix == ".zip" else output, folder)
+    lock_folder(folder)
     return folder
+
+
+def lock_folder(folder: Path) -> None:
+    """Keep other programs from writing to a folder until this process ends, even if it is killed.
+
+    Raises:
+        ValueError: if another program writes to it.
+    """
+    place = real_path(folder)
+    if place in _locks:
+        return
+    lock = FileLock(place / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"{folder}: another program writes to this folder; wait for its end, or choose another folder"
+        ) from error
+    _locks[place] = lock
 
 
 _PATHS: Final = ConstructorRegistry()

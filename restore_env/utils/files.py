@@ -2,11 +2,14 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +31,12 @@ LITTLE: Final = 2**20
 
 BLOCK: Final = 2**22
 """Bytes that are written at once where the system cannot take space."""
+
+_TEMPORARY: Final = re.compile(r"\.(?P<stem>.*)\.[0-9a-f]{32}(?P<suffix>\.[^.]*)?")
+"""Names of the temporary files of `replacing`."""
+
+_STARTED: Final = time.time()
+"""When this program started; temporary files of programs that still run are younger, or become so as they grow."""
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
@@ -195,7 +204,7 @@ def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
         free, number = shutil.disk_usage(disk).free, getattr(error, "errno", None)
         # Some writers give no number. What they wrote so far still fills the disk.
         if number in (errno.ENOSPC, getattr(errno, "EDQUOT", None)) or (number is None and free < LITTLE):
-            raise DiskFullError(f"{path}: the disk {disk} is full ({free / 1e6:.1f} MB free)") from error
+            raise DiskFullError(f"{path}: No space left on the disk {disk} ({free / 1e6:.1f} MB free)") from error
         raise
 
 
@@ -231,7 +240,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` in one step.
 
     If the block raises an error, the temporary file is removed and `path` stays as it was. The temporary file lies
-    beside `path` and has its suffix, because writers choose the format by the suffix.
+    beside `path` and has its suffix, because writers choose the format by the suffix. What a killed program left when
+    it wrote the same file is removed.
 
     Args:
         path: the file to write or replace.
@@ -259,6 +269,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {str(Path(path).parent)!r} does not exist")
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex}{target.suffix}")
+    for left in _left_in(target.parent).pop(target.name, ()):
+        left.unlink(missing_ok=True)
     try:
         with naming_full_disk(path):
             yield temporary
@@ -273,6 +285,28 @@ def copy_file(source: Path, target: Path) -> None:
     """Copy the bytes of a file, either all or none."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file's name is that of a temporary file of `replacing`, which a killed program may have left.
+
+    Example:
+        >>> is_temporary(Path(".photo.0123456789abcdef0123456789abcdef.png")), is_temporary(Path("photo.png"))
+        (True, False)
+    """
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+@cache
+def _left_in(folder: Path) -> dict[str, list[Path]]:
+    """Return the temporary files that were left in a folder before this program started, by the files' names."""
+    left: dict[str, list[Path]] = {}
+    for path in folder.iterdir():
+        match = _TEMPORARY.fullmatch(path.name)
+        with suppress(FileNotFoundError):  # another program has just finished
+            if match and path.lstat().st_mtime < _STARTED:
+                left.setdefault(f"{match['stem']}{match['suffix'] or ''}", []).append(path)
+    return left
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from restore_env.errors import FormatError
 from restore_env.policies.sb3_policy import ALGORITHMS
 from restore_env.toolbox import load_toolbox, save_toolbox
 from restore_env.training.logging import read_history
+from restore_env.utils.files import replacing
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -173,6 +175,31 @@ def test_the_best_agent_is_kept_though_it_grows_worse(args, one_thread, monkeypa
     best = main(replace(args, algo="ppo", steps=96))
     assert [item["validation/gain"] for item in read_history(folder_of(args))] == [1.0, 3.0, 2.0]
     assert best.model.num_timesteps == read_history(folder_of(args))[1]["iteration"]
+
+
+@pytest.mark.parametrize("killed_after", ["best.zip", "checkpoint.zip"])
+def test_a_kill_while_the_best_agent_is_saved_does_not_lose_it(killed_after, args, one_thread, monkeypatch):
+    gains = iter([1.0, 3.0, 2.0, 2.5, 2.7])
+    found = {"validation/tools": 1.0}
+    monkeypatch.setattr(train_sb3, "scalars_of", lambda _: found | {"validation/gain": next(gains)})
+
+    @contextmanager
+    def killed(path):
+        with replacing(path) as temporary:
+            yield temporary
+        if path.name == killed_after and len(saved) == 1:
+            raise KeyboardInterrupt
+        saved.extend([path] * (path.name == "checkpoint.zip"))
+
+    saved = []
+    monkeypatch.setattr(train_sb3, "replacing", killed)
+    with pytest.raises(KeyboardInterrupt):
+        main(replace(args, steps=96))
+    monkeypatch.setattr(train_sb3, "replacing", replacing)
+    best = (folder_of(args) / "best.zip").read_bytes()
+    main(replace(args, steps=96))
+    assert (folder_of(args) / "best.zip").read_bytes() == best
+    assert 3.0 not in [item["validation/gain"] for item in read_history(folder_of(args))]  # it was never logged
 
 
 def test_a_resumed_training_draws_other_pairs(args, one_thread, last):

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from restore_env import ImageError
+from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import draw_pairs
 from tools.single import pool as training_data
@@ -98,6 +101,21 @@ def test_a_pool_that_cannot_be_drawn_leaves_nothing(tmp_path):
 
     with pytest.raises(OSError, match="the disk is gone"):
         draw_pool(tmp_path / "pools", "noise-1", Broken(), "mine", 2, 0, 1)
+    assert not (tmp_path / "pools").exists()
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda photo: photo.write_bytes(photo.read_bytes() + b"more")])
+def test_a_pool_drawn_while_photos_change_is_not_kept(change, photo_folder, tmp_path, monkeypatch):
+    source = PatchSampler(FolderPhotos(photo_folder), patch_size=24)
+
+    def draw(source, n, seed, jobs, what):
+        pairs = draw_pairs(source, n, seed)
+        change(photo_folder / "1.png")
+        return pairs
+
+    monkeypatch.setattr(training_data, "draw_in_parallel", draw)
+    with pytest.raises(ImageError, match=r"1\.png: changed or vanished while patches were drawn"):
+        draw_pool(tmp_path / "pools", "noise-1", source, "mine", 2, 0, 1)
     assert not (tmp_path / "pools").exists()
 
 

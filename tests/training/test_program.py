@@ -1,6 +1,7 @@
 """How programs end."""
 
 import signal
+import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from restore_env.errors import DiskFullError, ToolError
-from restore_env.training.program import run_program
+from restore_env.training import program
+from restore_env.training.program import make_run_folder, run_program
 from restore_env.training.signals import Stopped
 
 
@@ -67,3 +69,24 @@ def test_an_empty_path_is_not_the_folder_that_the_program_runs_in(monkeypatch, c
         with pytest.raises(SystemExit) as ended:
             run_program(lambda args: None, Args)
         assert ended.value.code == 2 and "Error parsing --o" in capsys.readouterr().err
+
+
+HOLD = """import sys, time, filelock
+with filelock.FileLock(sys.argv[1]):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_run_folder_has_one_writer(tmp_path):
+    output, checkpoints = tmp_path / "agent", tmp_path / "runs"
+    folder = make_run_folder(output, checkpoints)
+    assert make_run_folder(output, checkpoints) == folder  # by the same process
+    other = make_run_folder(output, tmp_path / "others")
+    program._locks.pop(other.resolve()).release()
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(other / ".lock")], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        with pytest.raises(ValueError, match="others: another program writes to this folder"):
+            make_run_folder(output, tmp_path / "others")
+        process.kill()
+    assert make_run_folder(output, tmp_path / "others") == other

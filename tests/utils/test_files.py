@@ -4,12 +4,15 @@ import errno
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from restore_env.data.image_io import image_files
 from restore_env.errors import DiskFullError
+from restore_env.utils import files
 from restore_env.utils.files import BLOCK, check_outputs, replacing, take_space, write_text
 
 
@@ -184,7 +187,7 @@ def test_a_full_disk_is_one_line_that_names_file_and_disk(error, tmp_path, monke
     with pytest.raises(DiskFullError) as found, replacing(target) as temporary:
         fill(temporary, error)
     disk = next(str(folder) for folder in target.resolve().parents if os.path.ismount(folder))
-    assert str(found.value) == f"{target}: the disk {disk} is full (0.0 MB free)"
+    assert str(found.value) == f"{target}: No space left on the disk {disk} (0.0 MB free)"
     assert target.read_text() == "before" and list(tmp_path.iterdir()) == [target]
 
 
@@ -196,7 +199,7 @@ def test_other_errors_are_not_blamed_on_the_disk(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has this device")
 def test_a_device_that_is_full_is_named(tmp_path):
-    with pytest.raises(DiskFullError, match="/dev/full: the disk .* is full"):
+    with pytest.raises(DiskFullError, match="/dev/full: No space left on the disk "):
         write_text("/dev/full", "much")
 
 
@@ -220,3 +223,35 @@ def test_the_space_of_a_file_is_taken_and_its_content_kept(system, tmp_path, mon
     take_space(path)
     assert holes(path) <= 0
     assert path.read_bytes() == b"header" + bytes(3 * BLOCK - 1)
+
+
+def left_by_a_killed_run(path, age=1000):
+    """A temporary file, as old as it says in seconds."""
+    with replacing(path) as temporary:
+        temporary.write_text("half of it")
+        left = temporary.with_name(temporary.name[:-5] + "f" + temporary.name[-4:])
+    path.unlink()
+    left.write_text("half of it")
+    os.utime(left, (time.time() - age,) * 2)
+    files._left_in.cache_clear()  # as in a new process
+    return left
+
+
+def test_what_a_killed_run_left_is_removed_when_the_same_file_is_written(tmp_path):
+    one, other = (left_by_a_killed_run(tmp_path / name) for name in ("a.png", "b.png"))
+    young = left_by_a_killed_run(tmp_path / "a.png", age=-1000)  # a program that runs may be writing it
+    hidden = tmp_path / ".a.png"
+    hidden.touch()
+    files._left_in.cache_clear()
+    for _ in range(2):
+        with replacing(tmp_path / "a.png") as temporary:
+            temporary.write_text("whole")
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.png", hidden, other, young])
+    assert not one.exists()
+
+
+def test_what_a_killed_run_left_is_no_photo(tmp_path):
+    left = left_by_a_killed_run(tmp_path / "a.png")
+    assert image_files(tmp_path) == []
+    left.rename(tmp_path / ".a.png")
+    assert [path.name for path in image_files(tmp_path)] == [".a.png"]

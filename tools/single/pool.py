@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from restore_env import ImageError, Pairs, load_pairs, save_pairs
+from restore_env.data.photos import FolderPhotos
 from restore_env.data.sources import PairSource
 from restore_env.training.fingerprints import digest_of_text
 from restore_env.training.parallel import draw_in_parallel
@@ -76,13 +77,28 @@ def draw_pool(folder: Path, name: str, source: PairSource, identity: str, n: int
 
     Returns:
         The file, which `load_pool` reads.
+
+    Raises:
+        ImageError: if photos changed or vanished meanwhile: the pool is then not that of the source.
     """
     path = folder / f"{name}-{digest_of_text(f'{identity}, {n} pairs, seed {seed}')}.npz"
     if not path.is_file():
+        before = _sizes(source)
         pairs = draw_in_parallel(source, n, seed, jobs, f"{name}: training pairs")
+        after = _sizes(source)
+        changed = [photo for photo, size in after.items() if size is None or size != before[photo]]
+        if changed:
+            raise ImageError(f"{changed[0]}: changed or vanished while patches were drawn; run the same command again")
         folder.mkdir(parents=True, exist_ok=True)
         save_pairs(path, pairs)
     return path
+
+
+def _sizes(source: PairSource) -> dict[Path, int | None]:
+    """Return the size in bytes of each photo of a source, None for one that is missing."""
+    photos = getattr(source, "photos", None)
+    paths = photos.paths if isinstance(photos, FolderPhotos) else ()
+    return {path: path.stat().st_size if path.exists() else None for path in paths}
 
 
 def load_pool(path: Path) -> Pairs:
