@@ -22,6 +22,7 @@ from benchmarks.common.report import Results, check_output, table_of, track, wri
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
 from restore_env.utils.checks import Count, Options, Positive
+from restore_env.utils.threads import available_cores
 
 ENVIRONMENT: Final = """
 import time, gymnasium, restore_env
@@ -79,7 +80,7 @@ def main(args: Args) -> Results:
     }
     found: dict[str, dict[str, list[float]]] = {name: {"default": [], "one": []} for name in programs}
     with ExitStack() as stack:
-        for _ in range(os.cpu_count() or 1):
+        for _ in range(available_cores()):
             spinner = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
             spinner.start()
             stack.callback(spinner.terminate)

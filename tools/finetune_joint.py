@@ -29,6 +29,7 @@ from restore_env.training.signals import stop_request
 from restore_env.utils.checks import Count, ProperFraction, Text
 from restore_env.utils.files import real_path
 from restore_env.utils.tensors import images_to_tensor
+from restore_env.utils.threads import available_cores
 from tools.joint.batches import ChainBatch, ChainBatches
 from tools.joint.model_card import joint_card, joint_record
 from tools.joint.trainer import JointTraining
@@ -189,7 +190,7 @@ def draw_pools(toolbox: Toolbox, photos: FolderPhotos, crop: int, folder: Path, 
         distortion = training_distortion(own_distortion(tool.name, tool.removes, tool.interval))
         source = PatchSampler(photos, distortion, crop).for_training()
         identity = f"{digest_of_photos(photos)} {source!r}"
-        jobs = torch.get_num_threads()
+        jobs = available_cores()
         pools[number] = load_pool(draw_pool(folder, tool.name, source, identity, args.pool, args.seed, jobs))
     return pools
 

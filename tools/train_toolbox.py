@@ -5,7 +5,6 @@
 Stopped at any moment, the same command resumes from its checkpoints.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from restore_env.training.signals import stop_request
 from restore_env.training.split import VALIDATION_SEED, split_photos
 from restore_env.utils.checks import Count, Positive, Text
 from restore_env.utils.files import real_path
+from restore_env.utils.threads import available_cores
 from tools.recipes import RECIPES, Precision, Recipe, ToolArgs, choose_precision
 from tools.single.model_card import tool_record, toolbox_card
 from tools.single.pool import PoolBatches, draw_pool, load_pool
@@ -129,9 +129,8 @@ def plan(args: Args) -> Plan:
     Raises:
         ValueError: if an option names what does not exist or does not fit.
     """
-    # `start` may be the output: it is read whole before, and tools are refined in place in several runs.
-    inputs = {"--photos": args.photos, "--validation": args.validation, "--toolbox": args.toolbox}
-    check_run(inputs, args.output, args.checkpoints)
+    read = {"--photos": args.photos, "--validation": args.validation, "--toolbox": args.toolbox, "--start": args.start}
+    check_run(read, args.output, args.checkpoints)
     spec, recipe = load_spec(args.toolbox, args.trust), args.recipe_of(RECIPES)
     chosen = spec.chosen(args.tools)
     starts = start_networks(chosen, args.start)
@@ -222,7 +221,7 @@ def draw_training_data(tool: ToolSpec, photos: FolderPhotos, crop: int, folder: 
     distortion = tool.distortion(args.robust)
     sampler = PatchSampler(photos, distortion, crop).for_training(colours=False)
     text = f"{args.pool} patches, seed {args.seed}, photos {digest_of_photos(photos)}, {sampler!r}"
-    return text, draw_pool(folder, tool.name, sampler, text, args.pool, args.seed, os.cpu_count() or 1)
+    return text, draw_pool(folder, tool.name, sampler, text, args.pool, args.seed, available_cores())
 
 
 def train_one(plan: Plan, tool: ToolData, stopping: Callable[[], bool]) -> tuple[Tool, dict[str, Any]] | None:

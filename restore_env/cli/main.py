@@ -69,11 +69,13 @@ def _check_folder(_: click.Context, option: click.Parameter, path: Path | None) 
 _output = partial(click.option, type=_FILE, callback=_check_folder)
 
 
-def _check(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
-    """Check what a command reads and writes before all work; see `check_outputs`."""
+def _begin(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
+    """Check what a command reads and writes before all work, as `check_outputs` does, and limit its threads."""
     from restore_env.policies import available_policies
     from restore_env.toolbox import available_toolboxes
+    from restore_env.utils.threads import limit_threads
 
+    limit_threads()
     check_outputs(inputs, files=files, names=(*available_toolboxes(), *available_policies()))
 
 
@@ -123,7 +125,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
     from restore_env.data.image_io import check_writable
 
     check_writable(output, np.zeros((1, 1, 3), np.uint8))
-    _check({}, {"--output": output})
+    _begin({}, {"--output": output})
     with progress_bar("trying toolchains") as progress:
         table = demo_table(severity, seed, progress)
     Console().print(table)
@@ -153,7 +155,7 @@ def restore(
     from restore_env.inference import check_policy
 
     sources, targets = _jobs(inputs, output, "restored")
-    _check({"IN": sources, "--policy": policy, "--toolbox": toolbox}, {"--output": targets, "--steps": steps})
+    _begin({"IN": sources, "--policy": policy, "--toolbox": toolbox}, {"--output": targets, "--steps": steps})
     tools = restore_env.load_toolbox(toolbox, device)
     chooser = check_policy(restore_env.load_policy(policy, tools, device))
     taken: dict[str, Any] = {}
@@ -194,7 +196,7 @@ def evaluate(
     """Measure a policy on a pairs file or a pairs folder."""
     from restore_env.evaluation import share_of_best
 
-    _check({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
+    _begin({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
     tools, known = restore_env.load_toolbox(toolbox, device), restore_env.load_pairs(pairs)
     measure = partial(restore_env.evaluate, toolbox=tools, max_steps=max_steps, device=device)
     with progress_bar(f"evaluating {policy}") as progress:
@@ -225,7 +227,7 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
     from restore_env.data.image_io import as_rgb_bytes
 
     sources, targets = _jobs(inputs, output, "distorted", ".png")
-    _check({"IN": sources}, {"--output": targets})
+    _begin({"IN": sources}, {"--output": targets})
     model = as_distortion(severity)
     numbers = count()  # each input has its number, so a file that cannot be read does not change the other files' seeds
 

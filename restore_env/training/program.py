@@ -17,6 +17,7 @@ from restore_env.toolbox import available_toolboxes
 from restore_env.training.signals import Stopped
 from restore_env.utils.files import Paths, check_outputs, make_folders, real_path
 from restore_env.utils.interrupts import raise_interrupts
+from restore_env.utils.threads import limit_threads
 
 Args = TypeVar("Args")
 
@@ -152,6 +153,7 @@ def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[
     """
     name = Path(sys.argv[0]).stem
     flush_denormals()
+    limit_threads()
     try:
         raise_interrupts()
         with _PATHS:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from math import ceil, inf
+from pathlib import Path
 from threading import Barrier
 from typing import TypeVar
 
@@ -17,6 +19,67 @@ import torch
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use: by its CPU affinity, and by the limit of its container.
+
+    Example:
+        >>> 1 <= available_cores() <= (os.cpu_count() or 1)
+        True
+    """
+    count: Callable[[], int | None]
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13; it regards the affinity
+        count = os.process_cpu_count
+    elif hasattr(os, "sched_getaffinity"):
+        count = lambda: len(os.sched_getaffinity(0))  # noqa: E731
+    else:
+        count = os.cpu_count
+    return max(1, ceil(min(count() or 1, _container_limit())))
+
+
+def limit_threads() -> None:
+    """Let PyTorch use no more threads than there are cores for them, unless OMP_NUM_THREADS says how many.
+
+    PyTorch does not know the limit of a container. Threads beyond it stop all others from time to time.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
+
+
+def _container_limit(root: Path = Path("/")) -> float:
+    """Return how many cores the container of this process may keep busy, infinity if there is no limit.
+
+    Args:
+        root: where `proc` and `sys` are.
+    """
+    limits = [inf]
+    try:
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:  # not Linux
+        return inf
+    for _, controllers, path in groups:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        folder = top / path.lstrip("/")
+        while True:  # a group is limited by those above it, too; within a container the path may not exist
+            limits.append(_quota(folder))
+            if folder == top or top not in folder.parents:
+                break
+            folder = folder.parent
+    return min(limits)
+
+
+def _quota(folder: Path) -> float:
+    """Return the cores that a control group may keep busy: `cpu.max` in version 2, two files in version 1."""
+    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((folder / file).read_text().strip() for file in files).split()
+            return float(quota) / float(period) if float(quota) > 0 else inf
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return inf
 
 
 def run_in_threads(function: Callable[[Task], None], tasks: Iterable[Task]) -> None:

@@ -44,7 +44,7 @@ JPEG = ToolSpec("deblock", "jpeg", (60, 10), "three-layer", SMALL)
 @pytest.fixture
 def quick(monkeypatch):
     """Eight validation patches instead of 256, and one core."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(train_toolbox, "available_cores", lambda: 1)
     monkeypatch.setattr(train_toolbox, "VALIDATION_PATCHES", 8)
 
 
@@ -210,11 +210,13 @@ class TestMain:
         train_toolbox.main(args(tools=("denoise", "deblock")))
         describe(tmp_path / "other.json", ToolSpec("sharpen", "blur", (0, 5), "three-layer"))
         with pytest.raises(ValueError, match="has no tool 'sharpen'; it has denoise, deblock"):
-            train_toolbox.main(args(start=began, toolbox=str(tmp_path / "other.json")))
+            train_toolbox.main(args(start=began, output=tmp_path / "on", toolbox=str(tmp_path / "other.json")))
+        with pytest.raises(ValueError, match="--output .*mine: would be written over an input, --start"):
+            train_toolbox.main(args(start=began))
         larger = ToolSpec("denoise", "noise", (0, 50), "three-layer", {"wide": 4, "narrow": 2})
         describe(tmp_path / "larger.json", larger)
         with pytest.raises(ValueError, match="its tool 'denoise' is not the three-layer network wanted"):
-            train_toolbox.main(args(start=began, toolbox=str(tmp_path / "larger.json")))
+            train_toolbox.main(args(start=began, output=tmp_path / "on", toolbox=str(tmp_path / "larger.json")))
 
     def test_other_data_are_another_training(self, args, quick, photos, tmp_path):
         train_toolbox.main(args(tools=("denoise",)))

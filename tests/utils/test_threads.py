@@ -5,12 +5,15 @@ import subprocess
 import sys
 import threading
 import time
+from math import inf
+from pathlib import Path
 
 import pytest
 import torch
 
 from restore_env import ImageRestoreEnv, Tool, Toolbox, ToolError
-from restore_env.utils.threads import map_in_threads, one_core, run_in_threads
+from restore_env.utils import threads
+from restore_env.utils.threads import available_cores, limit_threads, map_in_threads, one_core, run_in_threads
 
 
 @pytest.fixture
@@ -187,3 +190,83 @@ def test_a_single_environment_uses_one_core(two_threads):
     env.reset(seed=0)
     env.step(0)
     assert seen == [1, 1] and torch.get_num_threads() == 2
+
+
+def without_process_cpu_count(monkeypatch):
+    """As before Python 3.13."""
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+
+
+def test_cores_are_those_of_the_affinity(monkeypatch):
+    without_process_cpu_count(monkeypatch)
+    monkeypatch.setattr(threads, "_container_limit", lambda: inf)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 7}, raising=False)
+    assert available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # macOS and Windows have none
+    assert available_cores() == 64
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 5, raising=False)  # from Python 3.13
+    assert available_cores() == 5
+    for limit, cores in ((1.5, 2), (0.2, 1), (8, 5)):
+        monkeypatch.setattr(threads, "_container_limit", lambda limit=limit: limit)
+        assert available_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, inf),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, inf),
+        (
+            {
+                "proc/self/cgroup": "0::/pod/box\n",
+                "sys/fs/cgroup/pod/cpu.max": "200000 100000\n",
+                "sys/fs/cgroup/pod/box/cpu.max": "max 100000\n",
+            },
+            2,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:cpu,cpuacct:/docker/1f\n3:memory:/\n1:name=systemd:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            3,
+        ),
+        (
+            {
+                "proc/self/cgroup": "1:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            inf,
+        ),
+    ],
+)
+def test_the_limit_of_a_container_is_known(files, limit, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert threads._container_limit(tmp_path) == limit
+
+
+def test_programs_start_no_more_threads_than_there_are_cores(two_threads, monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    limit_threads()
+    assert torch.get_num_threads() == 2  # as the user said
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    limit_threads()
+    assert torch.get_num_threads() == 1
+
+
+def test_nothing_counts_the_cores_of_the_machine():
+    root = Path(threads.__file__).parents[2]
+    counting = [
+        path.name
+        for folder in ("restore_env", "tools", "agents", "benchmarks")
+        for path in (root / folder).rglob("*.py")
+        if "cpu_count()" in path.read_text(encoding="utf-8") and path.name != "threads.py"
+    ]
+    assert not counting
