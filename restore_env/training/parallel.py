@@ -104,7 +104,7 @@ def _in_processes(train: Train[Item, Result], items: Sequence[Item], jobs: int, 
     """Train each item in a process of its own; return what `train` returned."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    with ProcessPoolExecutor(jobs, context, _start_training, (train, stop)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(items)), context, _start_training, (train, stop)) as pool:
         futures = [pool.submit(_train, item) for item in items]
         while wait(futures, timeout=0.2).not_done:
             if request() or any(future.done() and future.exception() for future in futures):

@@ -13,7 +13,8 @@ from restore_env.data.pairs import Pair
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import draw_pairs
 from restore_env.training import parallel
-from restore_env.training.parallel import draw_in_parallel, ignore_signals, when_orphaned
+from restore_env.training.parallel import draw_in_parallel, ignore_signals, train_in_parallel, when_orphaned
+from restore_env.training.signals import StopRequest
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,19 @@ def test_processes_draw_the_same(photos, monkeypatch):
 
 def test_no_process_is_started_for_few_pairs(no_processes):
     draw_in_parallel(Numbers(), parallel.PART, seed=0, jobs=8, what="numbers")
+
+
+def test_no_more_processes_are_started_than_there_are_items(monkeypatch):
+    started = []
+
+    def pool(workers, *_):
+        started.append(workers)
+        raise RuntimeError("started")
+
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", pool)
+    with pytest.raises(RuntimeError, match="started"):
+        train_in_parallel(lambda item, stopping: item, [1, 2], 2**31 - 1, StopRequest())
+    assert started == [2]
 
 
 def test_the_first_process_is_no_orphan():
