@@ -29,6 +29,7 @@ from restore_env.data.distortions import (
     MixedDistortion,
     everyday,
 )
+from restore_env.data.pairs import Pair, input_psnr
 from restore_env.data.photos import FolderPhotos
 from restore_env.inference import check_policy
 from restore_env.toolbox import load_toolbox
@@ -121,12 +122,12 @@ def measure(damage: str, plan: Plan) -> dict[str, Any]:
         photo = plan.photos[number]
         damaged, _ = DAMAGE[damage](photo, np.random.default_rng([plan.args.seed, number]))
         restored = restore(damaged, policy, toolbox)
-        before.append(_psnr(damaged, photo))
-        after.append(_psnr(restored.image, photo))
+        before.append(input_psnr(Pair(damaged, photo)))
+        after.append(input_psnr(Pair(restored.image, photo)))
         steps.append(sum(step["action"] in toolbox.names for step in restored.steps))
         untouched.append(np.array_equal(restored.image, damaged))
         for name, apply in FILTERS.items():
-            filtered[name].append(_psnr(apply(damaged), photo))
+            filtered[name].append(input_psnr(Pair(apply(damaged), photo)))
     gain, half = mean_difference(before, after)
     return {
         "damage": damage,
@@ -165,11 +166,6 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         "left alone": f"{row['left_alone']:.0%}",
         "tools": f"{row['steps']:.2f}",
     }
-
-
-def _psnr(image: ByteImage, reference: ByteImage) -> float:
-    """Return the PSNR in dB of bytes."""
-    return float(cv2.PSNR(image, reference))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def tool_multiplications(toolbox: Toolbox, side: int) -> dict[str, float]:
         toolbox: the tools.
         side: height and width of the image in pixels; a tool may pad them to a multiple.
     """
-    return {tool.name: tool.cost * (side + -side % tool.multiple) ** 2 for tool in toolbox}
+    return {tool.name: tool.multiplications(side) for tool in toolbox}
 
 
 def decision_multiplications(policy: Policy, toolbox: Toolbox, side: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from restore_env.errors import ImageError
 from restore_env.utils.files import is_temporary, replacing
@@ -239,11 +239,12 @@ def _decode(path: Path) -> tuple[int, AnyImage]:
     goes to OpenCV, after Pillow has decoded all of it.
     """
     with Image.open(path) as image:
+        reduced = _is_reduced(image)
         image.load()
         orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
         if image.mode in _DEEP_MODES:
             return orientation, _as_16_bits(np.asarray(image))
-        if image.mode in _REDUCED_MODES and _is_reduced(path):
+        if image.mode in _REDUCED_MODES and reduced:
             return orientation, _decode_16_bits(path)
         return orientation, np.asarray(image if image.mode in _KEPT_MODES else image.convert(_target_mode(image)))
 
@@ -259,12 +260,11 @@ def _target_mode(image: Image.Image) -> str:
     return "RGBA" if image.has_transparency_data else "RGB"
 
 
-def _is_reduced(path: Path) -> bool:
-    """Return whether Pillow reduces an image of 16 bits a channel to 8, which only the undecoded image tells."""
-    with Image.open(path) as image:
-        raw_modes = [str(tile[3]) for tile in image.tile]  # "BGR;16" is 16 bits a pixel, not a channel
-        deep = any(";16" in mode and "BGR" not in mode for mode in raw_modes)
-        return deep and not getattr(image, "is_animated", False)
+def _is_reduced(image: ImageFile.ImageFile) -> bool:
+    """Return whether Pillow will reduce an image of 16 bits a channel to 8; it tells only before it decodes."""
+    raw_modes = [str(tile[3]) for tile in image.tile]  # "BGR;16" is 16 bits a pixel, not a channel
+    deep = any(";16" in mode and "BGR" not in mode for mode in raw_modes)
+    return deep and not getattr(image, "is_animated", False)
 
 
 def _decode_16_bits(path: Path) -> AnyImage:

@@ -156,9 +156,9 @@ def _find(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) -> Pol
     return _NAMED[text](toolbox)
 
 
-def _shipped(name: str = "*") -> list[Path]:
-    """Return the folders of the shipped policies of a name, those for the default toolbox first."""
-    found = sorted(path.parent for path in PRETRAINED.glob(f"*/policies/{name}/{DESCRIPTION}"))
+def _shipped() -> list[Path]:
+    """Return the folders of the shipped policies, those for the default toolbox first."""
+    found = sorted(path.parent for path in PRETRAINED.glob(f"*/policies/*/{DESCRIPTION}"))
     return sorted(found, key=lambda folder: folder.parts[-3] != DEFAULT_TOOLBOX)
 
 
@@ -167,7 +167,7 @@ def _folder_of(name: str | os.PathLike[str], toolbox: Toolbox | None) -> Path:
 
     A shipped policy is the one for the toolbox, else one for the same actions, else any, which is then refused.
     """
-    folders = _shipped(name) if isinstance(name, str) and name in available_policies() else []
+    folders = [folder for folder in _shipped() if folder.name == name]
     if not folders:
         return Path(name)
     if toolbox is None:

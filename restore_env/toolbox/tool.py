@@ -130,6 +130,10 @@ class Tool:
             self.module(torch.zeros(1, 3, side, side, device=device))
         return float(counter.get_total_flops()) / 2 / side**2  # each multiplication counts with its addition
 
+    def multiplications(self, side: int) -> float:
+        """Return the multiplications on one image of `side` x `side` pixels, with what is padded to the multiple."""
+        return self.cost * (side + -side % self.multiple) ** 2
+
     def to(self, device: str | torch.device) -> "Tool":
         """Return the tool on a device; a network is copied, a function is used as it is."""
         return self if self.module is None else replace(self, function=deepcopy(self.module).to(device))

@@ -80,8 +80,7 @@ class Toolbox(Sequence[Tool]):
     @cached_property
     def costs(self) -> Tensor:
         """Multiplications of each action on a patch of 63x63, float64 (actions,) in 1e9; 0 for functions and *stop*."""
-        padded = [PATCH_SIZE + -PATCH_SIZE % tool.multiple for tool in self._tools]
-        costs = [tool.cost * side**2 for tool, side in zip(self._tools, padded, strict=True)]
+        costs = [tool.multiplications(PATCH_SIZE) for tool in self._tools]
         return torch.tensor([*costs, 0.0], dtype=torch.float64) / 1e9
 
     @property

@@ -15,6 +15,7 @@ from restore_env.errors import DiskFullError, ToolError, is_out_of_memory
 from restore_env.policies import available_policies
 from restore_env.toolbox import available_toolboxes
 from restore_env.training.signals import Stopped
+from restore_env.utils.checks import one_line
 from restore_env.utils.files import Paths, check_outputs, make_folders, real_path
 from restore_env.utils.interrupts import raise_interrupts
 from restore_env.utils.threads import limit_threads
@@ -127,11 +128,6 @@ def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
     return PrimitiveConstructorSpec(1, "PATH", read, lambda value: isinstance(value, Path), lambda path: [str(path)])
 
 
-def _one_line(error: BaseException) -> str:
-    """Return the text of an error without line breaks."""
-    return " ".join(str(error).split())
-
-
 def flush_denormals() -> None:
     """Let numbers below 1e-38 be zero in this thread and in those that it starts.
 
@@ -162,13 +158,13 @@ def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[
     except DiskFullError as error:
         sys.exit(f"{name}: {error}; make room, and run the same command again to go on")
     except (ValueError, ToolError, OSError) as error:
-        sys.exit(f"{name}: {_one_line(error)}")
+        sys.exit(f"{name}: {one_line(error, longest=None)}")
     except BrokenProcessPool:
         sys.exit(f"{name}: a process died (killed, or out of memory?); run the same command again to go on")
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        sys.exit(f"{name}: not enough memory; smaller numbers need less ({_one_line(error)})")
+        sys.exit(f"{name}: not enough memory; smaller numbers need less ({one_line(error, longest=None)})")
     except Stopped as error:
         print(f"{name}: {error}; run the same command again to go on", file=sys.stderr)
         sys.exit(error.exit_code)

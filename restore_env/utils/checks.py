@@ -129,15 +129,19 @@ def check_names(name: str, values: Any) -> tuple[str, ...]:
     return names
 
 
-def one_line(error: object) -> str:
+def one_line(error: object, longest: int | None = LONGEST_TEXT) -> str:
     r"""Return the text of an error in one line, cut where it is very long.
+
+    Args:
+        error: the error.
+        longest: number of characters after which the text is cut; None cuts nothing.
 
     Example:
         >>> one_line(ValueError("first\n  second"))
         'first second'
     """
     text = " ".join(str(error).split())
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ..."
+    return text if longest is None or len(text) <= longest else f"{text[:longest]} ..."
 
 
 def check_device(device: str | torch.device) -> torch.device:
