@@ -131,7 +131,7 @@ def run(plan: Plan) -> int:
                 policy = RandomPolicy(plan.toolbox, 2**32 * args.seed + len(log))
             play(policy, batch)
             arrays = (np.stack(pairs.distorted), np.stack(pairs.reference), batch.toolchains.cpu().numpy())
-            log.add(Toolchains(*arrays))
+            log.add(Toolchains(*arrays, pairs.distortions))
             report(len(log) / plan.n)
             request.check()
         return len(log)

@@ -68,6 +68,8 @@ class Pairs:
         photos: for each pair the number of the photo that it was cut from, None where it is unknown. Pairs of one
             photo are alike; a confidence interval of their mean must take that into account.
         labels: for each pair what its photo shows, all numbers or all words; None if that is unknown.
+        distortions: for each pair the parameters of its distortion, None where they are unknown. Files do not keep
+            them.
 
     Raises:
         TypeError: if an image is not a uint8 array.
@@ -91,6 +93,7 @@ class Pairs:
         patch_size: int = PATCH_SIZE,
         photos: Sequence[int | None] | None = None,
         labels: Sequence[Label | None] | None = None,
+        distortions: Sequence[Parameters | None] | None = None,
     ) -> None:
         check_all_bytes("distorted", distorted)
         check_all_bytes("reference", reference)
@@ -101,9 +104,10 @@ class Pairs:
         self.names = list(names) if names is not None else [str(index) for index in range(n)]
         self.photos = list(photos) if photos is not None else [None] * n
         self.labels = list(labels) if labels is not None else [None] * n
-        for what, found in (("names", self.names), ("photos' numbers", self.photos), ("labels", self.labels)):
-            if len(found) != n:
-                raise ValueError(f"{len(found)} {what} for {n} pairs")
+        self.distortions = list(distortions) if distortions is not None else [None] * n
+        for what in ("names", "photos", "labels", "distortions"):
+            if len(getattr(self, what)) != n:
+                raise ValueError(f"{len(getattr(self, what))} {what} for {n} pairs")
         kinds = {type(label).__name__ for label in self.labels}
         if len(kinds) > 1:
             raise ValueError(f"labels of the types {' and '.join(sorted(kinds))}; one type is needed")
@@ -124,7 +128,8 @@ class Pairs:
             images[index].copy() if isinstance(images, np.ndarray) else [image.copy() for image in images[index]]
             for images in (self.distorted, self.reference)
         )
-        return Pairs(distorted, reference, self.names[index], self.patch_size, self.photos[index], self.labels[index])
+        names, photos, labels = self.names[index], self.photos[index], self.labels[index]
+        return Pairs(distorted, reference, names, self.patch_size, photos, labels, self.distortions[index])
 
     def __iter__(self) -> Iterator[Pair]:
         return (self[index] for index in range(len(self)))
@@ -177,7 +182,8 @@ class Pairs:
     def _cut(self, index: int, patch: tuple[slice, slice]) -> Pair:
         """Return a pair of copies of a part of two images, with all that is known of it."""
         distorted, reference = (images[index][patch].copy() for images in (self.distorted, self.reference))
-        return Pair(distorted, reference, None, self.photos[index], self.names[index], self.labels[index])
+        drawn, photo = self.distortions[index], self.photos[index]
+        return Pair(distorted, reference, drawn, photo, self.names[index], self.labels[index])
 
 
 def pairs_to_tensors(pairs: Iterable[Pair], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:

@@ -64,8 +64,9 @@ def draw_pairs(source: PairSource, n: int | range, seed: int) -> Pairs:
     names = [str(number) if pair.name is None else pair.name for number, pair in zip(numbers, pairs, strict=True)]
     labels = [pair.label for pair in pairs]
     photos = [pair.photo for pair in pairs]
-    known = None if None in labels else labels
-    return Pairs(distorted, reference, names, photos=photos, labels=known)  # type: ignore[arg-type]
+    distortions = [pair.distortion for pair in pairs]
+    known = {"photos": photos, "labels": None if None in labels else labels, "distortions": distortions}
+    return Pairs(distorted, reference, names, **known)  # type: ignore[arg-type]
 
 
 def as_source(images: object, severity: str | DistortionModel, patch_size: int, name: str = "images") -> PairSource:
@@ -93,7 +94,8 @@ def as_source(images: object, severity: str | DistortionModel, patch_size: int, 
     """
     distortion = as_distortion(severity)
     if isinstance(images, Pairs):
-        return Pairs(images.distorted, images.reference, images.names, patch_size, images.photos, images.labels)
+        known = (images.photos, images.labels, images.distortions)
+        return Pairs(images.distorted, images.reference, images.names, patch_size, *known)
     if isinstance(images, PairSource):
         return images
     if isinstance(images, str) and images == "embedded":

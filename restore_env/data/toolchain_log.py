@@ -6,6 +6,8 @@ A log is a folder. `toolchains.json` holds the fields of `LogHeader`. The toolch
 - `distorted` and `reference`: uint8 (h, w, 3) RGB.
 - `toolchain`: int16 (max_steps,), the numbers of the tools that were applied, then -1.
 
+Where the drawn parameters of the distortions are known, `part-000000.json` holds them, a list in the same order.
+
 A part is either complete or absent, and ends with its checksum. Parts are mapped into memory, so a log may be larger
 than memory. They are compared with their checksums when they are first read.
 """
@@ -20,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_env.data.distortions import Parameters
 from restore_env.errors import FormatError
 from restore_env.utils.checks import check_name, check_names, check_text, check_whole, one_line
 from restore_env.utils.checksums import add_checksum, check_checksum, with_checksum, without_checksum
@@ -42,6 +45,7 @@ class Toolchains(NamedTuple):
         distorted: uint8 (n, h, w, 3) RGB.
         reference: uint8 (n, h, w, 3) RGB.
         chain: int64 (n, max_steps), the numbers of the tools that were applied, then -1.
+        distortions: n times the drawn parameters by their names, None where they are unknown; empty if all are.
 
     Example:
         >>> images = np.zeros((2, 63, 63, 3), np.uint8)
@@ -52,6 +56,7 @@ class Toolchains(NamedTuple):
     distorted: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     chain: NDArray[np.int64]
+    distortions: Sequence[Parameters | None] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ class ToolchainLogWriter:
         else:
             write_json(self.folder / HEADER, with_checksum(asdict(header)))
             self._parts = self._written = 0
-        self._waiting: list[np.void] = []
+        self._waiting: list[tuple[np.void, Parameters | None]] = []
 
     def __len__(self) -> int:
         """Return the number of toolchains that are written or in memory."""
@@ -166,8 +171,11 @@ class ToolchainLogWriter:
         size, steps = self.header.patch_size, self.header.max_steps
         n = len(toolchains.chain)
         expected = ((n, size, size, 3), (n, size, size, 3), (n, steps))
-        arrays: tuple[NDArray[Any], ...] = toolchains
-        for name, array, shape in zip(Toolchains._fields, arrays, expected, strict=True):
+        arrays: tuple[NDArray[Any], ...] = toolchains[:3]
+        distortions = toolchains.distortions or [None] * n
+        if len(distortions) != n:
+            raise ValueError(f"{len(distortions)} distortions for {n} toolchains")
+        for name, array, shape in zip(Toolchains._fields[:3], arrays, expected, strict=True):
             if array.shape != shape:
                 raise ValueError(f"{name} of the shape {array.shape}; {self.folder} needs {shape}")
         if not self.header.knows(toolchains.chain):
@@ -175,7 +183,7 @@ class ToolchainLogWriter:
         rows = np.empty(n, self.header.dtype)
         for field, array in zip(rows.dtype.names or (), arrays, strict=True):
             rows[field] = array
-        for row in rows:
+        for row in zip(rows, distortions, strict=True):
             self._waiting.append(row)
             if len(self._waiting) == PART_SIZE:
                 self.flush()
@@ -183,8 +191,13 @@ class ToolchainLogWriter:
     def flush(self) -> None:
         """Write the toolchains that are in memory as a part of their own."""
         if self._waiting:
-            with replacing(self.folder / PART.format(self._parts)) as temporary:
-                np.save(temporary, np.array(self._waiting, self.header.dtype))
+            rows, distortions = zip(*self._waiting, strict=True)
+            path = self.folder / PART.format(self._parts)
+            path.with_suffix(".json").unlink(missing_ok=True)  # of a part that was not completed
+            if any(distortions):  # first, since a part is there once its array is
+                write_json(path.with_suffix(".json"), with_checksum({"distortions": distortions}))
+            with replacing(path) as temporary:
+                np.save(temporary, np.array(list(rows), self.header.dtype))
                 add_checksum(temporary)
             self._parts, self._written = self._parts + 1, self._written + len(self._waiting)
             self._waiting = []
@@ -215,6 +228,7 @@ class ToolchainLog:
         self._ends = np.cumsum(self.lengths, dtype=np.int64)
         self._checked: set[int] = set()
         self.part = lru_cache(OPEN_PARTS)(self._part)
+        self.parameters = lru_cache(OPEN_PARTS)(self._parameters)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -234,11 +248,20 @@ class ToolchainLog:
             raise IndexError(f"rows={wanted} of {len(self)} toolchains")
         found = np.empty(len(wanted), self.header.dtype)
         owners = np.searchsorted(self._ends, wanted, side="right")
+        places = wanted - (self._ends - self.lengths)[owners]
         for owner in np.unique(owners).tolist():
             mine = owners == owner
-            first = self._ends[owner] - self.lengths[owner]
-            found[mine] = self.part(owner)[wanted[mine] - first]
-        return Toolchains(found["distorted"], found["reference"], found["toolchain"].astype(np.int64))
+            found[mine] = self.part(owner)[places[mine]]
+        images = found["distorted"], found["reference"]
+        return Toolchains(*images, found["toolchain"].astype(np.int64), self._distortions(owners, places))
+
+    def _distortions(self, parts: NDArray[np.int64], places: NDArray[np.int64]) -> Sequence[Parameters | None]:
+        """Return the parameters of some toolchains, given the number of their part and their place in it."""
+        known = {part: self.parameters(part) for part in np.unique(parts).tolist()}
+        if not any(known.values()):
+            return ()
+        rows = zip(parts.tolist(), places.tolist(), strict=True)
+        return [known[part][place] if known[part] else None for part, place in rows]
 
     def _part(self, number: int) -> NDArray[np.void]:
         """Return a part, mapped into memory; check it the first time."""
@@ -250,6 +273,17 @@ class ToolchainLog:
                 raise FormatError(f"{path}: a toolchain names a tool that {HEADER} does not")
             self._checked.add(number)
         return part
+
+    def _parameters(self, number: int) -> Sequence[Parameters | None]:
+        """Return the parameters of the distortions of a part, empty if they are unknown."""
+        path = (self.folder / PART.format(number)).with_suffix(".json")
+        if not path.is_file():
+            return ()
+        with as_format_error(path):
+            found = without_checksum(read_json(path), path)["distortions"]
+            if len(found) != self.lengths[number]:
+                raise FormatError(f"{path}: distortions of {len(found)} toolchains; {self.lengths[number]} are needed")
+            return [None if row is None else {str(name): float(value) for name, value in row.items()} for row in found]
 
 
 def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:

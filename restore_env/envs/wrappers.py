@@ -67,7 +67,8 @@ class RecordToolchains(
         observation, reward, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:
             pair, chain = self._inner.pair, self._inner._core.batch.toolchains
-            self._log.add(Toolchains(pair.distorted[None], pair.reference[None], chain.cpu().numpy().copy()))
+            images = pair.distorted[None], pair.reference[None]
+            self._log.add(Toolchains(*images, chain.cpu().numpy().copy(), [pair.distortion]))
         return observation, reward, terminated, truncated, info
 
     def close(self) -> None:

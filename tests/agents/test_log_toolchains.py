@@ -41,6 +41,7 @@ def test_a_log_holds_the_pairs_of_the_seed_and_what_the_policy_did(args):
     assert (log.header.policy, log.header.toolbox, log.header.seed) == ("random", "networks", 0)
     assert log.header.source == "moderate, photos"
     pairs = draw_pairs(as_source(args.images, "moderate", 63), 7, 0)
+    assert log[:].distortions == pairs.distortions and None not in pairs.distortions
     assert np.array_equal(log[:].distorted, pairs.distorted) and np.array_equal(log[:].reference, pairs.reference)
     names = load_toolbox(args.toolbox).names
     chains = [tuple(names[tool] for tool in chain if tool >= 0) for chain in log[:].chain]

@@ -44,7 +44,7 @@ class TestPairs:
         assert drawn.first(7).photos == drawn.photos[:7]
         assert as_source(drawn, "moderate", 20).photos == drawn.photos
         assert Pairs(photos, photos).photos == [None] * 3
-        with pytest.raises(ValueError, match="2 photos' numbers for 3 pairs"):
+        with pytest.raises(ValueError, match="2 photos for 3 pairs"):
             Pairs(photos, photos, photos=[0, 1])
 
     @pytest.fixture
@@ -212,7 +212,7 @@ class TestPairsFile:
     @pytest.mark.parametrize(
         ("known", "message"),
         [
-            ({"photo": np.arange(3)}, "3 photos' numbers for 4 pairs"),
+            ({"photo": np.arange(3)}, "3 photos for 4 pairs"),
             ({"photo": np.arange(4.0)}, "photo=0.0 is not a whole number of at least 0"),
             ({"photo": np.array([0, 1, -2, 3])}, "photo=-2 is not a whole number of at least 0"),
             ({"photo": np.zeros((4, 1), int)}, "photo has the shape (4, 1); (n,) is needed"),

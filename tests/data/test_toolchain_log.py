@@ -20,7 +20,8 @@ HEADER = LogHeader("somebody", "some-tools", ("a", "b", "stop"), 12, 2, "made up
 def some(n, seed=0):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (2, n, 12, 12, 3), dtype=np.uint8)
-    return Toolchains(*images, rng.integers(-1, 2, (n, 2)))
+    distortions = [{"blur_sigma": rng.uniform(0, 5), "fog": 0.5} if rng.random() < 0.7 else None for _ in range(n)]
+    return Toolchains(*images, rng.integers(-1, 2, (n, 2)), distortions)
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +39,48 @@ def test_what_is_written_is_read_back_whatever_the_parts(tmp_path):
     assert read.header == HEADER
     assert read.lengths == (4, 4, 3)
     for rows in (slice(None), [10, 0, 5, 5], slice(3, 9)):
-        for written, found in zip(chains, read[rows], strict=True):
+        for written, found in zip(chains[:3], read[rows][:3], strict=True):
             assert np.array_equal(written[rows], found)
+        assert read[rows].distortions == [chains.distortions[row] for row in np.arange(11)[rows]]
+
+
+def test_a_log_need_not_know_the_distortions(tmp_path):
+    with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+        log.add(some(6)._replace(distortions=()))
+        log.add(some(6, 1))
+    read = load_toolchain_log(tmp_path / "log")
+    assert read[:4].distortions == ()
+    assert read[:].distortions == [None] * 6 + list(some(6, 1).distortions)
+    with pytest.raises(ValueError, match="1 distortions for 2 toolchains"):
+        log.add(some(2)._replace(distortions=[None]))
+
+
+def test_distortions_of_a_part_that_was_not_completed_are_forgotten(tmp_path):
+    with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+        log.add(some(4))
+    (tmp_path / "log/part-000000.npy").unlink()
+    with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+        log.add(some(3, 1)._replace(distortions=()))
+    assert load_toolchain_log(tmp_path / "log")[:].distortions == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("0.5", "0.6"), "SHA-256 is not the one"),
+        (lambda text: text[:40], "JSON"),
+        (lambda text: '{"format": 1, "distortions": [null]}', "distortions of 1 toolchains; 4 are needed"),
+        (lambda text: '{"format": 1, "distortions": [1, 2, 3, 4]}', "part-000000.json"),
+        (lambda text: '{"format": 1}', "'distortions' is missing"),
+    ],
+)
+def test_damaged_distortions_are_refused(tmp_path, change, message):
+    with ToolchainLogWriter(tmp_path / "log", HEADER) as log:
+        log.add(some(4))
+    path = tmp_path / "log/part-000000.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(FormatError, match=message):
+        load_toolchain_log(tmp_path / "log")[:]
 
 
 def test_memory_is_bounded_by_a_part(tmp_path):
@@ -191,18 +232,20 @@ class TestRecordToolchains:
         return RecordToolchains(env, tmp_path / "log", "me")
 
     def test_what_an_agent_did_can_be_replayed(self, env, function_toolbox, tmp_path):
-        chains, ends = [(1, 0, 2), (0, 3), (3,)], []
+        chains, ends, blurs = [(1, 0, 2), (0, 3), (3,)], [], []
         with env:
             for seed, chain in enumerate(chains):
                 env.reset(seed=seed)
                 for action in chain:
                     *_, info = env.step(action)
                 ends.append(info["psnr"])
+                blurs.append(info["blur_sigma"])
         log = load_toolchain_log(tmp_path / "log")
         assert (log.header.policy, log.header.toolbox) == ("me", "functions")
         assert log.header.actions == (*function_toolbox.names, "stop")
         found = log[:]
         assert found.chain.tolist() == [[1, 0, 2], [0, -1, -1], [-1, -1, -1]]
+        assert [distortion["blur_sigma"] for distortion in found.distortions] == blurs
         batch = RestorationBatch(function_toolbox)
         batch.start(images_to_tensor(found.distorted), images_to_tensor(found.reference))
         for step in range(3):
