@@ -1,7 +1,7 @@
 """Searches over toolchains: an exhaustive one for each image, and one for the best fixed toolchain."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from restore_env.utils.progress import Progress
 
 Chain = tuple[int, ...]
 """A toolchain as actions."""
+
+MOST_CHAINS: Final = 10**6
+"""Toolchains that an exhaustive search may apply: twelve tools and five steps make 271,453."""
 
 
 class ChainTable(NamedTuple):
@@ -43,6 +46,9 @@ def chain_psnrs(
     Returns:
         The table of all toolchains, the empty one included.
 
+    Raises:
+        ValueError: if these are more than a million toolchains.
+
     Example:
         >>> from restore_env import Tool
         >>> toolbox = Toolbox([Tool("up", lambda images: images + 0.1), Tool("down", lambda images: images - 0.1)])
@@ -55,7 +61,7 @@ def chain_psnrs(
     """
     chains: list[Chain] = []
     values: list[Tensor] = []
-    total = sum(len(toolbox) ** length for length in range(max_steps + 1))
+    total = _count_chains(len(toolbox), max_steps)
     for chain, result in _results(toolbox, images, max_steps):
         chains.append(chain)
         values.append(psnr(result, reference).cpu())
@@ -63,6 +69,19 @@ def chain_psnrs(
             progress(len(chains) / total)
     actions = torch.tensor([[*chain, *[toolbox.stop] * (max_steps - len(chain))] for chain in chains])
     return ChainTable(chains, torch.stack(values, dim=1), actions)
+
+
+def _count_chains(n_tools: int, max_steps: int) -> int:
+    """Return the number of toolchains of at most `max_steps` tools, or raise a `ValueError` if they are too many."""
+    total = 0
+    for length in range(max_steps + 1):
+        total += n_tools**length
+        if total > MOST_CHAINS:
+            raise ValueError(
+                f"max_steps={max_steps} with {n_tools} tools: over {MOST_CHAINS:,} toolchains to try; "
+                f"at most {length - 1} steps can be searched"
+            )
+    return total
 
 
 def best_fixed_toolchain(

@@ -27,6 +27,12 @@ def mean_psnr(toolbox, pairs, chain):
     return float(psnr(images, reference).mean())
 
 
+def test_more_toolchains_than_can_be_tried_are_refused(pairs):
+    with pytest.raises(ValueError, match="max_steps=30 with 2 tools: over 1,000,000 toolchains.* at most 18 steps"):
+        chain_psnrs(shifting(1, 2), *pairs, 30)
+    assert len(chain_psnrs(shifting(1), *pairs, 30).chains) == 31
+
+
 def test_twelve_tools_and_three_steps_are_1885_toolchains():
     toolbox = shifting(*range(1, 13))
     images = torch.full((1, 3, 2, 2), 0.5)
