@@ -87,13 +87,14 @@ def training(folder: Path) -> ToolTraining:
 
 
 def new_buffer(folder: Path, count: int = 0) -> ReplayBuffer:
-    return ReplayBuffer(folder, 5, 0, max_steps=2, side=8, count=count)
+    return ReplayBuffer(folder, 5, 0, max_steps=2, side=8, actions=3, count=count)
 
 
 def make_replay(folder: Path) -> None:
     buffer = new_buffer(folder)
     numbers = torch.arange(5 * 2).view(5, 2)
-    buffer.add(Episodes(torch.from_numpy(images(10, 8)).view(5, 2, 8, 8, 3), numbers, numbers.float()))
+    tried = numbers.float().unsqueeze(2).expand(5, 2, 3)
+    buffer.add(Episodes(torch.from_numpy(images(10, 8)).view(5, 2, 8, 8, 3), numbers, numbers.float(), tried))
     buffer.flush()
 
 

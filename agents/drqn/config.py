@@ -4,7 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from restore_env.training.optimizers import ScheduleWithFinal, learning_rate
-from restore_env.utils.checks import Count, Fraction, Natural, Options, Positive, PositiveOrInfinite, ProperFraction
+from restore_env.utils.checks import (
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    Options,
+    Positive,
+    PositiveOrInfinite,
+    ProperFraction,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,10 @@ class DRQNConfig(Options):
     """End a training episode whose PSNR falls below that of its input, as the authors' program does."""
     degradation_features: bool = True
     """Let the network also see pixel-difference statistics, which show noise and JPEG blocks."""
+    n_counterfactual: Natural = 3
+    """Tools that are also tried in each visited state, so that the network learns their values too."""
+    regret_coef: NonNegative = 1.0
+    """Coefficient of an additional loss: the expected regret of the softmax policy over the tried actions."""
 
     def rate(self, progress: float, updates: int) -> float:
         """Return the learning rate of an update, given the used fraction of the budget and the updates so far."""
@@ -110,6 +123,8 @@ _PAPER: Final = DRQNConfig(
     augment=False,
     random_shift_pad=0,
     degradation_features=False,
+    n_counterfactual=0,
+    regret_coef=0.0,
 )
 
 PRESETS: Final = {

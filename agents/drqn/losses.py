@@ -1,5 +1,7 @@
 """The unrolled network, the targets of its Q-values, and the losses."""
 
+from typing import Final
+
 import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
@@ -7,6 +9,9 @@ from torch.nn.functional import smooth_l1_loss
 from agents.drqn.replay_buffer import NO_STEP, Episodes
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.utils.tensors import bytes_to_floats
+
+REGRET_TEMPERATURE: Final = 0.3
+"""Temperature of the softmax policy whose regret is a loss, in units of the reward."""
 
 
 def unroll(network: RecurrentQNetwork, episodes: Episodes) -> Tensor:
@@ -45,28 +50,67 @@ def q_targets(episodes: Episodes, q_values: Tensor, target_q_values: Tensor, gam
     return episodes.reward + gamma * next_values
 
 
-def td_loss(q_values: Tensor, targets: Tensor, action: Tensor, loss: str) -> Tensor:
-    """Return each episode's mean loss over the steps that were taken.
+def targets_of_actions(episodes: Episodes, taken: Tensor) -> Tensor:
+    """Return the targets of all actions whose outcomes are known.
+
+    Args:
+        episodes: n episodes of at most t steps.
+        taken: float32 (n, t), targets of the actions taken.
+
+    Returns:
+        float32 (n, t, actions). Actions that were tried but not taken have the value that was computed at that time;
+        actions that were not tried have NaN.
+    """
+    alive = episodes.action != NO_STEP  # (n, t)
+    targets = torch.where(alive, taken, torch.nan).unsqueeze(2)  # (n, t) -> (n, t, 1)
+    return episodes.tried.scatter(2, episodes.action.clamp(min=0).unsqueeze(2), targets)
+
+
+def td_loss(q_values: Tensor, targets: Tensor, loss: str) -> Tensor:
+    """Return each episode's mean loss over the actions whose targets are known.
 
     Args:
         q_values: float32 (n, t, actions).
-        targets: float32 (n, t), of the actions taken.
-        action: int64 (n, t), the actions taken; -1 after the end.
+        targets: float32 (n, t, actions), NaN where they are unknown.
         loss: "huber" or "squared".
 
     Returns:
         float32 (n,).
 
     Example:
-        >>> q_values, targets = torch.tensor([[[3.0, 7.0], [0.0, 0.0]]]), torch.tensor([[1.0, 5.0]])
-        >>> td_loss(q_values, targets, torch.tensor([[0, NO_STEP]]), "squared")
+        >>> q_values, targets = torch.tensor([[[3.0, 7.0]]]), torch.tensor([[[1.0, torch.nan]]])
+        >>> td_loss(q_values, targets, "squared")
         tensor([4.])
     """
-    alive = action != NO_STEP  # (n, t)
-    taken = q_values.gather(2, action.clamp(min=0).unsqueeze(2)).squeeze(2)  # (n, t, actions) -> (n, t)
-    errors = torch.where(alive, taken - targets, 0.0)
+    known = ~targets.isnan()
+    errors = torch.where(known, q_values - targets.nan_to_num(), 0.0)  # a NaN times 0 would be a NaN in the gradient
     single = smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none") if loss == "huber" else errors.square()
-    return single.sum(1) / alive.sum(1).clamp(min=1)  # (n, t) -> (n,)
+    return single.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)  # (n, t, actions) -> (n,)
+
+
+def regret(q_values: Tensor, targets: Tensor) -> Tensor:
+    """Return the expected loss of value of an agent that draws actions by the softmax of its Q-values.
+
+    Args:
+        q_values: float32 (n, t, actions).
+        targets: float32 (n, t, actions), NaN where they are unknown. Only actions whose targets are known are drawn.
+
+    Returns:
+        float32 (n,), the mean over the steps of each episode.
+
+    Example:
+        >>> q_values, targets = torch.tensor([[[0.0, 0.0, 9.0]]]), torch.tensor([[[1.0, 0.0, torch.nan]]])
+        >>> regret(q_values, targets)
+        tensor([0.5000])
+    """
+    known = ~targets.isnan()
+    alive = known.any(2)  # (n, t, actions) -> (n, t)
+    known = known | ~alive.unsqueeze(2)  # a softmax over no action would be NaN
+    shares = (q_values / REGRET_TEMPERATURE).masked_fill(~known, -torch.inf).softmax(2)
+    values = targets.nan_to_num()
+    best = values.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
+    lost = (shares * (best - values)).sum(2)  # (n, t, actions) -> (n, t)
+    return lost.sum(1) / alive.sum(1).clamp(min=1)  # (n, t) -> (n,)
 
 
 def random_shift(images: Tensor, moves: Tensor) -> Tensor:

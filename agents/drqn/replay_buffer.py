@@ -39,11 +39,14 @@ class Episodes:
         image: uint8 (n, t, h, w, 3), the observed image before each step.
         action: int64 (n, t), the action taken; -1 after the end.
         reward: float32 (n, t), the reward of that action; 0 after the end.
+        tried: float32 (n, t, actions), for each action that was tried its reward plus the discounted value of the state
+            that it led to, as the network saw it then; NaN for the others.
     """
 
     image: Tensor
     action: Tensor
     reward: Tensor
+    tried: Tensor
 
     def __len__(self) -> int:
         return len(self.action)
@@ -71,6 +74,7 @@ class ReplayBuffer:
         margin: largest number of episodes between two checkpoints.
         max_steps: largest number of steps of an episode.
         side: height and width of the images in pixels.
+        actions: number of actions.
         count: episodes that were added before the checkpoint; if there are any, the files must hold them.
 
     Raises:
@@ -78,9 +82,11 @@ class ReplayBuffer:
         ValueError: if the disk has no room for the files.
     """
 
-    def __init__(self, folder: Path, capacity: int, margin: int, max_steps: int, side: int, count: int = 0) -> None:
+    def __init__(
+        self, folder: Path, capacity: int, margin: int, max_steps: int, side: int, actions: int, count: int = 0
+    ) -> None:
         self.folder, self.capacity, self.slots, self.count = folder, capacity, capacity + margin, count
-        arrays = layout(self.slots, max_steps, side)
+        arrays = layout(self.slots, max_steps, side, actions)
         try:
             self._arrays = _open(folder, arrays)
             self._digests = self._open_digests(*arrays[DIGESTS])
@@ -121,7 +127,7 @@ class ReplayBuffer:
         return [number % self.slots for number in range(self.count - len(self), self.count)]
 
     def _digests_of(self, slot: int) -> NDArray[np.uint8]:
-        """Return the SHA-256 of an episode's image, action and reward, uint8 (3, 32)."""
+        """Return the SHA-256 of each array's part of an episode, uint8 (arrays, 32)."""
         digests = [sha256(array[slot].tobytes()).digest() for array in self._arrays.values()]
         return np.array([list(digest) for digest in digests], np.uint8)
 
@@ -139,20 +145,21 @@ class ReplayBuffer:
     def _check(self) -> None:
         """Compare the episodes that are sampled with their checksums."""
         for slot in self._sampled():
-            equal = (self._digests[slot] == self._digests_of(slot)).all(1)  # (3, 32) -> (3,)
+            equal = (self._digests[slot] == self._digests_of(slot)).all(1)  # (arrays, 32) -> (arrays,)
             for name, same in zip(self._arrays, equal, strict=True):
                 if not same:
                     path = self.folder / f"{name}.npy"
                     raise FormatError(f"{path}: damaged, an episode's SHA-256 is not the one in {DIGESTS}.npy")
 
 
-def layout(slots: int, max_steps: int, side: int) -> Layout:
+def layout(slots: int, max_steps: int, side: int, actions: int) -> Layout:
     """Return the layout of a buffer with room for `slots` episodes."""
     shape = (slots, max_steps)
     content: Layout = {
         "image": ((*shape, side, side, 3), np.uint8),
         "action": (shape, np.int16),
         "reward": (shape, np.float32),
+        "tried": ((*shape, actions), np.float32),
     }
     return content | {DIGESTS: ((slots, len(content), sha256().digest_size), np.uint8)}
 
@@ -161,8 +168,8 @@ def bytes_needed(arrays: Layout) -> int:
     """Return the size of arrays on the disk, without the headers of their files.
 
     Example:
-        >>> bytes_needed(layout(slots=1, max_steps=3, side=63)) // 3
-        11945
+        >>> bytes_needed(layout(slots=1, max_steps=3, side=63, actions=13)) // 3
+        12008
     """
     return sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays.values())
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from agents.drqn.counterfactual import draw_actions, step_with_trials
 from agents.drqn.replay_buffer import NO_STEP, Episodes
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.restoration.batch import RestorationBatch
@@ -10,15 +11,22 @@ from restore_env.utils.tensors import bytes_to_floats
 
 @torch.no_grad()
 def collect_episodes(
-    network: RecurrentQNetwork, batch: RestorationBatch, exploration_rate: float, generator: torch.Generator
+    network: RecurrentQNetwork,
+    batch: RestorationBatch,
+    exploration_rate: float,
+    n_counterfactual: int,
+    gamma: float,
+    generator: torch.Generator,
 ) -> Episodes:
     """Play the started episodes of a batch to their end.
 
     Args:
-        network: the network that acts.
+        network: the network that acts, and that values the states which tried tools lead to.
         batch: n started episodes with references, which rewards need.
         exploration_rate: probability of a random action.
-        generator: draws those actions, on the CPU.
+        n_counterfactual: number of tools that are also tried at each step.
+        gamma: discount factor of the values of tried tools.
+        generator: draws the random actions and the tools to try, on the CPU.
 
     Returns:
         The n episodes, all of the batch's largest number of steps.
@@ -32,9 +40,15 @@ def collect_episodes(
         at_random = torch.randint(actions, (n,), generator=generator)
         chosen = torch.where(explores, at_random, values.argmax(1).cpu()).to(batch.images.device)
         action = torch.where(batch.ended, NO_STEP, chosen)
-        steps.append((seen.image, action, batch.step(chosen).reward.float()))
+        if n_counterfactual:
+            tried = draw_actions(chosen, values, n_counterfactual, generator)
+            reward, outcomes = step_with_trials(network, batch, state, tried, gamma)
+        else:
+            reward, outcomes = batch.step(chosen).reward.float(), torch.full_like(values, torch.nan)
+        steps.append((seen.image, action, reward, outcomes))
     while len(steps) < batch.max_steps:
-        image, action, reward = steps[-1]
-        steps.append((image, torch.full_like(action, NO_STEP), torch.zeros_like(reward)))
+        image, action, reward, outcomes = steps[-1]
+        nothing = torch.full_like(action, NO_STEP), torch.zeros_like(reward), torch.full_like(outcomes, torch.nan)
+        steps.append((image, *nothing))
     # t times (n, ...) -> (n, t, ...)
     return Episodes(*(torch.stack(column, dim=1) for column in zip(*steps, strict=True)))

@@ -14,7 +14,7 @@ import torch
 
 from agents.data import AgentData
 from agents.drqn.config import DRQNConfig
-from agents.drqn.losses import q_targets, random_shift, td_loss, unroll
+from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer
 from agents.drqn.rollout import collect_episodes
 from restore_env.data.sources import draw_pairs
@@ -98,8 +98,10 @@ class DRQNTraining(Training):
         """The replay buffer; it opens its files only once the checkpoint is known to belong to this training."""
         max_steps, n_envs = self.batch.max_steps, self.config.n_envs
         capacity = max(1, self.config.buffer_size // max_steps)
-        patch_size, count = self.network.patch_size, self._saved
-        return ReplayBuffer(self.folder / "replay", capacity, MARGIN * n_envs, max_steps, patch_size, count)
+        patch_size, actions = self.network.patch_size, self.network.n_tools + 1
+        return ReplayBuffer(
+            self.folder / "replay", capacity, MARGIN * n_envs, max_steps, patch_size, actions, self._saved
+        )
 
     @property
     def policy(self) -> RecurrentQPolicy:
@@ -138,7 +140,8 @@ class DRQNTraining(Training):
         self.batch.start(*draw_pairs(self.data.source, numbers, self.seed).to_tensors(self.device))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
         exploration_rate = self.config.exploration_rate(self.progress)
-        episodes = collect_episodes(self.network, self.batch, exploration_rate, generator)
+        n_tried, gamma = self.config.n_counterfactual, self.config.gamma
+        episodes = collect_episodes(self.network, self.batch, exploration_rate, n_tried, gamma, generator)
         self.steps += int((episodes.action >= 0).sum())
         self.replay_buffer.add(episodes)
 
@@ -152,8 +155,11 @@ class DRQNTraining(Training):
             q_values = unroll(self.network, episodes)  # (n, t, actions)
             with torch.no_grad():
                 target_q_values = unroll(self.target, episodes)  # (n, t, actions)
-                targets = q_targets(episodes, q_values, target_q_values, config.gamma, config.double_q)  # (n, t)
-            loss = td_loss(q_values, targets, episodes.action, config.loss).mean()
+                taken = q_targets(episodes, q_values, target_q_values, config.gamma, config.double_q)  # (n, t)
+                targets = targets_of_actions(episodes, taken)  # (n, t) -> (n, t, actions)
+            loss = td_loss(q_values, targets, config.loss).mean()
+            if config.regret_coef:
+                loss = loss + config.regret_coef * regret(q_values, targets).mean()
             self.optimizer.zero_grad()
             loss.backward()
             take_step(self.optimizer, self.network, self.rate, config.max_grad_norm)

@@ -29,6 +29,9 @@ QUICK = DRQNConfig(
     n_envs=8, gradient_steps=4, batch_size=8, learning_starts=16, target_update_interval=10, buffer_size=90
 )
 
+TAKEN = {"n_counterfactual": 0, "regret_coef": 0.0}
+"""Options with which an agent learns from the actions taken only."""
+
 STEADY = replace(QUICK, exploration_initial_eps=0.5, exploration_final_eps=0.5, final_learning_rate=QUICK.learning_rate)
 """Without schedules, which run over the whole budget: these trainings have different ones."""
 
@@ -82,8 +85,9 @@ def same_weights(one: RecurrentQNetwork, other: RecurrentQNetwork) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def test_a_training_that_was_killed_ends_as_if_it_never_had_been(tmp_path, one_thread):
-    expected = finished(new_training(tmp_path / "whole", 20), every=0.0)
+@pytest.mark.parametrize("config", [QUICK, replace(QUICK, **TAKEN)], ids=["tried", "taken"])
+def test_a_training_that_was_killed_ends_as_if_it_never_had_been(config, tmp_path, one_thread):
+    expected = finished(new_training(tmp_path / "whole", 20, config), every=0.0)
 
     class KilledError(Exception):
         pass
@@ -92,12 +96,12 @@ def test_a_training_that_was_killed_ends_as_if_it_never_had_been(tmp_path, one_t
         if status.iteration == 11:
             raise KilledError
 
-    interrupted = new_training(tmp_path / "killed", 20)
+    interrupted = new_training(tmp_path / "killed", 20, config)
     with pytest.raises(KilledError):
         interrupted.run(kill, every=0.0)
     for _ in range(3):  # lost with the kill, after files of the replay buffer had changed
         interrupted.advance()
-    again = new_training(tmp_path / "killed", 20, network=small_network(5))
+    again = new_training(tmp_path / "killed", 20, config, network=small_network(5))
     assert again.iteration == 10
     assert same_weights(finished(again, every=0.0).network, expected.network)
     assert same_weights(again.policy.network, expected.policy.network)
@@ -160,10 +164,12 @@ def test_the_same_seed_gives_the_same_agent_and_another_does_not(tmp_path, one_t
 
 
 ITERATIONS = 60
+BOTH = pytest.mark.parametrize("learnt_from", [{}, pytest.param(TAKEN, marks=pytest.mark.slow)], ids=["tried", "taken"])
 
 
-def test_the_agent_learns_what_helps(tmp_path, one_thread):
-    config = DRQNConfig(**LEARNING)
+@BOTH
+def test_the_agent_learns_what_helps(learnt_from, tmp_path, one_thread):
+    config = DRQNConfig(**LEARNING, **learnt_from)
     source = Shifts((-25, 25))
     problem = {"source": source, "network": small_network(width=8)}
     run = finished(new_training(tmp_path, ITERATIONS, config, **problem))
@@ -172,8 +178,9 @@ def test_the_agent_learns_what_helps(tmp_path, one_thread):
     assert learnt.gain == pytest.approx(possible.gain, abs=0.01)
 
 
-def test_a_problem_that_needs_the_previous_action_is_solved_with_memory_only(tmp_path, one_thread):
-    config = DRQNConfig(**LEARNING)
+@BOTH
+def test_a_problem_that_needs_the_previous_action_is_solved_with_memory_only(learnt_from, tmp_path, one_thread):
+    config = DRQNConfig(**LEARNING, **learnt_from)
     gains = {}
     for kind in (RecurrentQNetwork, Memoryless):
         network = small_network(kind=kind, width=8)

@@ -1,11 +1,14 @@
 """Targets and losses, against numbers worked out by hand."""
 
+from dataclasses import replace
+from math import nan
+
 import pytest
 import torch
 from agent_problems import small_network
 from torch import tensor
 
-from agents.drqn.losses import q_targets, random_shift, td_loss, unroll
+from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
 from agents.drqn.replay_buffer import Episodes
 from restore_env.utils.tensors import bytes_to_floats
 
@@ -14,7 +17,7 @@ def episode(actions=(0, 1, 0)) -> Episodes:
     """One episode of three steps with three actions; rewards 1, 2, 3 for what was taken."""
     reward = tensor([[step + 1.0 if action >= 0 else 0.0 for step, action in enumerate(actions)]])
     image = torch.arange(3 * 16 * 16 * 3).remainder(251).to(torch.uint8).view(1, 3, 16, 16, 3)
-    return Episodes(image, tensor([actions]), reward)
+    return Episodes(image, tensor([actions]), reward, torch.full((1, 3, 3), nan))
 
 
 VALUES = tensor([[[0.0, 0.0, 0.0], [9.0, 1.0, 0.0], [0.0, 5.0, 1.0]]])
@@ -34,16 +37,41 @@ def test_nothing_follows_the_end_of_an_episode():
     assert wanted[0, :2].tolist() == [1 + 40, 2]
 
 
-def test_only_actions_that_were_taken_count_in_the_loss():
+def test_of_actions_not_taken_the_noted_value_counts():
+    tried = tensor([[[7.0, 8.0, nan], [nan, 9.0, nan], [nan, nan, 6.0]]])
+    played = replace(episode((0, 1, -1)), tried=tried)
+    found = targets_of_actions(played, tensor([[1.0, 2.0, 3.0]]))
+    expected = tensor([[[1.0, 8.0, nan], [nan, 2.0, nan], [nan, nan, 6.0]]])
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+def test_only_actions_with_a_target_count_in_the_loss_and_in_its_gradient():
     values = torch.full((2, 3, 3), 100.0)
-    actions = tensor([[0, 1, 0], [2, -1, -1]])
-    for step, value in enumerate((0.5, -2.0, 0.0)):
-        values[0, step, actions[0, step]] = value
-    values[1, 0, 2] = 3.0
-    targets = torch.zeros(2, 3)
-    found = {loss: td_loss(values, targets, actions, loss).tolist() for loss in ("huber", "squared")}
+    targets = torch.full((2, 3, 3), nan)
+    for step, (action, value) in enumerate([(0, 0.5), (1, -2.0), (0, 0.0)]):
+        values[0, step, action], targets[0, step, action] = value, 0.0
+    values[1, 0, 2], targets[1, 0, 2] = 3.0, 0.0
+    found = {loss: td_loss(values, targets, loss).tolist() for loss in ("huber", "squared")}
     assert found["huber"] == pytest.approx([(0.125 + 1.5 + 0) / 3, 2.5])
     assert found["squared"] == pytest.approx([(0.25 + 4 + 0) / 3, 9.0])
+    values.requires_grad_()
+    (td_loss(values, targets, "huber") + regret(values, targets)).sum().backward()
+    assert values.grad.isfinite().all() and not values.grad[targets.isnan()].any()
+
+
+def test_the_regret_falls_when_the_better_action_is_preferred():
+    wanted = tensor([[[1.0, 0.0, 0.0]] * 3])
+    good, bad = tensor([[[0.6, 0.0, 0.0]] * 3]), tensor([[[0.0, 0.6, 0.0]] * 3])
+    shares = tensor([2.0, 0.0, 0.0]).softmax(0)  # 0.6 / 0.3, the temperature
+    found = [float(regret(values, wanted)) for values in (good, bad)]
+    assert found == pytest.approx([float(1 - shares[0]), float(1 - shares[1])], abs=1e-5)
+
+
+def test_the_regret_is_over_known_actions_and_over_steps_that_were_taken():
+    wanted = tensor([[[1.0, 0.0, nan]] * 2 + [[nan] * 3]])
+    values = tensor([[[0.12, 0.06, 9.0]] * 3])
+    shares = tensor([0.4, 0.2]).softmax(0)
+    assert float(regret(values, wanted)) == pytest.approx(float(1 - shares[0]), abs=1e-5)
 
 
 def test_the_unrolled_network_is_the_network_step_by_step():

@@ -22,11 +22,12 @@ def episodes(first: int, n: int) -> Episodes:
         (numbers % 256).to(torch.uint8).view(n, 1, 1, 1, 1).expand(n, 3, 8, 8, 3),
         numbers.view(n, 1).expand(n, 3) % 4,
         numbers.float().view(n, 1).expand(n, 3),
+        -numbers.float().view(n, 1, 1).expand(n, 3, 4),
     )
 
 
 def new_buffer(folder, capacity=10, margin=4, count=0) -> ReplayBuffer:
-    return ReplayBuffer(folder, capacity, margin, max_steps=3, side=8, count=count)
+    return ReplayBuffer(folder, capacity, margin, max_steps=3, side=8, actions=4, count=count)
 
 
 def numbers_in(buffer: ReplayBuffer) -> list[int]:
@@ -39,7 +40,7 @@ def test_what_is_drawn_is_what_was_added(tmp_path):
     drawn = buffer.sample(20, np.random.default_rng(0))
     expected = episodes(0, 6)
     numbers = drawn.reward[:, 0].long()
-    for name in ("image", "action", "reward"):
+    for name in ("image", "action", "reward", "tried"):
         one, other = getattr(drawn, name), getattr(expected, name)[numbers]
         assert torch.equal(one, other) and one.dtype == other.dtype, name
 
@@ -76,13 +77,13 @@ def test_half_a_million_steps_fit_in_six_gigabytes():
     config = PRESETS["paper"]
     assert config.buffer_size == 500_000
     slots = config.buffer_size // 3 + MARGIN * config.n_envs
-    assert 500_000 * 63 * 63 * 3 < bytes_needed(layout(slots, 3, 63)) < 6 * 2**30
+    assert 500_000 * 63 * 63 * 3 < bytes_needed(layout(slots, 3, 63, 13)) < 6 * 2**30
 
 
 def test_files_are_as_large_as_was_said(tmp_path):
     new_buffer(tmp_path, capacity=10, margin=4)
-    headers = 4 * 128
-    assert sum(file.stat().st_size for file in tmp_path.glob("*.npy")) == bytes_needed(layout(14, 3, 8)) + headers
+    headers = 5 * 128
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.npy")) == bytes_needed(layout(14, 3, 8, 4)) + headers
 
 
 def test_too_little_room_is_told_before_the_disk_is_full(tmp_path, monkeypatch):
@@ -114,13 +115,13 @@ def test_what_a_checkpoint_counts_must_be_there(full):
     assert len(new_buffer(full)) == 0  # a new training makes the files anew
 
 
-@pytest.mark.parametrize("name", ["image", "action", "reward", "sha256"])
+@pytest.mark.parametrize("name", ["image", "action", "reward", "tried", "sha256"])
 def test_a_flipped_bit_in_what_is_sampled_is_refused(name, full):
     path = full / f"{name}.npy"
     content = bytearray(path.read_bytes())
     content[128 + (len(content) - 128) * 5 // 14] ^= 4  # in the episode of slot 5
     path.write_bytes(content)
-    refused(full, "(image|action|reward).npy", "damaged, an episode's SHA-256 is not the one in sha256.npy")
+    refused(full, "(image|action|reward|tried).npy", "damaged, an episode's SHA-256 is not the one in sha256.npy")
 
 
 def test_a_flipped_bit_in_what_is_never_sampled_does_not_matter(full):
@@ -179,7 +180,7 @@ def test_files_of_another_shape_count_as_room(tmp_path, monkeypatch):
 
     def free(folder):
         used = sum(file.stat().st_size for file in tmp_path.glob("*.npy"))
-        return SimpleNamespace(free=bytes_needed(layout(24, 3, 8)) - used)
+        return SimpleNamespace(free=bytes_needed(layout(24, 3, 8, 4)) - used)
 
     monkeypatch.setattr("agents.drqn.replay_buffer.shutil.disk_usage", free)
     assert len(new_buffer(tmp_path, capacity=20)) == 0

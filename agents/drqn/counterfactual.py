@@ -1,0 +1,70 @@
+"""Counterfactual actions: their outcomes can be computed without taking a step, so the network learns them too."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from restore_env.policies.recurrent_q import LSTMState, RecurrentQNetwork
+from restore_env.restoration.batch import RestorationBatch, Trial
+from restore_env.utils.tensors import bytes_to_floats, tensor_to_images
+
+TEMPERATURE: Final = 1.0
+"""Temperature, in units of the reward, of the softmax of the Q-values from which the tools to try are drawn."""
+
+
+def step_with_trials(
+    network: RecurrentQNetwork, batch: RestorationBatch, state: LSTMState, tried: Tensor, gamma: float
+) -> tuple[Tensor, Tensor]:
+    """Try several actions in each episode, then take the first of them.
+
+    Args:
+        network: values the states that the actions lead to.
+        batch: n started episodes.
+        state: the LSTM's state.
+        tried: int64 (k, n), the actions to try.
+        gamma: discount factor.
+
+    Returns:
+        The rewards of the actions taken, float32 (n,); and the values of all actions, float32 (n, actions): reward plus
+        discounted value of the next state, NaN for actions that were not tried and for episodes that had ended.
+    """
+    trials = [batch.attempt(actions) for actions in tried]
+    values = [trial.outcome.reward.float() + gamma * _value_after(network, trial, state) for trial in trials]
+    unknown = torch.full((len(batch), len(batch.toolbox) + 1), torch.nan, device=batch.images.device)
+    known = unknown.scatter(1, tried.T, torch.stack(values, dim=1))  # k times (n,) -> (n, k)
+    batch.commit(trials[0])
+    return trials[0].outcome.reward.float(), torch.where(trials[0].acting.unsqueeze(1), known, torch.nan)
+
+
+def draw_actions(chosen: Tensor, q_values: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Return the actions to try: the chosen one, *stop*, which costs nothing, and some tools.
+
+    The tools are drawn without replacement by the softmax of the Q-values: they have the largest Q-values after Gumbel
+    noise is added (Kool et al., 2019).
+
+    Args:
+        chosen: int64 (n,), the actions that will be taken.
+        q_values: float32 (n, actions).
+        n: number of tools, at most all.
+        generator: draws them, on the CPU.
+
+    Returns:
+        int64 (k, n).
+    """
+    noise = -torch.empty(q_values.shape).exponential_(generator=generator).log().to(chosen.device)
+    order = noise + q_values / TEMPERATURE
+    order.scatter_(1, chosen.unsqueeze(1), -torch.inf)  # the chosen action is tried anyway
+    drawn = order[:, :-1].argsort(1, descending=True)[:, :n].T  # (n, actions) -> (k, n)
+    stop = torch.full_like(chosen, q_values.shape[1] - 1)
+    return torch.cat([chosen.unsqueeze(0), stop.unsqueeze(0), drawn])
+
+
+def _value_after(network: RecurrentQNetwork, trial: Trial, state: LSTMState) -> Tensor:
+    """Return the best Q-values of the states that a trial leads to, float32 (n,); 0 where it ends the episode."""
+    over = trial.outcome.terminated | trial.outcome.truncated | ~trial.acting
+    if bool(over.all()):
+        return torch.zeros_like(trial.psnr, dtype=torch.float32)
+    # An episode that stops has no next state; its row is computed too and not used.
+    values, _ = network(bytes_to_floats(tensor_to_images(trial.images)), trial.actions, state)
+    return torch.where(over, 0.0, values.amax(1))
