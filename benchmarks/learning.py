@@ -33,7 +33,10 @@ FAST: Final = PRESETS["fast"]
 
 VARIANTS: Final[dict[str, DRQNConfig]] = {
     **{name: PRESETS[name] for name in ("fast", "paper", "released-code")},
-    "plain": replace(FAST, degradation_features=False),
+    "plain": replace(FAST, degradation_features=False, n_counterfactual=0, regret_coef=0.0),
+    "taken-actions": replace(FAST, n_counterfactual=0, regret_coef=0.0),
+    "no-regret-loss": replace(FAST, regret_coef=0.0),
+    "no-degradation-features": replace(FAST, degradation_features=False),
     "squared": replace(FAST, loss="squared"),
 }
 """What can be compared: the presets, and `fast` with one thing changed."""
