@@ -16,12 +16,16 @@ from restore_env.data.pairs import Pair, check_same_size, pairs_to_tensors
 from restore_env.data.sources import PairSource
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.rewards import Reward
+from restore_env.utils.checks import check_choice, check_flag
 
-ObservationDict = dict[str, Any]
+EnvObservation = dict[str, Any] | NDArray[np.uint8]
+"""An observation: a dictionary, or the image alone."""
+
 Info = dict[str, Any]
 ResetOptions = dict[str, Any]
 
 RENDER_MODES: Final = (None, "rgb_array")
+OBSERVATIONS: Final = ("dict", "image")
 
 DISTORTION_KEYS: Final = ("blur_sigma", "noise_sigma", "jpeg_quality")
 """The parameters of distortions that infos hold."""
@@ -43,6 +47,7 @@ class EnvOptions(TypedDict, total=False):
     time_limit: str
     stop_if_worse: bool
     include_step: bool
+    observation: str
     device: str
     dtype: str | None
     render_mode: str | None
@@ -56,23 +61,39 @@ class EnvCore:
         batch: the batch that plays the episodes.
         patch_size: height and width of the images in pixels.
         include_step: whether observations hold the step.
+        observation: "dict" or "image".
         device: device of the batch.
+
+    Raises:
+        TypeError, ValueError: if `include_step` or `observation` is none of these, or they do not fit each other.
     """
 
     def __init__(
-        self, source: PairSource, batch: RestorationBatch, patch_size: int, include_step: bool, device: torch.device
+        self,
+        source: PairSource,
+        batch: RestorationBatch,
+        patch_size: int,
+        include_step: bool,
+        observation: str,
+        device: torch.device,
     ) -> None:
-        self.source, self.batch, self.include_step, self.device = source, batch, include_step, device
+        self.source, self.batch, self.device = source, batch, device
         self.shape = (patch_size, patch_size, 3)
-        parts: dict[str, spaces.Space[Any]] = {
-            "image": spaces.Box(0, 255, self.shape, np.uint8),
-            "previous_action": spaces.Discrete(len(batch.toolbox) + 1),
-        }
-        if include_step:
-            parts["step"] = spaces.Discrete(batch.max_steps + 1)
-        self.observation_space = spaces.Dict(parts)
+        self.observation_space: spaces.Space[Any] = self._space(check_flag("include_step", include_step), observation)
         self.action_space = spaces.Discrete(len(batch.toolbox) + batch.stop_action)
         self._parameters: NDArray[np.float64] = np.empty((0, len(DISTORTION_KEYS)))
+
+    def _space(self, include_step: bool, observation: str) -> spaces.Dict | spaces.Box:
+        """Return the space of an observation."""
+        check_choice("observation", observation, OBSERVATIONS)
+        image = spaces.Box(0, 255, self.shape, np.uint8)
+        if observation == "image":
+            if include_step:
+                raise ValueError("include_step=True needs observation='dict'; observation='image' is the image alone")
+            return image
+        counts = {"previous_action": len(self.batch.toolbox) + 1}
+        counts |= {"step": self.batch.max_steps + 1} if include_step else {}
+        return spaces.Dict({"image": image} | {key: spaces.Discrete(count) for key, count in counts.items()})
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair from the source."""
@@ -101,11 +122,13 @@ class EnvCore:
         self.batch.restart(torch.from_numpy(rows).to(self.device), *pairs_to_tensors(pairs, self.device))
         self._parameters[rows] = [_parameters(pair) for pair in pairs]
 
-    def observations(self, rows: NDArray[np.int64] | None = None) -> ObservationDict:
+    def observations(self, rows: NDArray[np.int64] | None = None) -> EnvObservation:
         """Return the observations of some episodes, by default of all, in new arrays."""
         observed = self.batch.observe(None if rows is None else torch.from_numpy(rows).to(self.device))
-        result = {"image": observed.image.cpu().numpy(), "previous_action": observed.previous_action.cpu().numpy()}
-        return result | ({"step": observed.step.cpu().numpy()} if self.include_step else {})
+        if isinstance(self.observation_space, spaces.Dict):
+            return {key: getattr(observed, key).cpu().numpy() for key in self.observation_space}
+        images: NDArray[np.uint8] = observed.image.cpu().numpy()
+        return images
 
     def infos(self, rows: NDArray[np.int64]) -> Info:
         """Return the infos of k episodes: for each key a new array (k, ...)."""
@@ -118,6 +141,14 @@ class EnvCore:
     def action_masks(self, *n: int) -> NDArray[np.bool_]:
         """Return a new mask of valid actions, bool (*n, actions); all actions are always valid."""
         return np.ones((*n, int(self.action_space.n)), dtype=np.bool_)
+
+
+def one_of(observations: EnvObservation, index: int) -> EnvObservation:
+    """Return the observation of one of several episodes, in arrays of its own."""
+    if isinstance(observations, dict):
+        return {key: values[index].copy() for key, values in observations.items()}
+    image: NDArray[np.uint8] = observations[index].copy()
+    return image
 
 
 def _copied(pair: Pair) -> Pair:

@@ -11,17 +11,17 @@ from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.data.distortions import DistortionModel
 from restore_env.data.pairs import Pair
 from restore_env.data.sources import as_source
-from restore_env.envs.common import RENDER_MODES, EnvCore, Info, ObservationDict, ResetOptions
+from restore_env.envs.common import RENDER_MODES, EnvCore, EnvObservation, Info, ResetOptions, one_of
 from restore_env.envs.rendering import draw_episode
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.metrics import SMALLEST_SIDE
 from restore_env.restoration.rewards import Reward
 from restore_env.toolbox import Toolbox, load_toolbox
-from restore_env.utils.checks import check_choice, check_device, check_flag, check_whole
+from restore_env.utils.checks import check_choice, check_device, check_whole
 from restore_env.utils.threads import one_core
 
 
-class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
+class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
     """An environment in which an agent restores a distorted image with a toolbox of small restoration tools.
 
     ## Description
@@ -49,6 +49,9 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
     | `previous_action` | `Discrete(N + 1)` | last tool applied; N at first |
     | `step` | `Discrete(max_steps + 1)` | number of steps taken; only with `include_step=True` |
 
+    `patch_size` changes the 63 pixels. With `observation="image"` an observation is the image alone, the same `Box`,
+    for libraries that take nothing else. An agent then sees neither the previous action nor the step; infos hold both.
+
     ## Rewards
     The default `reward="step_psnr"` is the increase of the PSNR in dB (equation 1 of the paper). The other names are
     `"step_ssim"`, `"final_psnr"`, `"final_mse"` and `"cost"`; `restore_env.Weighted` adds them up. A function of a
@@ -64,21 +67,28 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
     - Truncation: the episode has `max_steps` steps. With `time_limit="terminate"` this is a termination instead.
       Algorithms that bootstrap from truncated episodes, such as PPO and DQN of SB3, need that.
 
+    `env.spec.max_episode_steps` is None, because the environment counts the steps itself. With a number there,
+    `gymnasium.make` would add a `TimeLimit`, which knows neither `max_steps` nor `time_limit`. Code that needs the
+    length of an episode reads `env.get_wrapper_attr("max_steps")`.
+
     ## Information
     Infos have the same keys at each reset and step. The values are NumPy scalars and new arrays:
 
     | key | dtype | meaning |
     | --- | --- | --- |
     | `psnr` | float64 | PSNR of the current image in dB |
-    | `step` | int64 | number of steps taken |
+    | `step` | int64 | number of steps taken, *stop* included |
     | `toolchain` | int64 (max_steps,) | numbers of the tools applied so far, then -1 |
-    | `action_mask` | bool (actions,) | valid actions: always all |
+    | `action_mask` | bool (actions,) | actions that are valid in the next step: always all |
     | `blur_sigma` | float64 | standard deviation of the blur in pixels |
     | `noise_sigma` | float64 | standard deviation of the noise on the 0-255 scale |
     | `jpeg_quality` | float64 | JPEG quality from 1 to 100, where 100 is the best |
 
     The last three describe the distortion of the episode's first image. They are -1 where the distortion is unknown or
     was not applied. `pair.distortion` holds all parameters, those of your own distortions too.
+
+    The mask is True for each tool and for *stop*: a tool may be applied twice, and an episode may stop at once. With
+    `stop_action=False` there is no entry for *stop*. `action_masks()` returns the same mask, for MaskablePPO.
 
     ## Arguments
     Args:
@@ -92,7 +102,8 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         stop_action: whether there is a stop action.
         time_limit: "truncate" or "terminate".
         stop_if_worse: whether an episode ends when its PSNR falls below that of the input.
-        include_step: whether the observation holds the step.
+        include_step: whether the observation holds the step; needs `observation="dict"`.
+        observation: "dict", or "image" for the image alone.
         device: device of the tools, "cpu" or "cuda".
         dtype: precision of the networks' convolutions, "float32" or "bfloat16"; None keeps that of the toolbox.
         render_mode: None or "rgb_array".
@@ -138,6 +149,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         time_limit: str = "truncate",
         stop_if_worse: bool = False,
         include_step: bool = False,
+        observation: str = "dict",
         device: str = "cpu",
         dtype: str | None = None,
         render_mode: str | None = None,
@@ -157,7 +169,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
             record=render_mode is not None,
         )
         source = as_source(images, severity, self.patch_size)
-        self._core = EnvCore(source, batch, self.patch_size, check_flag("include_step", include_step), found)
+        self._core = EnvCore(source, batch, self.patch_size, include_step, observation, found)
         self.max_steps = batch.max_steps
         self.observation_space = self._core.observation_space
         self.action_space = self._core.action_space
@@ -175,7 +187,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         return self._pair
 
     @one_core()  # an image is too small to share
-    def reset(self, *, seed: int | None = None, options: ResetOptions | None = None) -> tuple[ObservationDict, Info]:
+    def reset(self, *, seed: int | None = None, options: ResetOptions | None = None) -> tuple[EnvObservation, Info]:
         """Begin an episode.
 
         Args:
@@ -196,7 +208,7 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         return self._observation(), self._info()
 
     @one_core()
-    def step(self, action: Any) -> tuple[ObservationDict, float, bool, bool, Info]:
+    def step(self, action: Any) -> tuple[EnvObservation, float, bool, bool, Info]:
         """Apply a tool, or stop.
 
         Args:
@@ -239,10 +251,9 @@ class ImageRestoreEnv(gym.Env[ObservationDict, np.int64]):
         """Return the info."""
         return {key: value[0] for key, value in self._core.infos(np.zeros(1, np.int64)).items()}
 
-    def _observation(self) -> ObservationDict:
+    def _observation(self) -> EnvObservation:
         """Return the observation."""
-        rows = self._core.observations()
-        return {key: value[0] if key == "image" else np.int64(value[0]) for key, value in rows.items()}
+        return one_of(self._core.observations(), 0)
 
 
 def _one_action(action: Any) -> torch.Tensor:

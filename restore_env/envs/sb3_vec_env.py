@@ -21,7 +21,8 @@ class SB3VecEnv(VecEnv):
 
     It returns the same values as SB3's `DummyVecEnv` over single environments. It is faster, because each tool is
     applied once to all images that need it. Set `time_limit="terminate"`: SB3 bootstraps from truncated episodes, which
-    makes the values wrong here.
+    makes the values wrong here. `CnnPolicy` and `VecFrameStack` need `observation="image"`. MaskablePPO finds
+    `action_masks`, as in single environments.
 
     Args:
         num_envs: number of environments.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from restore_env.constants import MAX_STEPS
 from restore_env.data.image_io import check_all_bytes
 from restore_env.data.pairs import Pair
-from restore_env.envs.common import EnvOptions, Info, ObservationDict, ResetOptions
+from restore_env.envs.common import EnvObservation, EnvOptions, Info, ResetOptions, one_of
 from restore_env.envs.env import ImageRestoreEnv
 from restore_env.envs.prefetch import Prefetcher
 from restore_env.envs.rendering import draw_episode
@@ -23,7 +23,7 @@ from restore_env.utils.checks import check_choice, check_flag, check_whole
 Rows = NDArray[np.int64]
 
 
-class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int64], NDArray[Any]]):
+class ImageRestoreVectorEnv(gym.vector.VectorEnv[EnvObservation, NDArray[np.int64], NDArray[Any]]):
     """A vector environment of `num_envs` environments `ImageRestore-v0`, computed as one batch.
 
     It returns the same values as `gymnasium.vector.SyncVectorEnv` over single environments, where sub-environment i is
@@ -73,7 +73,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             options["max_steps"] = min(limit, check_whole("max_steps", options.get("max_steps", MAX_STEPS), 1))
         single = ImageRestoreEnv(**options)
         self.metadata = {**ImageRestoreEnv.metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
-        self.render_mode, self.toolbox = single.render_mode, single.toolbox
+        self.render_mode, self.toolbox, self.max_steps = single.render_mode, single.toolbox, single.max_steps
         self._core = single._core
         self.single_observation_space = self._core.observation_space
         self.single_action_space = self._core.action_space
@@ -95,7 +95,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: ResetOptions | None = None
-    ) -> tuple[ObservationDict, Info]:
+    ) -> tuple[EnvObservation, Info]:
         """Begin all episodes, or those that `options["reset_mask"]` selects.
 
         Args:
@@ -121,7 +121,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
 
     def step(
         self, actions: Any
-    ) -> tuple[ObservationDict, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
+    ) -> tuple[EnvObservation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
         """Take one step in each sub-environment, and reset as `autoreset_mode` says.
 
         Args:
@@ -194,7 +194,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[ObservationDict, NDArray[np.int
             last = self._core.observations(ended)
             observations = np.full(self.num_envs, None, dtype=object)  # as Gymnasium has it
             for index, row in enumerate(ended.tolist()):
-                observations[row] = {key: value[index].copy() for key, value in last.items()}
+                observations[row] = one_of(last, index)
             masks = {f"_{key}": self._mask(ended) for key in ("final_obs", "final_info")}
             finals = {"final_obs": observations, "final_info": self._spread(ended, self._core.infos(ended)), **masks}
         self._begin(ended if same_step else over, {})

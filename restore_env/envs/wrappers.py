@@ -7,13 +7,13 @@ import gymnasium as gym
 import numpy as np
 
 from restore_env.data.toolchain_log import LogHeader, ToolchainLogWriter, Toolchains
-from restore_env.envs.common import Info, ObservationDict
+from restore_env.envs.common import EnvObservation, Info
 from restore_env.envs.env import ImageRestoreEnv
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 
 
 class RecordToolchains(
-    gym.Wrapper[ObservationDict, np.int64, ObservationDict, np.int64], gym.utils.RecordConstructorArgs
+    gym.Wrapper[EnvObservation, np.int64, EnvObservation, np.int64], gym.utils.RecordConstructorArgs
 ):
     """Records the toolchain of each finished episode in a toolchain log (`restore_env.load_toolchain_log`).
 
@@ -43,7 +43,7 @@ class RecordToolchains(
     """
 
     def __init__(
-        self, env: gym.Env[ObservationDict, np.int64], folder: str | PathLike[str], policy: str = "unknown"
+        self, env: gym.Env[EnvObservation, np.int64], folder: str | PathLike[str], policy: str = "unknown"
     ) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, folder=folder, policy=policy)
         super().__init__(env)
@@ -62,7 +62,7 @@ class RecordToolchains(
         )
         self._log = ToolchainLogWriter(folder, header)
 
-    def step(self, action: Any) -> tuple[ObservationDict, Any, bool, bool, Info]:
+    def step(self, action: Any) -> tuple[EnvObservation, Any, bool, bool, Info]:
         """Take a step, and record the toolchain if the episode ends; see `ImageRestoreEnv.step`."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:

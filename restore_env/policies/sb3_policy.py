@@ -8,11 +8,12 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -35,6 +36,9 @@ ALGORITHMS: Final[dict[str, type[BaseAlgorithm]]] = {
 }
 """Algorithms of SB3 that can be loaded, by name."""
 
+CHANNELS: Final = 3
+"""Channels of a frame."""
+
 _MODULES: Final = {next(iter(kind.policy_aliases.values())).__module__: name for name, kind in ALGORITHMS.items()}
 """Algorithm of a file by the module of its policy class; the file does not name its algorithm."""
 
@@ -43,10 +47,10 @@ class PaperExtractor(BaseFeaturesExtractor):
     """Extracts features as the paper's agent does (section 3.2).
 
     The output is the encoded image, the previous action and, if it is observed, the step, the last two as one-hot
-    vectors.
+    vectors. If images alone are observed, the output is the encoded image. Stacked frames are encoded one by one.
 
     Args:
-        observation_space: observation space of the environment.
+        observation_space: observation space of the environment, with the channels first, as SB3 prepares it.
         features: size of the encoded image.
         centred: whether images are centred (`PatchEncoder`).
         degradation_features: whether the encoder also uses `degradation_features`.
@@ -64,44 +68,65 @@ class PaperExtractor(BaseFeaturesExtractor):
 
     def __init__(
         self,
-        observation_space: gym.spaces.Dict,
+        observation_space: gym.spaces.Dict | gym.spaces.Box,
         features: int = 32,
         centred: bool = False,
         degradation_features: bool = False,
         statistics: bool = False,
     ) -> None:
-        self._discrete = sorted(key for key in observation_space.spaces if key != "image")
-        sizes = [int(space.n) for key, space in observation_space.items() if isinstance(space, gym.spaces.Discrete)]
-        super().__init__(observation_space, features + sum(sizes))
-        image = observation_space["image"]
-        assert image.shape is not None
+        parts = _parts(observation_space)
+        self._discrete = sorted(key for key in parts if key != "image")
+        sizes = [int(space.n) for space in parts.values() if isinstance(space, gym.spaces.Discrete)]
+        channels, side, _ = parts["image"].shape or ()
+        self._frames = channels // CHANNELS
+        super().__init__(observation_space, self._frames * features + sum(sizes))
         self.encoder = PatchEncoder(
             features=features,
-            patch_size=max(image.shape[1:]),
+            patch_size=side,
             centred=centred,
             degradation_features=degradation_features or statistics,
         )
 
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+    def forward(self, observations: dict[str, Tensor] | Tensor) -> Tensor:
         """Extract features from observations as SB3 prepares them.
 
         Args:
-            observations: `image`, float32 (n, 3, h, w) in [0, 1], and one-hot vectors.
+            observations: `image`, float32 (n, 3 * frames, h, w) in [0, 1], and one-hot vectors; or the image alone.
 
         Returns:
             float32 (n, features_dim).
         """
+        parts = observations if isinstance(observations, dict) else {"image": observations}
+        # (n, 3 * frames, h, w) -> (n, frames, 3, h, w) -> (n * frames, 3, h, w)
+        frames = parts["image"].unflatten(1, (self._frames, CHANNELS)).flatten(0, 1)
+        encoded = self.encoder(frames).view(len(parts["image"]), -1)  # (n * frames, features) -> (n, frames * features)
         # SB3's one-hot vectors are (n, k) when it acts and (n, 1, k) when it trains; both -> (n, k).
-        rest = [observations[key].flatten(1) for key in self._discrete]
-        return torch.cat([self.encoder(observations["image"]), *rest], dim=1)
+        return torch.cat([encoded, *(parts[key].flatten(1) for key in self._discrete)], dim=1)
+
+
+class AgentState(NamedTuple):
+    """The memory of an SB3 agent for n episodes.
+
+    Attributes:
+        frames: uint8 (n, h, w, 3 * frames), the last images, the newest one last, as `VecFrameStack` stacks them.
+        lstm: state of the agent's LSTM; None at the start, and for an agent without one.
+    """
+
+    frames: NDArray[np.uint8]
+    lstm: Any
 
 
 class SB3Policy(Policy):
     """Takes the greedy actions of an SB3 agent.
 
+    An agent that observes images alone may see several of them stacked by `VecFrameStack`; so it does here.
+
     Args:
         model: an agent of one of `ALGORITHMS`.
         name: name of the policy.
+
+    Raises:
+        ValueError: if the agent belongs to another environment.
 
     Example:
         >>> from restore_env import SB3VecEnv, as_source, draw_pairs, evaluate
@@ -114,18 +139,17 @@ class SB3Policy(Policy):
     """
 
     def __init__(self, model: BaseAlgorithm, name: str) -> None:
+        seen, acts = model.observation_space, model.action_space
+        if not _fits(seen) or not isinstance(acts, gym.spaces.Discrete):
+            raise ValueError(f"an agent of another environment; it observes {seen} and acts in {acts}")
         self.model, self.network, self.name = model, model.policy, name
-        spaces = model.observation_space
-        assert isinstance(spaces, gym.spaces.Dict)
-        image = spaces["image"]
-        assert image.shape is not None
-        self.patch_size = max(image.shape)
+        parts = _parts(seen)
+        self._stacked_channels, self.patch_size, _ = parts["image"].shape or ()
         names = getattr(model, "action_names", None)
         self.action_names = None if names is None else tuple(names)
-        assert isinstance(model.action_space, gym.spaces.Discrete)
-        self.n_actions = int(model.action_space.n)
-        self._keys = tuple(spaces.spaces)
-        steps = spaces.spaces.get("step")
+        self.n_actions = int(acts.n)
+        self._keys = tuple(parts) if isinstance(seen, gym.spaces.Dict) else ()
+        steps = parts.get("step")
         self._most_steps = int(steps.n) - 1 if isinstance(steps, gym.spaces.Discrete) else None
 
     def to(self, device: str | torch.device) -> Self:
@@ -134,10 +158,13 @@ class SB3Policy(Policy):
         self.model.device = torch.device(device)
         return self
 
+    def initial_state(self, n: int) -> State:
+        """Return the state at the start of n episodes: black frames, and no state of an LSTM."""
+        assert self.patch_size is not None
+        return AgentState(np.zeros((n, self.patch_size, self.patch_size, self._stacked_channels), np.uint8), None)
+
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
         """Choose the agent's greedy actions; see `Policy.act`.
-
-        The state is that of the agent's LSTM, and None for an agent without one.
 
         Raises:
             ValueError: if the agent observes the step and was trained for shorter toolchains.
@@ -147,10 +174,15 @@ class SB3Policy(Policy):
                 f"policy {self.name!r} was trained for toolchains of at most {self._most_steps} tools and is asked for "
                 f"more; give max_steps={self._most_steps}"
             )
-        seen = {key: getattr(observation, key).cpu().numpy() for key in self._keys}
+        # The oldest frame goes: (n, h, w, 3 * frames) and (n, h, w, 3) -> (n, h, w, 3 * frames)
+        frames = np.concatenate([state.frames[..., CHANNELS:], observation.image.cpu().numpy()], axis=3)
+        seen = {key: getattr(observation, key).cpu().numpy() for key in self._keys} | {"image": frames}
         starts = np.asarray(observation.step.cpu().numpy() == 0)
-        actions, state = self.model.predict(seen, state=state, episode_start=starts, deterministic=True)
-        return torch.from_numpy(np.asarray(actions, dtype=np.int64)).to(observation.image.device), state
+        actions, lstm = self.model.predict(
+            seen if self._keys else frames, state=state.lstm, episode_start=starts, deterministic=True
+        )
+        chosen = torch.from_numpy(np.asarray(actions, dtype=np.int64)).to(observation.image.device)
+        return chosen, AgentState(frames, lstm)
 
 
 def load_sb3_policy(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> SB3Policy:
@@ -178,7 +210,20 @@ def load_sb3_policy(path: str | os.PathLike[str], device: str | torch.device = "
     except Exception as error:  # unpickling raises almost anything
         reason = one_line(error)
         raise FormatError(f"{file}: not an agent that {', '.join(ALGORITHMS)} of SB3 saved ({reason})") from error
-    seen = model.observation_space
-    if not isinstance(seen, gym.spaces.Dict) or not {"image"} <= seen.spaces.keys() <= set(Observation._fields):
-        raise FormatError(f"{file}: an agent of another environment; it observes {seen}")
-    return SB3Policy(model, file.stem)
+    try:
+        return SB3Policy(model, file.stem)
+    except ValueError as error:
+        raise FormatError(f"{file}: {one_line(error)}") from error
+
+
+def _parts(space: gym.Space[Any]) -> dict[str, gym.Space[Any]]:
+    """Return the spaces that an agent observes, by their keys; an image alone is `image`."""
+    return space.spaces if isinstance(space, gym.spaces.Dict) else {"image": space}
+
+
+def _fits(space: gym.Space[Any]) -> bool:
+    """Return whether an agent observes what the environment shows: square images of whole frames, channels first."""
+    parts = _parts(space)
+    shape = parts["image"].shape if "image" in parts else None
+    known = shape is not None and len(shape) == 3 and shape[0] % CHANNELS == 0 and shape[1] == shape[2]
+    return known and parts.keys() <= set(Observation._fields)

@@ -69,6 +69,7 @@ VARIANTS = [
     {"reward": "final_mse", "max_steps": 5, "severity": GaussianNoise(10, 30)},
     {"severity": darken},
     {"severity": without_parameters},
+    {"observation": "image", "time_limit": "terminate"},
 ]
 
 
@@ -193,6 +194,30 @@ def test_include_step_counts_the_steps(make):
     assert "step" not in make().observation_space.spaces
 
 
+def test_the_image_alone_is_that_of_the_dictionary(make):
+    alone, whole = make(observation="image"), make()
+    assert alone.observation_space == whole.observation_space["image"]
+    alone_results = [alone.reset(seed=0), *(alone.step(action) for action in (0, 2, STOP))]
+    whole_results = [whole.reset(seed=0), *(whole.step(action) for action in (0, 2, STOP))]
+    for (image, *rest), (parts, *expected) in zip(alone_results, whole_results, strict=True):
+        assert data_equivalence(image, parts["image"], exact=True)
+        assert data_equivalence(rest, expected, exact=True)
+
+
+def test_the_spec_has_no_step_limit_and_the_environment_says_its_own(make):
+    env = make(max_steps=2)
+    assert env.spec.max_episode_steps is None and "TimeLimit" not in str(env)
+    assert env.get_wrapper_attr("max_steps") == 2
+
+
+def test_gymnasiums_wrapper_stacks_images_alone(make):
+    env = gym.wrappers.FrameStackObservation(make(observation="image", patch_size=24), 3, padding_type="zero")
+    first, _ = env.reset(seed=0)
+    second, *_ = env.step(0)
+    assert first.shape == (3, 24, 24, 3) and not first[:2].any() and second[:1].max() == 0
+    assert np.array_equal(second[1], first[2]) and not np.array_equal(second[2], first[2])
+
+
 def test_without_a_stop_action_the_action_space_is_smaller_but_the_observation_is_not(make):
     env = make(stop_action=False)
     assert env.action_space == gym.spaces.Discrete(3)
@@ -252,13 +277,14 @@ def test_infos_hold_what_is_known_of_a_distortion_and_the_pair_holds_all(make):
     assert env.unwrapped.pair.distortion["kind"] == "dark"
 
 
-def test_what_is_returned_can_be_written_over(make):
-    env, untouched = make(), make()
+@pytest.mark.parametrize("form", ["dict", "image"])
+def test_what_is_returned_can_be_written_over(make, form):
+    env, untouched = make(observation=form), make(observation=form)
     for env_ in (env, untouched):
         observation, info = env_.reset(seed=0)
     expected = untouched.step(0)
     observation, info = env.reset(seed=0)
-    observation["image"][:] = 0
+    (observation["image"] if form == "dict" else observation)[:] = 0
     info["toolchain"][:] = 7
     info["action_mask"][:] = False
     info.clear()
@@ -389,6 +415,9 @@ def test_step_before_reset_and_after_the_end(make):
         ({"patch_size": 10}, ValueError, ["patch_size=10", "at least 11"]),
         ({"patch_size": 63.0}, ValueError, ["patch_size=63.0", "whole number"]),
         ({"max_steps": 0}, ValueError, ["max_steps=0", "at least 1"]),
+        ({"observation": "pixels"}, ValueError, ["observation='pixels'", "'dict', 'image'"]),
+        ({"observation": "image", "include_step": True}, ValueError, ["include_step=True needs observation='dict'"]),
+        ({"include_step": "yes"}, TypeError, ["include_step='yes'", "True or False"]),
         ({"images": "nowhere/"}, ValueError, ["images='nowhere'", "'embedded'"]),
         ({"images": 5}, TypeError, ["images=5", "'embedded'"]),
         ({"images": [np.zeros((70, 70))]}, TypeError, ["images[0]", "float64", "uint8"]),

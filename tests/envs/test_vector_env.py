@@ -81,8 +81,9 @@ def assert_lockstep(
         {"stop_if_worse": True, "include_step": True, "time_limit": "terminate", "reward": "final_psnr"},
         {"stop_action": False, "reward": "final_mse", "max_steps": 2},
         {"severity": darken},
+        {"observation": "image"},
     ],
-    ids=["default", "worse", "no-stop", "own-distortion"],
+    ids=["default", "worse", "no-stop", "own-distortion", "image"],
 )
 def test_equal_to_sync_vector_env(arguments, mode, variant):
     ours, theirs = both(5, mode, **arguments, **variant)
@@ -422,6 +423,11 @@ def test_what_is_returned_can_be_written_over(arguments):
         assert_same(envs.step(np.array([1, 2, 0])), untouched.step(np.array([1, 2, 0])))
 
 
+def test_it_says_its_own_step_limit(arguments):
+    envs = gym.make_vec("ImageRestore-v0", num_envs=2, max_steps=5, max_episode_steps=4, **arguments)
+    assert envs.unwrapped.max_steps == 4 and envs.spec.max_episode_steps is None
+
+
 def test_make_vec(arguments):
     envs = gym.make_vec("ImageRestore-v0", num_envs=3, **arguments)
     assert type(envs.unwrapped) is ImageRestoreVectorEnv
@@ -479,6 +485,7 @@ def test_render_draws_each_episode(arguments):
         ({"max_episode_steps": 0}, ValueError, ["=0", "at least 1"]),
         ({"reward": "psnr"}, ValueError, ["reward='psnr'", "'step_psnr'"]),
         ({"patch_size": 3}, ValueError, ["patch_size=3", "at least 11"]),
+        ({"observation": "image", "include_step": True}, ValueError, ["include_step=True needs observation='dict'"]),
         ({"patch": 63}, TypeError, ["unexpected keyword argument 'patch'"]),
     ],
 )

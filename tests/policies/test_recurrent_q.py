@@ -47,11 +47,12 @@ def test_features_pad_as_the_released_program_does():
     torch.testing.assert_close(network.embed(images), expected, atol=1e-6, rtol=0)  # another order of summing
 
 
-@pytest.mark.parametrize("side", [11, 16, 20, 33, 63])
-def test_any_patch_size_works(side):
-    network = RecurrentQNetwork(TOOLS, patch_size=side)
+@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize("side", [11, 16, 20, 33, 63, 100])
+def test_any_patch_size_works(side, features):
+    network = RecurrentQNetwork(TOOLS, patch_size=side, degradation_features=features)
     values, state = network(torch.rand(2, 3, side, side), torch.tensor([0, TOOLS]), network.initial_state(2))
-    assert values.shape == (2, TOOLS + 1)
+    assert values.shape == (2, TOOLS + 1) and bool(values.isfinite().all())
     assert state.hidden.shape == state.cell.shape == (2, 50)
 
 
