@@ -1,8 +1,9 @@
 """The data that an agent trains and is measured on."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.data.distortions import DistortionModel, OneOf, as_distortion, single_distortions
@@ -10,10 +11,17 @@ from restore_env.data.pairs import Pairs
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
+from restore_env.restoration.metrics import SMALLEST_SIDE
 from restore_env.training.fingerprints import digest_of_pairs, digest_of_photos
 from restore_env.training.split import VALIDATION_SEED, split_photos
-from restore_env.utils.checks import Count, Device, Natural, Options, Steps, Text
+from restore_env.utils.checks import Checked, Count, Device, Natural, Options, Steps, Text, check_whole
 from restore_env.utils.files import Paths
+
+LARGEST_PATCH: Final = 1024
+"""Largest patch in pixels that a program can be asked for; the memory for 64 of them is 0.8 GB."""
+
+PatchSize = Annotated[int, Checked(partial(check_whole, least=SMALLEST_SIDE, most=LARGEST_PATCH))]
+"""Height and width of patches in pixels; SSIM, with which policies are measured, needs at least 11."""
 
 
 @dataclass(kw_only=True)
@@ -30,6 +38,8 @@ class AgentArgs(Options):
     """Name or folder of a toolbox."""
     severity: str = "moderate"
     """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
+    patch_size: PatchSize = PATCH_SIZE
+    """Height and width in pixels of the patches that the agent sees, 11 to 1024."""
     max_steps: Steps = MAX_STEPS
     """Largest number of tools in a toolchain."""
     patches: Count = 256
@@ -62,7 +72,12 @@ class AgentData(NamedTuple):
 
 
 def open_data(
-    photos: str, validation: str, severity: str, patches: int, single_distortion_fraction: float = 0.0
+    photos: str,
+    validation: str,
+    severity: str,
+    patches: int,
+    single_distortion_fraction: float = 0.0,
+    patch_size: int = PATCH_SIZE,
 ) -> AgentData:
     """Open the data of a training.
 
@@ -72,6 +87,7 @@ def open_data(
         severity: distortion of clean photos.
         patches: number of pairs to measure on.
         single_distortion_fraction: fraction of the training patches that have a single distortion.
+        patch_size: height and width of the patches in pixels.
 
     Raises:
         ValueError: if no photo can be held out, or pairs cannot be distorted further.
@@ -82,7 +98,7 @@ def open_data(
         (4, 2)
     """
     plain = as_distortion(severity)
-    source = as_source(photos, with_single_distortions(plain, single_distortion_fraction), PATCH_SIZE, "photos")
+    source = as_source(photos, with_single_distortions(plain, single_distortion_fraction), patch_size, "photos")
     if single_distortion_fraction and isinstance(source, Pairs):
         raise ValueError(
             f"single_distortion_fraction={single_distortion_fraction}: the pairs in {photos!r} are distorted already; "
@@ -91,10 +107,10 @@ def open_data(
     if isinstance(source, PatchSampler):
         source = source.for_training()
     if validation:
-        held_out = as_source(validation, plain, PATCH_SIZE, "validation")
+        held_out = as_source(validation, plain, patch_size, "validation")
     elif isinstance(source, PatchSampler):
         training, others = split_photos(source.photos, f"photos={photos!r}")
-        source, held_out = replace(source, photos=training), PatchSampler(others, plain)
+        source, held_out = replace(source, photos=training), PatchSampler(others, plain, patch_size)
     else:
         raise ValueError(f"photos={photos!r} are fixed pairs; --validation with others is needed")
     return AgentData(source, draw_validation(held_out, patches), digest_of_source(source) or photos)
@@ -102,7 +118,7 @@ def open_data(
 
 def draw_validation(source: PairSource, n: int) -> Pairs:
     """Return the pairs to measure on: the first n if the source holds patches, else n patches that are drawn."""
-    if isinstance(source, Pairs) and all(image.shape[:2] == (PATCH_SIZE, PATCH_SIZE) for image in source.distorted):
+    if isinstance(source, Pairs) and all(set(image.shape[:2]) == {source.patch_size} for image in source.distorted):
         return source.first(n)
     return draw_pairs(source, n, VALIDATION_SEED)
 

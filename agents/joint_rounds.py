@@ -18,7 +18,7 @@ import tyro
 from agents import log_toolchains, train_drqn
 from agents.drqn.config import PRESETS, DRQNConfig
 from restore_env import Pairs, Toolbox, as_source, draw_pairs, evaluate, load_toolbox
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, PATCH_SIZE
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX
 from restore_env.policies import RecurrentQPolicy, load_policy
 from restore_env.training.program import check_run, make_run_folder, run_folder, run_program
 from restore_env.training.split import VALIDATION_SEED
@@ -57,7 +57,7 @@ class Args(Options):
     output: Path
     """Folder to write: the best round's `toolbox` and `policy`, and `rounds.json`."""
     policy: Text = DEFAULT_POLICY
-    """Recurrent Q-policy to start from, by name or folder."""
+    """Recurrent Q-policy to start from, by name or folder. All patches have the size that it looks at."""
     toolbox: Text = DEFAULT_TOOLBOX
     """Toolbox to start from, by name or folder."""
     rounds: Rounds = 3
@@ -139,12 +139,13 @@ def plan(args: Args) -> Plan:
     policy = load_policy(args.policy, toolbox)
     if not isinstance(policy, RecurrentQPolicy):
         raise ValueError(f"policy={args.policy!r} is not a recurrent Q-network, such as agents.train_drqn writes")
-    as_source(args.photos, args.severity, PATCH_SIZE, "photos")  # each round opens them again
-    source = as_source(args.validation, args.severity, PATCH_SIZE, "validation")
+    size = policy.patch_size
+    as_source(args.photos, args.severity, size, "photos")  # each round opens them again
+    source = as_source(args.validation, args.severity, size, "validation")
     rounds, start = [], (args.toolbox, args.policy)
     for number in range(1, args.rounds + 1):
         folder = run_folder(args.output, args.checkpoints) / f"round-{number}"
-        rounds.append(new_round(args, number, folder, *start))
+        rounds.append(new_round(args, number, folder, *start, size))
         start = str(rounds[-1].tools.output), str(rounds[-1].agent.output)
     pairs = draw_pairs(source, args.patches, VALIDATION_SEED + 1)
     make_run_folder(args.output, args.checkpoints)
@@ -173,7 +174,7 @@ def run(plan: Plan) -> list[dict[str, Any]]:
     return record
 
 
-def new_round(args: Args, number: int, folder: Path, toolbox: str, policy: str) -> Round:
+def new_round(args: Args, number: int, folder: Path, toolbox: str, policy: str, patch_size: int) -> Round:
     """Return the programs of a round.
 
     Args:
@@ -182,6 +183,7 @@ def new_round(args: Args, number: int, folder: Path, toolbox: str, policy: str) 
         folder: folder of its work.
         toolbox: toolbox to start from.
         policy: policy to start from.
+        patch_size: height and width in pixels of the patches that it looks at.
     """
     seed = args.seed + number
     tools, agent = (folder / f"{real_path(args.output).name}-{part}-{number}" for part in ("tools", "agent"))
@@ -192,6 +194,7 @@ def new_round(args: Args, number: int, folder: Path, toolbox: str, policy: str) 
         toolbox=toolbox,
         severity=args.severity,
         n=args.toolchains,
+        patch_size=patch_size,
         device=args.device,
         seed=seed,
     )
@@ -214,6 +217,7 @@ def new_round(args: Args, number: int, folder: Path, toolbox: str, policy: str) 
         toolbox=str(tools),
         severity=args.severity,
         start=policy,
+        patch_size=patch_size,
         minutes=args.agent_minutes,
         config=args.config,
         patches=args.patches,

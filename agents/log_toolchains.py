@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from agents.data import digest_of_source
+from agents.data import PatchSize, digest_of_source
 from restore_env import Pairs, Toolbox, load_toolbox
 from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.data.sampling import PatchSampler
@@ -54,6 +54,8 @@ class Args(Options):
     """Mirror, transpose, recolour and shrink clean photos at random, to train tools. Pairs are not changed."""
     n: Count = 20_000
     """Number of toolchains; for a pairs file at most the number of its pairs."""
+    patch_size: PatchSize = PATCH_SIZE
+    """Height and width of the patches in pixels, 11 to 1024. The pairs of a pairs file must have it."""
     max_steps: Steps = MAX_STEPS
     """Largest number of tools in a toolchain."""
     device: Device = "cpu"
@@ -99,7 +101,8 @@ def plan(args: Args) -> Plan:
     check_paths(inputs, folders={"--output": args.output})
     toolbox = load_toolbox(args.toolbox, args.device)
     policy = load_policy(args.policy, toolbox, args.device)
-    source = as_source(args.images, args.severity, PATCH_SIZE)
+    source = as_source(args.images, args.severity, args.patch_size)
+    check_sizes(policy, source, args.patch_size)
     if args.augment and isinstance(source, PatchSampler):
         source = source.for_training()
     name, n = Path(args.images).name, args.n  # not the path, which means nothing on another machine
@@ -110,7 +113,8 @@ def plan(args: Args) -> Plan:
     names = (policy.name, toolbox.name, toolbox.action_names)
     digests = [digest_of_toolbox(toolbox), digest_of_source(source)]
     digests += [] if policy.network is None else [digest_of_weights([policy.network])]
-    header = LogHeader(*names, PATCH_SIZE, args.max_steps, drawn, args.seed, digest_of_text(" ".join(digests)))
+    sizes, digest = (args.patch_size, args.max_steps), digest_of_text(" ".join(digests))
+    header = LogHeader(*names, *sizes, drawn, args.seed, digest)
     return Plan(args=args, toolbox=toolbox, policy=policy, source=source, n=n, header=header)
 
 
@@ -135,6 +139,18 @@ def run(plan: Plan) -> int:
             report(len(log) / plan.n)
             request.check()
         return len(log)
+
+
+def check_sizes(policy: Policy, source: PairSource, patch_size: int) -> None:
+    """Raise a `ValueError` if a policy cannot play patches of this size, or fixed pairs have another."""
+    needed = policy.patch_size
+    if needed is not None and needed > patch_size:
+        raise ValueError(f"patch_size={patch_size}: policy {policy.name!r} looks at patches of {needed} pixels")
+    if isinstance(source, Pairs):
+        for name, image in zip(source.names, source.distorted, strict=True):
+            if set(image.shape[:2]) != {patch_size}:
+                height, width = image.shape[:2]
+                raise ValueError(f"patch_size={patch_size}: pair {name} has {width}x{height} pixels")
 
 
 def _batches(source: PairSource, numbers: range, seed: int) -> Iterator[Pairs]:

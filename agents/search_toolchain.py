@@ -8,8 +8,9 @@ The policy does not look at the image, so an agent has to beat it.
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.data import PatchSize
 from restore_env import Pairs, Toolbox, draw_pairs, load_toolbox
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, Severity
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Severity
 from restore_env.data.distortions import as_distortion
 from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
@@ -40,6 +41,8 @@ class Args(Options):
     """Distortion of the photos."""
     patches: Count = 128
     """Patches over which the gain is averaged."""
+    patch_size: PatchSize = PATCH_SIZE
+    """Height and width of these patches in pixels, 11 to 1024."""
     max_steps: Steps = MAX_STEPS
     """Largest number of tools in the toolchain; 1 finds the best single tool."""
     beam: Natural = 12
@@ -77,7 +80,7 @@ def main(args: Args) -> FixedToolchain:
 def plan(args: Args) -> Plan:
     """Open and draw all that a search needs, and make its folder."""
     check_paths({"--photos": args.photos, "--toolbox": args.toolbox}, folders={"--output": args.output})
-    source = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity))
+    source = PatchSampler(FolderPhotos(args.photos), as_distortion(args.severity), args.patch_size)
     toolbox, pairs = load_toolbox(args.toolbox), draw_pairs(source, args.patches, args.seed)
     make_folders(args.output)
     return Plan(args=args, toolbox=toolbox, pairs=pairs)
@@ -93,6 +96,7 @@ def run(plan: Plan) -> FixedToolchain:
         "photos": args.licence,
         "severity": args.severity,
         "patches": args.patches,
+        "patch_size": args.patch_size,
         "toolbox": Path(args.toolbox).name,
         "max_steps": args.max_steps,
         "beam": args.beam or "none",

@@ -129,7 +129,7 @@ def plan(args: Args) -> Plan:
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
     network = first_network(args, toolbox)
     fraction = args.config.single_distortion_fraction
-    data = open_data(args.photos, args.validation, args.severity, args.patches, fraction)
+    data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)
     task = (args.max_steps, args.reward, args.dtype, args.severity, *([f"cost {args.cost:g}"] if args.cost else []))
     start = f", start {digest_of_weights([network])}" if args.start else ""
     identity = f"photos or pairs {data.identity}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
@@ -183,7 +183,7 @@ def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
     """Return the network that the training begins with.
 
     Raises:
-        ValueError: if `args.start` is no recurrent Q-network for this toolbox.
+        ValueError: if `args.start` is no recurrent Q-network for this toolbox and `args.patch_size`.
     """
     if args.start:
         try:
@@ -193,6 +193,9 @@ def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
             raise ValueError(f"start: {error}") from error
         if not isinstance(policy, RecurrentQPolicy):
             raise ValueError(f"start={args.start!r} is not a recurrent Q-network, such as agents.train_drqn writes")
+        if policy.patch_size != args.patch_size:
+            size = policy.patch_size
+            raise ValueError(f"start={args.start!r} looks at patches of {size} pixels; give --patch-size {size}")
         return policy.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
@@ -201,6 +204,7 @@ def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
             args.channels,
             args.features,
             args.hidden,
+            args.patch_size,
             scaled=args.config.scaled,
             degradation_features=args.config.degradation_features,
         )
@@ -217,6 +221,7 @@ def settings_of(args: Args, training: DRQNTraining) -> dict[str, Any]:
         **training.settings(),
         "reward": args.reward,
         "cost": args.cost,
+        "patch_size": args.patch_size,
         "max_steps": args.max_steps,
         "budget": f"{args.iterations} iterations" if args.iterations else f"{args.minutes:g} minutes",
         "dtype": args.dtype,

@@ -20,13 +20,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecMonitor
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor
 
 from agents.data import AgentArgs, AgentData, open_data
 from restore_env import SB3VecEnv, Toolbox, load_toolbox
+from restore_env.constants import PATCH_SIZE
 from restore_env.errors import FormatError
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
-from restore_env.policies.sb3_policy import ALGORITHMS, PaperExtractor, SB3Policy
+from restore_env.policies.sb3_policy import ALGORITHMS, CHANNELS, PaperExtractor, SB3Policy
 from restore_env.restoration.rewards import Transition, step_psnr
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.training.fingerprints import digest_of_pairs
@@ -69,6 +70,16 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 """Hyperparameters that differ from SB3's defaults, which suit longer episodes. The learning rate falls, too."""
 
 
+SETTINGS: Final = (
+    *("severity", "single_distortion_fraction", "n_envs", "buffer_size", "learning_rate"),
+    *("patch_size", "observation", "max_steps", "seed"),
+)
+"""Options that must be the same for a training to resume."""
+
+EARLIER_SETTINGS: Final = {"patch_size": PATCH_SIZE, "observation": "dict"}
+"""Settings of the trainings whose checkpoints do not name them."""
+
+
 @dataclass(kw_only=True)
 class Args(AgentArgs):
     """Train an agent of Stable-Baselines3 on a toolbox.
@@ -81,6 +92,8 @@ class Args(AgentArgs):
     """File to write (.zip), with a record beside it (.json). Loading a .zip can run code: share it with a warning."""
     algo: Literal["dqn", "qrdqn", "ppo", "maskable_ppo", "recurrent_ppo"] = "ppo"
     """Algorithm of SB3 or SB3-Contrib."""
+    observation: Literal["dict", "image"] = "dict"
+    """dict: the image, the previous action and, without a memory, the step. image: the last images alone, stacked."""
     single_distortion_fraction: Fraction = 0.0
     """Share of training patches with one distortion only (blur, noise or JPEG)."""
     steps: Count = 100_000
@@ -88,13 +101,18 @@ class Args(AgentArgs):
     n_envs: Count = 32
     """Environments in parallel."""
     buffer_size: Count = 50_000
-    """Steps that the replay buffer of dqn and qrdqn holds, 23.8 kB each."""
+    """Steps that the replay buffer of dqn and qrdqn holds, 23.8 kB each, times --max-steps if images are stacked."""
     learning_rate: Positive = 5e-4
     """Learning rate at the start; it falls linearly to zero over all steps."""
     every: Count = 5_000
     """Steps between two checkpoints, at which the agent is also measured."""
     checkpoints: Path | None = None
     """Folder of checkpoint and logs, in a folder for each algorithm; by default runs/ and the output's name."""
+
+    @property
+    def stacks(self) -> bool:
+        """Whether the agent sees a stack of images: it has no memory, and images are all that it observes."""
+        return self.observation == "image" and self.algo != "recurrent_ppo"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +150,16 @@ def plan(args: Args) -> Plan:
     """Open and draw all that a training needs, and make its folders."""
     if args.output.suffix != ".zip":
         raise ValueError(f"output={str(args.output)!r} does not end in .zip")
+    if args.stacks and CHANNELS * args.max_steps >= args.patch_size:  # SB3 would take the rows for the channels
+        most = (args.patch_size - 1) // CHANNELS
+        size, steps = args.patch_size, args.max_steps
+        raise ValueError(f"max_steps={steps}: with patch_size={size} at most {most} images can be stacked")
     check_run(args.inputs, args.output, args.checkpoints, args.algo)
     toolbox = load_toolbox(args.toolbox, args.device)
-    data = open_data(args.photos, args.validation, args.severity, args.patches, args.single_distortion_fraction)
+    fraction = args.single_distortion_fraction
+    data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)
     folder = make_run_folder(args.output, args.checkpoints, args.algo)
-    kept = ("severity", "single_distortion_fraction", "n_envs", "buffer_size", "learning_rate", "max_steps", "seed")
-    settings = {name: getattr(args, name) for name in kept} | {
+    settings = {name: getattr(args, name) for name in SETTINGS} | {
         "photos or tools": f"{data.identity} {digest_of_toolbox(toolbox)}",
         "validation": digest_of_pairs(data.validation),
         "setting of the algorithm": DEFAULTS[args.algo],
@@ -188,18 +210,21 @@ def train(model: BaseAlgorithm, plan: Plan, request: StopRequest) -> None:
 def new_environments(plan: Plan) -> VecMonitor:
     """Return the environments to train in."""
     args = plan.args
-    return VecMonitor(
-        SB3VecEnv(
-            args.n_envs,
-            images=plan.data.source,
-            toolbox=plan.toolbox,
-            max_steps=args.max_steps,
-            time_limit="terminate",
-            include_step=args.algo != "recurrent_ppo",  # the others have no memory
-            reward=in_bels,
-            device=args.device,
-        )
+    environments: VecEnv = SB3VecEnv(
+        args.n_envs,
+        images=plan.data.source,
+        toolbox=plan.toolbox,
+        patch_size=args.patch_size,
+        max_steps=args.max_steps,
+        time_limit="terminate",
+        include_step=args.observation == "dict" and args.algo != "recurrent_ppo",  # the others have no memory
+        observation=args.observation,
+        reward=in_bels,
+        device=args.device,
     )
+    if args.stacks:  # how many images are still black shows the step
+        environments = VecFrameStack(environments, args.max_steps, channels_order="last")
+    return VecMonitor(environments)
 
 
 def in_bels(step: Transition) -> Any:
@@ -257,8 +282,9 @@ def new_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:
         # SB3 counts a step of all environments once, and `train_freq` counts those.
         options |= {"train_freq": 1, "gradient_steps": max(1, args.n_envs // STEPS_PER_UPDATE)}
         options["buffer_size"] = args.buffer_size
+    kind = "MultiInput" if args.observation == "dict" else "Cnn"
     model = algorithm(
-        "MultiInputLstmPolicy" if args.algo == "recurrent_ppo" else "MultiInputPolicy",
+        f"{kind}LstmPolicy" if args.algo == "recurrent_ppo" else f"{kind}Policy",
         environments,
         learning_rate=LinearSchedule(args.learning_rate, 0.0, 1.0),
         policy_kwargs={
@@ -282,7 +308,7 @@ def resume_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:
     """
     checkpoint, replay_buffer = plan.folder / CHECKPOINT, plan.folder / REPLAY_BUFFER
     model = load_model(plan, CHECKPOINT)
-    check_settings(getattr(model, "settings", {}), plan.settings, checkpoint)
+    check_settings(EARLIER_SETTINGS | getattr(model, "settings", {}), plan.settings, checkpoint)
     # The program may have been killed after the best agent was saved and before the checkpoint was.
     model.best_gain = max(getattr(model, "best_gain", -inf), gain_of(plan.folder / BEST))  # type: ignore[attr-defined]
     model.set_env(environments)

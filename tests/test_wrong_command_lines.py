@@ -30,6 +30,7 @@ WRONG = {
     "whole": ("0", "-1", "1.5", "nan", "inf", "many", "", HUGE),
     "natural": ("-1", "1.5", "nan", "many", "", HUGE),
     "steps": ("0", "-1", "1.5", "many", "99999999", HUGE),
+    "patch": ("0", "10", "1025", "1.5", "many", "", "99999999", HUGE),
     "positive": ("0", "-1", "nan", "inf", "-inf", "1e40", "1e400", "much", ""),
     "limit": ("0", "-1", "nan", "much", ""),
     "number": ("-1", "nan", "inf", "1e40", "much", ""),
@@ -67,6 +68,7 @@ AGENT = {
     "--validation": "photos",
     "--toolbox": "toolbox",
     "--severity": "choice",
+    "--patch-size": "patch",
     "--max-steps": "steps",
     "--patches": "whole",
     "--oracle": "natural",
@@ -159,7 +161,13 @@ PROGRAMS = {
     "agents.train_sb3": Program(
         DATA | {"--output": "{out}.zip", "--toolbox": "{toolbox}", "--patches": "2"},
         AGENT
-        | {"--algo": "choice", "--single-distortion-fraction": "fraction", "--steps": "whole", "--n-envs": "whole"}
+        | {
+            "--algo": "choice",
+            "--observation": "choice",
+            "--single-distortion-fraction": "fraction",
+            "--steps": "whole",
+            "--n-envs": "whole",
+        }
         | {"--buffer-size": "whole", "--learning-rate": "positive", "--every": "whole", "--output": "output file"},
         suffix=".zip",
     ),
@@ -174,7 +182,8 @@ PROGRAMS = {
     "agents.log_toolchains": Program(
         {"--images": "{photos}", "--output": "{out}", "--policy": "stop", "--toolbox": "{toolbox}", "--n": "2"},
         {"--images": "photos", "--policy": "policy", "--toolbox": "toolbox", "--severity": "choice", "--n": "whole"}
-        | {"--max-steps": "steps", "--device": "device", "--seed": "natural", "--output": "output folder"},
+        | {"--max-steps": "steps", "--device": "device", "--seed": "natural", "--output": "output folder"}
+        | {"--patch-size": "patch"},
         own_input="{toolbox}",
     ),
     "agents.make_ensemble": Program(
@@ -185,7 +194,8 @@ PROGRAMS = {
     "agents.search_toolchain": Program(
         DATA | {"--toolbox": "{toolbox}", "--patches": "2"},
         {"--photos": "photos", "--toolbox": "toolbox", "--severity": "choice", "--patches": "whole"}
-        | {"--max-steps": "steps", "--beam": "natural", "--seed": "natural", "--output": "output folder"},
+        | {"--max-steps": "steps", "--beam": "natural", "--seed": "natural", "--output": "output folder"}
+        | {"--patch-size": "patch"},
         own_input="{toolbox}",
     ),
     "benchmarks.joint": Program(

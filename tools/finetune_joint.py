@@ -7,7 +7,7 @@ Stopped at any moment, the same command resumes from its checkpoint.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,9 +102,11 @@ def plan(args: Args) -> Plan:
     """
     read = {"--logs": args.logs, "--validation": args.validation, "--toolbox": args.toolbox, "--photos": args.photos}
     check_run(read, args.output, args.checkpoints)
-    recipe = args.recipe_of(JOINT_RECIPES)
     toolbox = load_toolbox(args.toolbox, args.device)
     logs = [open_log(path, toolbox) for path in args.logs]
+    recipe = args.recipe_of(JOINT_RECIPES)
+    if args.crop is None:  # the recipes' crops suit patches of 63 pixels
+        recipe = replace(recipe, crop=min(recipe.crop, *(log.header.patch_size for log in logs)))
     measured = logs[0] if args.validation is None else open_log(args.validation, toolbox)
     held_out = min(VALIDATION_CHAINS, len(logs[0]) // 2) if args.validation is None else 0
     photos = FolderPhotos(args.photos) if args.own_task and args.photos is not None else None

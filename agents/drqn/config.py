@@ -40,7 +40,7 @@ class DRQNConfig(Options):
     batch_size: Count = 32
     """Episodes in an update. The LSTM runs along each whole episode."""
     buffer_size: Count = 60_000
-    """Steps in the replay buffer, kept on disk at 12 kB each: 60,000 need 0.7 GB, 500,000 need 6 GB."""
+    """Steps in the replay buffer, kept on disk at 12 kB each for patches of 63 pixels: 60,000 need 0.7 GB."""
     learning_starts: Natural = 500
     """Steps before the first update."""
     n_envs: Count = 64

@@ -59,6 +59,18 @@ def test_patches_of_a_pairs_file_are_measured_on_one_by_one(photo_folder):
     assert len(draw_validation(known, 9)) == 4
 
 
+def test_all_patches_have_the_size_that_is_asked_for(photo_folder, tmp_path):
+    training, validation, _ = open_data(str(photo_folder), "", "moderate", 2, patch_size=40)
+    assert training.sample(np.random.default_rng(0)).distorted.shape == (40, 40, 3)
+    assert validation.distorted.shape == (2, 40, 40, 3)
+    file = str(tmp_path / "pairs.npz")
+    save_pairs(file, validation)
+    _, again, _ = open_data(str(photo_folder), file, "moderate", 2, patch_size=40)
+    assert np.array_equal(again.distorted, validation.distorted)  # taken whole
+    _, cut, _ = open_data(str(photo_folder), file, "moderate", 5, patch_size=24)
+    assert cut.distorted.shape == (5, 24, 24, 3)
+
+
 @pytest.mark.parametrize(
     ("photos", "validation", "named"), [("nope", "", "photos"), ("embedded", "nope", "validation")]
 )

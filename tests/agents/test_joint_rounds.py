@@ -8,7 +8,7 @@ import torch
 
 import agents.joint_rounds as module
 from agents.drqn.config import DRQNConfig
-from agents.joint_rounds import Args, main
+from agents.joint_rounds import Args, main, plan
 from restore_env import evaluate, load_policy, load_toolbox, load_toolchain_log, save_policy, save_toolbox
 from restore_env.data.sources import as_source, draw_pairs
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
@@ -98,6 +98,18 @@ def test_the_same_call_repeats_nothing(args, gains, monkeypatch):
         monkeypatch.setattr(work, None)
     assert main(args) == first
     assert all(torch.equal(one, other) for one, other in zip(kept, weights(args.output / "toolbox"), strict=True))
+
+
+def test_all_patches_have_the_size_that_the_policy_looks_at(args, network_toolbox, tmp_path):
+    torch.manual_seed(0)
+    network = RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8, patch_size=32)
+    save_policy(RecurrentQPolicy(network, network_toolbox.action_names), tmp_path / "small", "tools")
+    args = replace(args, policy=str(tmp_path / "small"), rounds=1)
+    assert plan(args).pairs.distorted.shape == (4, 32, 32, 3)
+    main(args)
+    folder = args.checkpoints / "round-1"
+    assert load_toolchain_log(folder / "log").header.patch_size == 32
+    assert load_policy(folder / "jointly-agent-1").patch_size == 32
 
 
 def test_wrong_options_are_one_line(args):

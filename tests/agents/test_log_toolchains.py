@@ -9,10 +9,11 @@ import pytest
 
 import agents.log_toolchains as module
 from agents.log_toolchains import Args, main
-from restore_env import evaluate, load_toolchain_log
+from restore_env import evaluate, load_toolchain_log, save_policy
 from restore_env.data.pairs import Pairs, save_pairs
 from restore_env.data.sampling import FINE_SHRINK_FACTORS
 from restore_env.data.sources import as_source, draw_pairs
+from restore_env.policies import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.toolbox import load_toolbox, save_toolbox
 from restore_env.training.signals import Stopped
 
@@ -85,6 +86,29 @@ def test_a_pairs_file_is_taken_in_order(args, tmp_path):
     assert chains == [image.toolchain for image in found.images]
 
 
+def test_patches_have_the_size_that_is_asked_for(args, tmp_path):
+    small = replace(args, patch_size=40, policy="fixed:three", n=3)
+    assert main(small) == 3
+    log = load_toolchain_log(args.output)
+    assert log.header.patch_size == 40 and log[:].distorted.shape == (3, 40, 40, 3)
+    with pytest.raises(ValueError, match="holds a log of another patch_size, 40 and not 63"):
+        main(replace(small, patch_size=63))
+    save_pairs(tmp_path / "pairs.npz", Pairs(log[:].distorted, log[:].reference))
+    fixed = replace(small, images=str(tmp_path / "pairs.npz"), output=tmp_path / "fixed")
+    assert main(fixed) == 3
+
+
+def test_patches_that_do_not_fit_are_refused_before_the_log_is_made(args, tmp_path):
+    save_pairs(tmp_path / "pairs.npz", draw_pairs(as_source(args.images, "mild", 63), 2, 3))
+    with pytest.raises(ValueError, match="patch_size=40: pair 0 has 63x63 pixels"):
+        main(replace(args, images=str(tmp_path / "pairs.npz"), patch_size=40))
+    policy = RecurrentQPolicy(RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8), ("three", "eight", "stop"))
+    save_policy(policy, tmp_path / "agent", "networks")
+    with pytest.raises(ValueError, match="patch_size=40: policy 'recurrent-q' looks at patches of 63 pixels"):
+        main(replace(args, policy=str(tmp_path / "agent"), patch_size=40))
+    assert not args.output.exists()
+
+
 @pytest.mark.parametrize("policy", ["fixed:three", "random"])
 def test_stopped_it_goes_on_where_the_log_ends(args, monkeypatch, policy):
     args = replace(args, policy=policy)
@@ -109,6 +133,8 @@ def test_stopped_it_goes_on_where_the_log_ends(args, monkeypatch, policy):
     ("change", "message"),
     [
         ({"n": 0}, "n=0"),
+        ({"patch_size": 10}, "patch_size=10 is not a whole number of at least 11"),
+        ({"patch_size": 2000}, "patch_size=2000 is more than 1024"),
         ({"policy": "nobody"}, "policy='nobody' is neither"),
         ({"toolbox": "nothing"}, "toolbox='nothing' is neither"),
         ({"severity": "hard"}, "hard"),

@@ -1,6 +1,6 @@
 import pytest
 
-from agents.search_toolchain import Args, main
+from agents.search_toolchain import Args, main, plan
 from restore_env import load_policy, load_toolbox, save_toolbox
 
 
@@ -15,6 +15,14 @@ def test_finds_and_saves_a_toolchain(photo_folder, network_toolbox, tmp_path):
     loaded = load_policy(tmp_path / "chain", load_toolbox(tmp_path / "tools"))
     assert loaded.name == "chain"
     assert loaded.tools == policy.tools
+
+
+def test_patches_have_the_size_that_is_asked_for(photo_folder, network_toolbox, tmp_path):
+    save_toolbox(network_toolbox, tmp_path / "tools")
+    args = new_args(photo_folder, tmp_path, toolbox=str(tmp_path / "tools"), patches=2, max_steps=1, patch_size=40)
+    assert plan(args).pairs.distorted.shape == (2, 40, 40, 3)
+    main(args)
+    assert "patch_size: 40" in (args.output / "README.md").read_text()
 
 
 def test_the_same_seed_finds_the_same(photo_folder, network_toolbox, tmp_path):

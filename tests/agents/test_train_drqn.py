@@ -78,6 +78,22 @@ def test_a_folder_of_photos_is_opened_once(args, monkeypatch, one_thread):
     assert opened == [Path(args.photos)]
 
 
+def test_patches_have_the_size_that_is_asked_for(args, one_thread, tmp_path):
+    args = replace(args, patch_size=32)
+    policy = main(args)
+    assert policy.patch_size == load_policy(args.output).patch_size == 32
+    assert plan(args).data.validation.distorted.shape == (3, 32, 32, 3)
+    assert json.loads((args.output / "training.json").read_text())["settings"]["patch_size"] == 32
+    pairs = draw_pairs(as_source(args.photos, "moderate", 32), 2, 0)
+    assert evaluate(pairs, args.output, args.toolbox).n == 2
+    with pytest.raises(ValueError, match="belongs to a training with another network"):
+        main(replace(args, patch_size=40))
+    other = replace(args, output=tmp_path / "next", checkpoints=tmp_path / "next-runs", start=str(args.output))
+    assert main(other).patch_size == 32
+    with pytest.raises(ValueError, match=r"start='.*agent' looks at patches of 32 pixels; give --patch-size 32"):
+        main(replace(other, patch_size=63))
+
+
 def test_another_task_or_other_tools_are_another_training(args, network_toolbox, tmp_path, one_thread):
     main(args)
     with pytest.raises(ValueError, match="belongs to a training with another data"):
@@ -145,6 +161,7 @@ def test_an_agent_is_refreshed_on_changed_tools(args, network_toolbox, tmp_path,
         ({"channels": (4, 4)}, r"channels=\(4, 4\) are not four numbers of at least 1"),
         ({"device": "tpu"}, "tpu"),
         ({"patches": 0}, "patches"),
+        ({"patch_size": 10}, "patch_size=10 is not a whole number of at least 11"),
         ({"reward": "psnr"}, "reward='psnr'"),
         ({"severity": "wild"}, "wild"),
         ({"channels": (4, 4, 0, 4)}, r"channels=\(4, 4, 0, 4\)"),

@@ -217,6 +217,40 @@ def test_a_checkpoint_of_another_training_is_refused(changes, args, one_thread):
         main(replace(args, **changes))
 
 
+@pytest.mark.parametrize(("algo", "channels"), [("dqn", 6), ("maskable_ppo", 6), ("recurrent_ppo", 3)])
+def test_the_image_alone_is_seen_in_a_stack_or_remembered(algo, channels, args, one_thread):
+    policy = main(replace(args, algo=algo, observation="image", max_steps=2))
+    assert policy.model.observation_space.shape == (channels, 63, 63)
+    loaded = load_policy(args.output, load_toolbox(args.toolbox))
+    pairs = draw_pairs(as_source(args.photos, "moderate", 63), 3, 0)
+    found = [evaluate(pairs, each, args.toolbox, max_steps=2) for each in (policy, loaded)]
+    assert [image.toolchain for image in found[0].images] == [image.toolchain for image in found[1].images]
+    assert json.loads(args.output.with_suffix(".json").read_text())["observation"] == "image"
+
+
+def test_patches_have_the_size_that_is_asked_for(args, one_thread):
+    policy = main(replace(args, patch_size=40))
+    assert policy.patch_size == load_policy(args.output).patch_size == 40
+    assert policy.model.observation_space["image"].shape == (3, 40, 40)
+    assert plan(replace(args, patch_size=40)).data.validation.distorted.shape == (2, 40, 40, 3)
+    assert json.loads(args.output.with_suffix(".json").read_text())["patch_size"] == 40
+    with pytest.raises(ValueError, match="belongs to a training with another patch_size; delete it"):
+        main(args)
+
+
+def test_a_checkpoint_that_names_no_patch_size_and_observation_is_of_the_only_ones_there_were(
+    args, one_thread, monkeypatch
+):
+    with monkeypatch.context() as before:
+        names = tuple(name for name in train_sb3.SETTINGS if name not in train_sb3.EARLIER_SETTINGS)
+        before.setattr(train_sb3, "SETTINGS", names)
+        main(args)
+    main(replace(args, steps=96))
+    for changes in ({"patch_size": 40}, {"observation": "image"}):
+        with pytest.raises(ValueError, match=f"belongs to a training with another {next(iter(changes))}; delete it"):
+            main(replace(args, **changes))
+
+
 def test_a_checkpoint_of_other_settings_of_the_algorithm_is_refused(args, one_thread, monkeypatch):
     main(args)
     monkeypatch.setitem(train_sb3.DEFAULTS, "ppo", train_sb3.DEFAULTS["ppo"] | {"n_epochs": 2})
@@ -253,6 +287,9 @@ def test_value_based_agents_learn_once_in_four_steps(args, one_thread, last):
         ({"device": "tpu"}, "tpu"),
         ({"single_distortion_fraction": 1.5}, "single_distortion_fraction=1.5 is not between 0 and 1"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 is not more than 0"),
+        ({"observation": "pixels"}, "observation='pixels' is not one of 'dict', 'image'"),
+        ({"observation": "image", "max_steps": 21}, "max_steps=21: with patch_size=63 at most 20 images can be"),
+        ({"patch_size": 10}, "patch_size=10 is not a whole number of at least 11"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message, args):

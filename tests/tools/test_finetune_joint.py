@@ -13,7 +13,7 @@ from restore_env import load_toolbox, save_toolbox
 from restore_env.data.photos import FolderPhotos
 from restore_env.training.signals import Stopped
 from tools import finetune_joint
-from tools.finetune_joint import Args, main
+from tools.finetune_joint import Args, main, plan
 from tools.joint.trainer import JointTraining
 
 
@@ -41,6 +41,18 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
 
 def weights(toolbox):
     return [parameter for tool in toolbox for parameter in tool.module.parameters()]
+
+
+def test_the_recipes_crop_is_at_most_the_patches_of_the_logs(args, tmp_path):
+    small = log_toolchains.Args(
+        images=str(tmp_path / "photos"), output=tmp_path / "small", policy="fixed:three", toolbox=args.toolbox, n=2
+    )
+    log_toolchains.main(replace(small, patch_size=30))
+    logs = (*args.logs, tmp_path / "small")
+    assert plan(replace(args, logs=logs, crop=None)).training.recipe.crop == 30
+    assert plan(replace(args, crop=None, checkpoints=tmp_path / "other")).training.recipe.crop == 48
+    with pytest.raises(ValueError, match="patches of 30 pixels are smaller than the crop of 31"):
+        plan(replace(args, logs=logs, crop=31))
 
 
 def test_it_writes_a_toolbox_that_names_logs_and_policy(args, network_toolbox):
