@@ -30,6 +30,9 @@ SURVIVED: Final = 0
 NO_TESTS: Final = 33
 """Exit code that mutmut gives to a mutant which no test runs."""
 
+TIME_LIMIT: Final = (24, -24, 36, 152, 255)
+"""Exit codes that mutmut gives to a mutant with which the tests take too long."""
+
 
 @dataclass(kw_only=True)
 class Args(Options):
@@ -57,9 +60,11 @@ def main(args: Args) -> Results:
     sample = random.Random(args.seed).sample(sorted(found), min(args.n, len(found)))
     _mutmut(args.jobs, *sample)
     codes = read_exit_codes(FOLDER)
-    missed = [name for name in sample if codes[name] in (SURVIVED, NO_TESTS, None)]
-    rows = rows_of(sample, missed)
-    return write_results("mutants", args, describe, of=len(found), rows=rows, missed=sorted(missed))
+    missed = sorted(name for name in sample if codes[name] in (SURVIVED, NO_TESTS, None))
+    late = sorted(name for name in sample if codes[name] in TIME_LIMIT)
+    used = os.times()
+    facts = {"missed": missed, "late": late, "cpu_minutes": (used.children_user + used.children_system) / 60}
+    return write_results("mutants", args, describe, of=len(found), rows=rows_of(sample, missed), **facts)
 
 
 def read_exit_codes(folder: Path) -> dict[str, int | None]:
@@ -82,7 +87,8 @@ def describe(results: Results) -> Blocks:
     return [
         "# Mutants",
         f"{total} of {results['of']:,} mutants, seed {results['options']['seed']}. The tests notice "
-        f"{1 - len(results['missed']) / total:.0%}.",
+        f"{1 - len(results['missed']) / total:.0%}, {len(results['late'])} of them by their time limit. All took "
+        f"{results['cpu_minutes']:.0f} minutes of one core.",
         table_of([cells(row) for row in results["rows"]]),
         "Missed:" if results["missed"] else "None was missed.",
         [f"- `{name}`" for name in results["missed"]],

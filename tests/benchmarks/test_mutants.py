@@ -34,13 +34,17 @@ def mutmut(tmp_path, monkeypatch):
 def test_what_passes_or_is_not_tested_is_missed_and_a_timeout_is_not(mutmut, tmp_path):
     results = main(Args(output=tmp_path / "mutants.json", n=10))
     assert sorted(mutmut[1]) == sorted(CODES)
+    assert results["late"] == ["tools.b.x_g__mutmut_1"] and results["cpu_minutes"] >= 0
     assert results["missed"] == ["tools.a.x_f__mutmut_2", "tools.b.x_g__mutmut_2"]
     assert results["rows"] == [
         {"module": "tools.a", "mutants": 2, "missed": 1},
         {"module": "tools.b", "mutants": 2, "missed": 1},
     ]
     report = (tmp_path / "mutants.md").read_text()
-    assert "4 of 4 mutants, seed 0. The tests notice 50%." in report and "- `tools.a.x_f__mutmut_2`" in report
+    assert (
+        "4 of 4 mutants, seed 0. The tests notice 50%, 1 of them by their time limit. All took 0 " in report
+        and "- `tools.a.x_f__mutmut_2`" in report
+    )
 
 
 def test_the_sample_is_seeded(mutmut, tmp_path):

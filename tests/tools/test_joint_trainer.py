@@ -191,7 +191,7 @@ def test_training_raises_the_psnr_of_the_toolchains(toolbox, tmp_path):
     assert statuses[-1].line.startswith("toolchains: iteration 30, ")
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.threads)])
 def threads(request):
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)

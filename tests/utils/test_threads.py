@@ -24,6 +24,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.threads
 def test_every_task_is_done_once_in_threads_of_one_core(two_threads):
     seen = []
 
@@ -44,12 +45,14 @@ def test_every_task_is_done_once_in_threads_of_one_core(two_threads):
     assert from_later_thread == [2]  # what the workers set is no default for others
 
 
+@pytest.mark.threads
 def test_even_a_single_task_runs_in_a_thread_of_one_core(two_threads):
     seen = []
     run_in_threads(lambda task: seen.append((threading.current_thread().name, torch.get_num_threads())), [1])
     assert seen == [(seen[0][0], 1)] and seen[0][0] != threading.current_thread().name
 
 
+@pytest.mark.threads
 def test_what_is_computed_in_threads_comes_back_in_order(two_threads):
     assert map_in_threads(lambda number: time.sleep(1e-3 * (number % 3)) or -number, range(20)) == [
         -n for n in range(20)
@@ -62,6 +65,7 @@ def test_with_one_core_there_are_no_threads(one_thread):
     assert seen == [threading.current_thread()] * 5
 
 
+@pytest.mark.threads
 def test_an_error_of_a_task_is_raised(two_threads):
     def fail(task: int) -> None:
         if task == 3:
@@ -71,6 +75,7 @@ def test_an_error_of_a_task_is_raised(two_threads):
         run_in_threads(fail, range(6))
 
 
+@pytest.mark.threads
 def test_functions_of_users_are_called_by_one_thread_only(two_threads):
     seen = set()
 
@@ -83,6 +88,7 @@ def test_functions_of_users_are_called_by_one_thread_only(two_threads):
     assert seen == {threading.current_thread()}
 
 
+@pytest.mark.threads
 def test_modules_of_users_are_called_by_one_thread_only(two_threads):
     seen = set()
 
@@ -96,6 +102,7 @@ def test_modules_of_users_are_called_by_one_thread_only(two_threads):
     assert seen == {threading.current_thread()}
 
 
+@pytest.mark.threads
 def test_a_network_that_fails_in_a_thread_names_its_tool(two_threads, network_toolbox):
     with torch.no_grad():
         for tool in network_toolbox:
@@ -106,6 +113,7 @@ def test_a_network_that_fails_in_a_thread_names_its_tool(two_threads, network_to
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.threads
 def test_a_forked_process_has_threads_of_its_own(two_threads):
     run_in_threads(lambda task: None, range(4))
     child = os.fork()
@@ -116,6 +124,7 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.threads
 def test_even_a_few_images_of_one_tool_are_shared_among_the_threads(two_threads, network_toolbox, monkeypatch):
     seen = []
     monkeypatch.setattr(
@@ -127,6 +136,7 @@ def test_even_a_few_images_of_one_tool_are_shared_among_the_threads(two_threads,
     assert seen[2:] == [8] * 5
 
 
+@pytest.mark.threads
 def test_the_tiles_of_a_photo_are_shared_among_the_threads(two_threads, network_toolbox):
     seen, module = set(), network_toolbox[0].module
     forward = module.forward
@@ -166,6 +176,7 @@ def test_a_forked_process_never_waits_for_threads_of_its_parent():
     )
 
 
+@pytest.mark.threads
 def test_one_core_is_used_in_a_block_and_given_back_even_after_an_error(two_threads):
     @one_core()
     def fail():
@@ -178,6 +189,7 @@ def test_one_core_is_used_in_a_block_and_given_back_even_after_an_error(two_thre
         assert torch.get_num_threads() == 2
 
 
+@pytest.mark.threads
 def test_a_single_environment_uses_one_core(two_threads):
     seen = []
     darken = Tool("darken", lambda images: seen.append(torch.get_num_threads()) or images * 0.9)
@@ -251,6 +263,7 @@ def test_the_limit_of_a_container_is_known(files, limit, tmp_path):
     assert threads._container_limit(tmp_path) == limit
 
 
+@pytest.mark.threads
 def test_programs_start_no_more_threads_than_there_are_cores(two_threads, monkeypatch):
     monkeypatch.setattr(threads, "available_cores", lambda: 1)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
