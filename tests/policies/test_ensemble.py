@@ -33,6 +33,7 @@ def members(function_toolbox):
 
 def test_it_takes_the_best_of_the_mean_and_every_agent_remembers_for_itself(members):
     policy = EnsembleQPolicy(members)
+    assert policy.name == "ensemble-q"
     state = policy.initial_state(EPISODES)
     own = [member.initial_state(EPISODES) for member in members]
     for step, previous in enumerate((3, 0, 2)):

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -261,6 +262,22 @@ def test_without_an_average_the_tool_is_the_last_weights(training):
     run = finished(training(iterations=5, recipe=replace(QUICK, ema_decay=0.0)))
     for average, last in zip(run.average.module.parameters(), run.network.parameters(), strict=True):
         assert torch.equal(average, last)
+
+
+def test_a_training_goes_back_to_the_weights_that_its_guard_returns(training):
+    run, good = training(iterations=8), []
+
+    def check(iteration, loss, state):
+        if iteration == 3:
+            good.append(deepcopy(state()))
+        return deepcopy(good[0]) if iteration == 8 else None
+
+    run.guard.check = check
+    finished(run)
+    back = [getattr(run, name).state_dict() for name in ("network", "average", "optimizer")]
+    expected = [good[0][name] for name in ("network", "average", "optimizer")]
+    for left, right in zip(flat(back), flat(expected), strict=True):
+        assert torch.equal(left, right) if torch.is_tensor(left) else left == right
 
 
 def test_a_finished_training_is_not_continued(training):

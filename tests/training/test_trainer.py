@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from restore_env import FormatError
 from restore_env.training.trainer import Budget, Status, Training
 
 
@@ -50,3 +52,21 @@ def test_time_between_two_runs_does_not_count(tmp_path):
     again = Counting(tmp_path, Budget(iterations=3))
     again.now = 1000.0
     assert again.run(lambda status: None) and again.seconds == 30.0
+
+
+class Several(Counting):
+    """Saves two parts under one name."""
+
+    saved = ("parts",)
+
+    def __init__(self, folder: Path, n: int) -> None:
+        self.parts = [torch.nn.Linear(2, 2) for _ in range(n)]
+        super().__init__(folder, Budget(iterations=1))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_checkpoint_of_fewer_or_more_parts_is_refused(tmp_path, n):
+    assert Several(tmp_path, 2).run(lambda status: None)
+    assert Several(tmp_path, 2).iteration == 1
+    with pytest.raises(FormatError, match="not a checkpoint of this training"):
+        Several(tmp_path, n)
