@@ -12,7 +12,7 @@ install: $(STAMP)  ## make .venv and install everything into it
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable ".[train,dev,docs]"
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable ".[train,dev,docs,hub]"
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## restore distorted photos with every policy; writes demo.png
@@ -43,7 +43,7 @@ format: $(STAMP)  ## format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheel-test: $(STAMP)  ## build the wheel and use it in an environment of its own
+wheel-test: $(STAMP)  ## build sdist and wheel, use the wheel in an environment of its own, check both
 	PYTHON=$(BIN)/python sh .ci/wheel-test
 
 clean:  ## remove what the targets made

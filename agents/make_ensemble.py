@@ -12,11 +12,11 @@ from typing import Any
 
 from restore_env.policies import EnsembleQPolicy, RecurrentQPolicy, load_policy, save_policy
 from restore_env.policies.storage import DESCRIPTION
-from restore_env.training.model_card import RECORD, Blocks, read_record, table, write_model_card
+from restore_env.training.model_card import Blocks, read_record, table, write_model_card
 from restore_env.training.program import check_paths, run_program
 from restore_env.utils.checks import NonNegative, Options
 from restore_env.utils.files import make_folders, real_path
-from restore_env.utils.serialization import read_json
+from restore_env.utils.serialization import RECORD, read_json
 
 
 @dataclass(kw_only=True)

@@ -1,14 +1,20 @@
 """What the tests share: small photos, small toolboxes, and where the material beside the checkout lies."""
 
+import logging
 import os
 import pickle
+import sys
+from collections.abc import Iterator
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from hub_stand_in import TOKEN, HubStandIn
 
 from restore_env import Tool, Toolbox
 from restore_env.data.image_io import write_image
@@ -90,3 +96,27 @@ def official() -> Path:
     if not (folder / "golden.npz").is_file():
         pytest.skip("the authors' released weights (../shared/official) are not on this machine")
     return folder
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path_factory) -> Iterator[HubStandIn]:
+    """A stand-in for the Hugging Face Hub, which huggingface_hub asks instead, as a user who is logged in."""
+    if find_spec("huggingface_hub") is None:
+        pytest.skip("huggingface_hub is not installed; the extra `hub` installs it")
+    with HubStandIn() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        settings = {"ENDPOINT": server.url, "HOME": tmp_path_factory.mktemp("hub"), "TOKEN": TOKEN}
+        for name, value in (settings | {"HUB_DISABLE_XET": 1, "HUB_DISABLE_TELEMETRY": 1, "HUB_OFFLINE": 0}).items():
+            monkeypatch.setenv(f"HF_{name}", str(value))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        forget_hub(monkeypatch)  # it reads the environment when it is imported
+        yield server
+        forget_hub(monkeypatch)
+        server.shutdown()
+
+
+def forget_hub(monkeypatch) -> None:
+    """Have huggingface_hub imported again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+        monkeypatch.delitem(sys.modules, name)
+    logging.getLogger("huggingface_hub").handlers.clear()

@@ -14,6 +14,7 @@ from conftest import smooth_photo
 from restore_env import Pairs, save_pairs, save_toolbox
 from restore_env.cli import main
 from restore_env.data.image_io import write_image
+from restore_env.training.model_card import write_model_card
 from tools.specs import load_spec
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,7 @@ def folder(tmp_path, monkeypatch, network_toolbox) -> Path:
     noise = np.random.default_rng(0).normal(0, 20, reference.shape)
     save_pairs("pairs.npz", Pairs(np.clip(reference + noise, 0, 255).astype(np.uint8), reference))
     save_toolbox(network_toolbox, "my-toolbox")
+    write_model_card(Path("my-toolbox"), {}, ["# my-toolbox"])
     return tmp_path
 
 
@@ -52,8 +54,12 @@ def test_python_snippets_run(folder, code):
     assert namespace
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own, when it sends
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("restore-env")])
-def test_command_lines_run(folder, monkeypatch, line):
+def test_command_lines_run(folder, monkeypatch, line, request):
+    if line.startswith(("restore-env pull", "restore-env push")):
+        hub = request.getfixturevalue("hub")
+        hub.add("someone/my-toolbox", {path.name: path.read_bytes() for path in Path("my-toolbox").iterdir()}, "v1")
     monkeypatch.setattr(sys, "argv", shlex.split(line))
     with pytest.raises(SystemExit) as ended:
         main()

@@ -41,6 +41,8 @@ WRONG = {
     "file": ("{missing}", "{photos}", "{text}", "{loop}", "{unreadable}", "{long}", ""),
     "toolbox": ("unknown", "{photos}", "{text}", "{loop}", "{damaged}", "{long}", ""),
     "policy": ("unknown", "{photos}", "{text}", "{loop}", "{damaged}", "{long}", "", "fixed:unknown", "{zip}"),
+    "revision": ("", " ", "two\nlines"),
+    "text": ("",),
     "log": ("{missing}", "{photos}", "{text}", "{loop}", "{damaged}", "{long}", ""),
     "output file": ("{photos}", "{text}/out{suffix}", "{loop}", "{sealed}/out{suffix}", "{long}{suffix}", ""),
     "output folder": ("{text}", "{text}/out", "{loop}", "{sealed}/out", "{long}", "", "{material}"),
@@ -120,6 +122,13 @@ PROGRAMS = {
         "{photo}",
     ),
     "restore-env toolbox": Program({}, {}, ("toolbox", "{toolbox}")),
+    "restore-env pull": Program(
+        {"--output": "{out}"}, {"--output": "output folder", "--revision": "revision"}, ("pull", "someone/agent")
+    ),
+    "restore-env push": Program({}, {}, ("push", "{policy}", "someone/agent")),
+    "tools.card_metadata": Program(
+        {"--folders": "{policy}", "--licence": "mit"}, {"--folders": "log", "--licence": "text", "--datasets": "text"}
+    ),
     "tools.train_toolbox": Program(
         DATA | {"--toolbox": "{description}", "--pool": "2", "--crop": "24", "--iterations": "1"},
         TOOLS
@@ -281,7 +290,11 @@ def wrong_lines() -> Iterator[tuple[str, tuple[str, ...], bool]]:
     for words in ((), ("improve",), ("restore",), ("restore", "{missing}"), ("restore", "{empty}"), ("restore", ""),
                   ("evaluate",), ("evaluate", "{missing}"), ("evaluate", "{text}"), ("evaluate", "{photos}"),
                   ("evaluate", "{loop}"), ("evaluate", ""), ("distort", "{text}"), ("distort", "{loop}"),
-                  ("toolbox", "unknown"), ("toolbox", "{photos}"), ("toolbox", "{loop}"), ("toolbox", "")):  # fmt: skip
+                  ("toolbox", "unknown"), ("toolbox", "{photos}"), ("toolbox", "{loop}"), ("toolbox", ""),
+                  ("pull",), ("pull", ""), ("pull", "agent"), ("pull", "a/b/c"), ("pull", "../agent"),
+                  ("pull", "some one/agent"), ("pull", "someone/{long}"), ("push",), ("push", "{policy}"),
+                  ("push", "{policy}", ""), ("push", "{policy}", "agent"),
+                  *(("push", folder, "a/b") for folder in WRONG["log"])):  # fmt: skip
         yield "restore-env", words, True
 
 
@@ -310,6 +323,7 @@ def material(tmp_path_factory) -> dict[str, str]:
         save_toolbox(toolbox, root / "toolbox")
         policy = RecurrentQPolicy(RecurrentQNetwork(2, (4, 4, 4, 4), 8, 8), toolbox.action_names)
         save_policy(policy, root / "policy", toolbox)
+    (root / "policy" / "README.md").write_text("# policy")
     patches = images[:, :63, :63]
     with ToolchainLogWriter(root / "log", LogHeader("stop", "networks", toolbox.action_names, 63, 3)) as log:
         log.add(Toolchains(patches, patches, np.array([[0, -1, -1]] * 3)))
@@ -355,6 +369,7 @@ def nothing_runs(monkeypatch, tmp_path):
         *(
             "restore_env.restoration.batch.RestorationBatch.start",
             "restore_env.data.distortions.SeverityDistortion.__call__",
+            "restore_env.hub._api",
         ),
         *("tools.train_toolbox.draw_training_data", "tools.finetune_joint.draw_pools"),
     ):

@@ -82,6 +82,7 @@ def _begin(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
 def main() -> None:
     """Run the command line; an error is printed as one line and ends the program with an exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # OpenCV would print lines of its own about damaged files
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # what is fetched and sent is small
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
     try:
         raise_interrupts()
@@ -252,6 +253,29 @@ def toolbox(name: str | None) -> None:
     for number, tool in enumerate(restore_env.load_toolbox(name)):
         made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
         click.echo(f"{number:3}  {tool.name:18} {made_for}".rstrip())
+
+
+@commands.command()
+@click.argument("repo")
+@_output("-o", "--output", help="Folder to make; default: the name in REPO.")
+@click.option("--revision", help="Branch, tag or commit; default: the newest commit of the main branch.")
+def pull(repo: str, output: Path | None, revision: str | None) -> None:
+    """Fetch a policy or a toolbox, OWNER/NAME, from the Hugging Face Hub."""
+    from restore_env import hub
+
+    folder = output or Path(repo.rpartition("/")[2])
+    commit = hub.pull(repo, folder, revision)
+    click.echo(f"{repo} at {commit} -> {folder}")
+
+
+@commands.command()
+@click.argument("folder", type=_FILE)
+@click.argument("repo")
+def push(folder: Path, repo: str) -> None:
+    """Send the folder of a policy or toolbox to OWNER/NAME on the Hugging Face Hub, for everyone to see."""
+    from restore_env import hub
+
+    click.echo(f"{folder} -> {repo} at {hub.push(folder, repo)}")
 
 
 def _each(sources: Sequence[Path], targets: Sequence[Path], one: Callable[[Path, Path], None]) -> int:

@@ -1,6 +1,11 @@
-"""Model cards: `training.json`, the record of a training, and `README.md`, which tells a reader the same."""
+"""Model cards: `training.json`, the record of a training, and `README.md`, which tells a reader the same.
 
+A card begins with metadata in YAML, so that the folder is a repository that the Hugging Face Hub understands.
+"""
+
+import json
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -8,11 +13,19 @@ from typing import Any, Final
 
 import torch
 
+from restore_env.constants import ENV_ID
+from restore_env.policies.storage import DESCRIPTION as POLICY
 from restore_env.utils.files import write_text
-from restore_env.utils.serialization import read_json, write_json
+from restore_env.utils.serialization import CARD, RECORD, read_json, write_json
 
-RECORD: Final = "training.json"
-CARD: Final = "README.md"
+UNKNOWN: Final = "unknown"
+"""Licence of weights whose owner has not chosen one, as the Hub spells it."""
+
+RESULTS: Final = ("gain", "psnr_after", "psnr_out")
+"""Names of the results in records; each is a PSNR or a difference of two."""
+
+_METADATA: Final = re.compile(r"\A---\n(.*\n)*?---\n\s*")
+"""The metadata at the beginning of a card."""
 
 Blocks = list[str | list[str]]
 """The paragraphs of a report; a table is a list of its lines."""
@@ -22,12 +35,58 @@ def write_model_card(folder: Path, record: Mapping[str, Any], blocks: Blocks) ->
     """Write the record of a training and its model card into the folder of what was trained.
 
     Args:
-        folder: of the toolbox or policy.
+        folder: of the toolbox or policy, which is there already.
         record: plain JSON values; `read_record` returns them.
         blocks: the card.
     """
     write_json(folder / RECORD, record)
-    write_text(folder / CARD, markdown(blocks))
+    write_text(folder / CARD, markdown([card_metadata(folder), *blocks]))
+
+
+def write_metadata(folder: Path, licence: str, datasets: Sequence[str]) -> None:
+    """Begin the model card of a folder with metadata, in place of any that it had; its text stays.
+
+    Args:
+        folder: a toolbox or policy folder with a model card.
+        licence: see `card_metadata`, also for `datasets`.
+        datasets: names of the data sets.
+
+    Raises:
+        OSError: if the card cannot be read or written.
+    """
+    text = _METADATA.sub("", (folder / CARD).read_text(encoding="utf-8"))
+    write_text(folder / CARD, markdown([card_metadata(folder, licence, datasets), text]))
+
+
+def card_metadata(folder: Path, licence: str = UNKNOWN, datasets: Sequence[str] = ()) -> list[str]:
+    """Return the lines of YAML that a model card begins with, as the Hugging Face Hub reads them.
+
+    Args:
+        folder: a toolbox or policy folder.
+        licence: the licence of the weights, as the Hub spells it, such as "mit".
+        datasets: names of the data sets that were trained on; empty if they are not known.
+
+    Example:
+        >>> for line in card_metadata(Path("my-tools"), "mit", ["CID22"]):
+        ...     print(line)
+        ---
+        license: "mit"
+        library_name: "restore-env"
+        pipeline_tag: "image-to-image"
+        tags: ["gymnasium", "image-restoration", "reinforcement-learning", "ImageRestore-v0", "restore-env"]
+        datasets: ["CID22"]
+        ---
+    """
+    record = json.dumps(read_record(folder))
+    metadata = {
+        "license": licence,
+        "library_name": "restore-env",
+        "pipeline_tag": "reinforcement-learning" if (folder / POLICY).is_file() else "image-to-image",
+        "tags": ["gymnasium", "image-restoration", "reinforcement-learning", ENV_ID, "restore-env"],
+        "datasets": list(datasets),
+        "metrics": ["psnr"] if any(f'"{result}":' in record for result in RESULTS) else [],
+    }
+    return ["---", *(f"{key}: {json.dumps(value)}" for key, value in metadata.items() if value), "---"]  # JSON is YAML
 
 
 def read_record(folder: Path) -> dict[str, Any]:

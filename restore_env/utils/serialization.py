@@ -18,6 +18,12 @@ from restore_env.utils.files import replacing, write_text
 
 FORMAT_VERSION: Final = 1
 
+RECORD: Final = "training.json"
+"""File of a toolbox or policy folder that holds the record of its training."""
+
+CARD: Final = "README.md"
+"""File of a toolbox or policy folder that tells a reader what it holds."""
+
 PRETRAINED: Final = Path(__file__).parents[1] / "pretrained"
 """Folder of the shipped toolboxes. The policies for a toolbox lie in the folder `policies` of its folder."""
 

@@ -115,7 +115,7 @@ class TestMain:
         recipe = record["settings"]["recipe"]
         assert (recipe["name"], recipe["optimizer"], recipe["crop"], recipe["batch_size"]) == ("fast", "soap", 24, 2)
         card = (tmp_path / "mine" / "README.md").read_text()
-        assert card.startswith("# mine\n")
+        assert "\n# mine\n" in card
         assert "| denoise | noise 0 to 50 |" in card and "| unfade | fading:Fading 0.9 to 0.5 |" in card
         captured = capsys.readouterr()
         assert captured.out == "" and "denoise: iteration 3, " in captured.err
@@ -157,7 +157,7 @@ class TestMain:
         assert records(tmp_path / "mine")["deblock"] == record
         assert records(tmp_path / "mine")["denoise"]["settings"]["seed"] == 4
         card = (tmp_path / "mine" / "README.md").read_text()
-        assert card.startswith("# both\n") and "| deblock |" in card
+        assert "\n# both\n" in card and "| deblock |" in card
 
     def test_tools_of_other_names_are_kept_and_come_last(self, args, quick, network_toolbox, tmp_path):
         save_toolbox(network_toolbox, tmp_path / "mine")
