@@ -296,8 +296,8 @@ def _network(name: str, entry: Mapping[str, Any], tensors: dict[str, Tensor], fo
     if isinstance(architecture, str) and ":" in architecture:
         if not trust:
             raise ValueError(
-                f"{where}: architecture={architecture!r} names a class, which load_toolbox imports only with "
-                "trust=True; importing it runs its code"
+                f"{where}: architecture={architecture!r} names a class, which is imported only with trust=True "
+                "(--trust); importing it runs its code"
             )
         network = _build_own(architecture, entry["arguments"], where)
     else:

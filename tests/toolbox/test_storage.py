@@ -322,7 +322,9 @@ def test_without_trust_no_module_is_imported(tmp_path, folder, monkeypatch):
     (tmp_path / "harmful_module.py").write_text("raise SystemExit('this ran')")
     monkeypatch.syspath_prepend(tmp_path)
     edit_json(folder, lambda content: content["tools"][0].update(architecture="harmful_module:Net"))
-    assert_refused(folder, "toolbox.json", "architecture='harmful_module:Net' names a class", "only with trust=True")
+    assert_refused(
+        folder, "toolbox.json", "architecture='harmful_module:Net' names a class", "only with trust=True (--trust)"
+    )
 
 
 @pytest.mark.parametrize(

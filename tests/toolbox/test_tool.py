@@ -221,3 +221,9 @@ def test_one_network_makes_a_tool_for_each_level(images):
         assert torch.allclose(restored, expected)
         assert each[0].module.network is each[1].module.network
     assert digest_of_toolbox(toolbox) != digest_of_toolbox(Toolbox(Tool.parametric("noise", Darker(), [5, 12])))
+
+
+def test_networks_of_half_precision_have_fingerprints():
+    halves = [Toolbox([Tool.from_module("half", nn.Conv2d(3, 3, 1).bfloat16())]) for _ in range(2)]
+    digests = [digest_of_toolbox(toolbox) for toolbox in (*halves, halves[0].to("cpu"))]
+    assert digests[0] == digests[2] != digests[1]
