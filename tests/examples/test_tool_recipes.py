@@ -20,7 +20,7 @@ def need(*packages: str) -> None:
 def output_of(recipe: str, *arguments: object) -> str:
     """Run a recipe, and return what it prints."""
     command = [sys.executable, ROOT / "examples" / recipe, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # tests run beside each other
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
