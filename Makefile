@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXAMPLES := .venv-examples
 
-.PHONY: help install demo test test-all mutants check docs format wheel-test clean
+.PHONY: help install demo test test-all examples mutants check docs format wheel-test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +24,14 @@ test: $(STAMP)  ## run the fast tests on all cores, in under five minutes
 
 test-all: $(STAMP)  ## run all tests, the slow ones too, and check their coverage
 	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term:skip-covered
+
+$(EXAMPLES)/.installed: pyproject.toml examples/requirements.txt
+	$(PYTHON) -m venv $(EXAMPLES)
+	$(EXAMPLES)/bin/python -m pip install --quiet --upgrade --editable . --requirement examples/requirements.txt
+	@touch $@
+
+examples: $(EXAMPLES)/.installed  ## run the examples whose libraries are not in .venv, in an environment of their own
+	$(EXAMPLES)/bin/python -m pytest tests/examples tests/toolbox/test_spandrel.py
 
 mutants: $(STAMP)  ## break the code in 300 places and list what the tests miss; takes an hour
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[mutants]"
@@ -47,4 +56,4 @@ wheel-test: $(STAMP)  ## build sdist and wheel, use the wheel in an environment 
 	PYTHON=$(BIN)/python sh .ci/wheel-test
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants demo.png
+	rm -rf $(VENV) $(EXAMPLES) build dist docs/_build *.egg-info .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants demo.png

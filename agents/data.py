@@ -36,6 +36,8 @@ class AgentArgs(Options):
     """Other photos or a pairs file for validation. By default every tenth training photo is held out."""
     toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
+    trust: bool = False
+    """Import the network classes that the toolbox folder names. This runs their code: trust only your own folders."""
     severity: str = "moderate"
     """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
     patch_size: PatchSize = PATCH_SIZE

@@ -48,6 +48,8 @@ class Args(Options):
     """Name or folder of a policy, or a reference policy such as greedy."""
     toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
+    trust: bool = False
+    """Import the network classes that the toolbox folder names. This runs their code: trust only your own folders."""
     severity: str = "moderate"
     """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
     augment: bool = True
@@ -99,7 +101,7 @@ def plan(args: Args) -> Plan:
     """Open all that a log needs."""
     inputs = {"--images": args.images, "--policy": args.policy, "--toolbox": args.toolbox}
     check_paths(inputs, folders={"--output": args.output})
-    toolbox = load_toolbox(args.toolbox, args.device)
+    toolbox = load_toolbox(args.toolbox, args.device, trust=args.trust)
     policy = load_policy(args.policy, toolbox, args.device)
     source = as_source(args.images, args.severity, args.patch_size)
     check_sizes(policy, source, args.patch_size)

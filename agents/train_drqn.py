@@ -126,7 +126,7 @@ def main(args: Args, clock: Callable[[], float] = time.monotonic) -> RecurrentQP
 def plan(args: Args) -> Plan:
     """Open and draw all that a training needs, and make its folders."""
     check_run(args.inputs | {"--start": args.start}, args.output, args.checkpoints)
-    toolbox = load_toolbox(args.toolbox, args.device, args.dtype)
+    toolbox = load_toolbox(args.toolbox, args.device, args.dtype, trust=args.trust)
     network = first_network(args, toolbox)
     fraction = args.config.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)

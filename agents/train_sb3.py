@@ -155,7 +155,7 @@ def plan(args: Args) -> Plan:
         size, steps = args.patch_size, args.max_steps
         raise ValueError(f"max_steps={steps}: with patch_size={size} at most {most} images can be stacked")
     check_run(args.inputs, args.output, args.checkpoints, args.algo)
-    toolbox = load_toolbox(args.toolbox, args.device)
+    toolbox = load_toolbox(args.toolbox, args.device, trust=args.trust)
     fraction = args.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)
     folder = make_run_folder(args.output, args.checkpoints, args.algo)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from own_networks import Gain
 from PIL import Image
 
 import restore_env
@@ -330,6 +331,20 @@ def test_toolbox_lists_toolboxes_and_tools(run, toolbox):
     assert (code, err) == (0, [])
     assert [line.split() for line in out.splitlines()] == [["0", "up", "noise", "0", "to", "12.5"], ["1", "down"]]
     assert_refused(run("toolbox", "nope"), "toolbox='nope'", "'classical'")
+
+
+def test_a_network_of_your_own_needs_trust(run, photo_file, pairs_file, tmp_path):
+    save_toolbox(Toolbox([Tool.from_module("gain", Gain())]), tmp_path / "own", trust=True)
+    for command in (
+        ("restore", photo_file, "--policy", "fixed:gain", "--toolbox", tmp_path / "own"),
+        ("evaluate", pairs_file, "--policy", "fixed:gain", "--toolbox", tmp_path / "own"),
+        ("toolbox", tmp_path / "own"),
+    ):
+        code, out, errors = run(*command)
+        assert code != 0 and not out and len(errors) == 1
+        assert "architecture='own_networks:Gain' names a class, which is imported only with trust=True" in errors[0]
+        code, out, errors = run(*command, "--trust")
+        assert (code, errors) == (0, [])
 
 
 def test_the_program_itself_ends_without_a_traceback(tmp_path, photo_file):

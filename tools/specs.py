@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -23,9 +22,10 @@ from restore_env.data.distortions import (
     as_distortion,
 )
 from restore_env.toolbox.networks import ToolNetwork
-from restore_env.toolbox.storage import build_network, parse_interval
+from restore_env.toolbox.storage import build_network
+from restore_env.toolbox.tool import parse_interval
 from restore_env.utils.checks import check_name, check_text
-from restore_env.utils.serialization import as_format_error, read_json
+from restore_env.utils.serialization import as_format_error, import_class, read_json
 
 SHIPPED: Final = Path(__file__).parent / "toolboxes"
 """Folder of the shipped descriptions."""
@@ -304,15 +304,8 @@ def _tool_spec(entry: Any, trust: bool) -> ToolSpec:
 
 def _import_distortion(reference: str, tool: str) -> type[Distortion]:
     """Return the distortion class that "package.module:Class" names."""
-    module, _, name = reference.partition(":")
-    known = ", ".join(map(repr, DISTORTIONS))
-    if not name:
+    if not names_class(reference):
+        known = ", ".join(map(repr, DISTORTIONS))
         raise ValueError(f"tool {tool!r}: removes={reference!r} is not one of {known} or 'package.module:Class'")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"tool {tool!r}: removes={reference!r} cannot be imported ({error})") from error
-    if not (isinstance(kind, type) and issubclass(kind, Distortion)):
-        wanted = "a class of restore_env.data.distortions.Distortion"
-        raise ValueError(f"tool {tool!r}: removes={reference!r} is not {wanted}")
+    kind: type[Distortion] = import_class(f"tool {tool!r}: removes", reference, Distortion)
     return kind

@@ -34,6 +34,11 @@ from restore_env.utils.interrupts import raise_interrupts
 from restore_env.utils.progress import progress_bar
 
 _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, help="Name or folder of a toolbox.")
+_TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    help="Import the network classes that the toolbox folder names. This runs their code: trust only your own folders.",
+)
 _POLICY_HELP = "Name or folder of a policy, or a .zip file of SB3 (loading it can run code)."
 _RESTORED_HELP = "File to write, or folder for several photos; default: NAME-restored, with the input's extension."
 _DEVICE = click.option("--device", default="cpu", help="Device: cpu or cuda.")
@@ -140,6 +145,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @_output("--steps", help="JSON file for the steps and the votes of the patches.")
 @click.option("--policy", default=RESTORING_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
+@_TRUST
 @_STEPS
 @_DEVICE
 def restore(
@@ -148,6 +154,7 @@ def restore(
     steps: Path | None,
     policy: str,
     toolbox: str,
+    trust: bool,
     max_steps: int,
     device: str,
 ) -> int:
@@ -157,7 +164,7 @@ def restore(
 
     sources, targets = _jobs(inputs, output, "restored")
     _begin({"IN": sources, "--policy": policy, "--toolbox": toolbox}, {"--output": targets, "--steps": steps})
-    tools = restore_env.load_toolbox(toolbox, device)
+    tools = restore_env.load_toolbox(toolbox, device, trust=trust)
     chooser = check_policy(restore_env.load_policy(policy, tools, device))
     taken: dict[str, Any] = {}
 
@@ -189,16 +196,24 @@ def restore(
 )
 @click.option("--policy", default=DEFAULT_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
+@_TRUST
 @_STEPS
 @_DEVICE
 def evaluate(
-    pairs: Path, json_file: Path | None, oracle: int | None, policy: str, toolbox: str, max_steps: int, device: str
+    pairs: Path,
+    json_file: Path | None,
+    oracle: int | None,
+    policy: str,
+    toolbox: str,
+    trust: bool,
+    max_steps: int,
+    device: str,
 ) -> None:
     """Measure a policy on a pairs file or a pairs folder."""
     from restore_env.evaluation import share_of_best
 
     _begin({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
-    tools, known = restore_env.load_toolbox(toolbox, device), restore_env.load_pairs(pairs)
+    tools, known = restore_env.load_toolbox(toolbox, device, trust=trust), restore_env.load_pairs(pairs)
     measure = partial(restore_env.evaluate, toolbox=tools, max_steps=max_steps, device=device)
     with progress_bar(f"evaluating {policy}") as progress:
         result = measure(known, policy, progress=progress)
@@ -243,14 +258,15 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
 
 @commands.command()
 @click.argument("name", required=False)
-def toolbox(name: str | None) -> None:
+@_TRUST
+def toolbox(name: str | None, trust: bool) -> None:
     """List the toolboxes, or the tools of one."""
     from restore_env.toolbox import available_toolboxes
 
     if name is None:
         click.echo("\n".join(available_toolboxes()))
         return
-    for number, tool in enumerate(restore_env.load_toolbox(name)):
+    for number, tool in enumerate(restore_env.load_toolbox(name, trust=trust)):
         made_for = f"{tool.removes} {tool.interval[0]:g} to {tool.interval[1]:g}" if tool.interval else tool.removes
         click.echo(f"{number:3}  {tool.name:18} {made_for}".rstrip())
 

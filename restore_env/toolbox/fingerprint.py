@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from hashlib import sha256
 
+import torch
 from torch import nn
 
 from restore_env.toolbox import Toolbox
@@ -25,7 +26,8 @@ def digest_of_weights(networks: Iterable[nn.Module]) -> str:
         True
     """
     values = (value for network in networks for value in network.state_dict().values())
-    return digest_of_bytes(value.cpu().contiguous().numpy().tobytes() for value in values)
+    # As bytes, because NumPy has no bfloat16: (...) -> (bytes,)
+    return digest_of_bytes(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() for value in values)
 
 
 def digest_of_bytes(parts: Iterable[bytes]) -> str:

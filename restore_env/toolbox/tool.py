@@ -1,9 +1,10 @@
 """The contract of a tool, and how to make a tool of a function or a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch.nn.functional import pad
 from torch.utils.flop_counter import FlopCounterMode
 
 from restore_env.errors import ToolError
-from restore_env.utils.checks import check_choice
+from restore_env.toolbox.spandrel_network import open_spandrel
+from restore_env.utils.checks import check_choice, check_number, check_text
 
 COST_SIDE: Final = 64
 """Height and width in pixels of the image that a tool's cost is measured on."""
@@ -34,10 +36,11 @@ class Tool:
         removes: the distortion that the tool is made for: "blur", "noise", "jpeg", or "" if unknown.
         interval: interval of the distortion's parameter that the tool is made for, milder end first, in the parameter's
             unit; None if unknown.
+        given_cost: multiplications for a pixel; None counts those of a network (`cost`).
 
     Raises:
         TypeError: if `function` cannot be called.
-        ValueError: if `name` is not a text, or is empty.
+        ValueError: if `name` is not a text or is empty, or another value does not fit.
 
     Example:
         >>> brighten = Tool("brighten", lambda images: images + 0.1)
@@ -49,24 +52,43 @@ class Tool:
     function: Callable[[Tensor], Tensor]
     removes: str = ""
     interval: tuple[float, float] | None = None
+    given_cost: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name={self.name!r}: a tool needs a name, such as 'median-3'")
+        where = f"tool {self.name!r}"
         if not callable(self.function):
-            raise TypeError(f"tool {self.name!r}: {self.function!r} cannot be called with an image")
+            raise TypeError(f"{where}: {self.function!r} cannot be called with an image")
+        check_text(f"{where}: removes", self.removes)
+        if self.interval is not None:
+            object.__setattr__(self, "interval", parse_interval(self.interval, where))
+        if self.given_cost is not None:
+            object.__setattr__(self, "given_cost", check_number(f"{where}: cost", self.given_cost, least=0))
 
     @classmethod
-    def from_function(cls, name: str, function: Callable[..., NDArray[Any]], *, dtype: str = "uint8") -> "Tool":
+    def from_function(
+        cls,
+        name: str,
+        function: Callable[..., NDArray[Any]],
+        *,
+        dtype: str = "uint8",
+        removes: str = "",
+        interval: tuple[float, float] | None = None,
+        cost: float | None = None,
+    ) -> "Tool":
         """Make a tool of a function of one image.
 
         Args:
             name: name of the tool, unique in a toolbox.
             function: takes one RGB image (h, w, 3) and returns a new one, as functions of OpenCV and scikit-image do.
             dtype: dtype of the image: "uint8" (0 to 255) or "float32" (values in [0, 1]).
+            removes: the distortion that the tool is made for.
+            interval: interval of the distortion's parameter that the tool is made for.
+            cost: multiplications for a pixel. None means 0, because nobody can count those of a function.
 
         Raises:
-            ValueError: if `dtype` is neither "uint8" nor "float32".
+            ValueError: if `dtype` is neither "uint8" nor "float32", or another value does not fit.
 
         Example:
             >>> flip = Tool.from_function("flip", lambda image: image[:, ::-1])
@@ -74,11 +96,17 @@ class Tool:
             [[1.0, 0.0]]
         """
         check_choice("dtype", dtype, ("uint8", "float32"))
-        return cls(name, _ImageFunction(function, dtype))
+        return cls(name, _ImageFunction(function, dtype), removes, interval, cost)
 
     @classmethod
     def from_module(
-        cls, name: str, module: nn.Module, *, removes: str = "", interval: tuple[float, float] | None = None
+        cls,
+        name: str,
+        module: nn.Module,
+        *,
+        removes: str = "",
+        interval: tuple[float, float] | None = None,
+        cost: float | None = None,
     ) -> "Tool":
         """Make a tool of a network.
 
@@ -90,9 +118,11 @@ class Tool:
                 attribute `multiple`, images are padded by reflection to sides that this number divides, and cut again.
             removes: the distortion that the tool is made for.
             interval: interval of the distortion's parameter that the tool is made for.
+            cost: multiplications for a pixel; None counts those of the network.
 
         Raises:
             TypeError: if `module` is not a `torch.nn.Module`.
+            ValueError: if another value does not fit.
 
         Example:
             >>> tool = Tool.from_module("mean-3", nn.AvgPool2d(3, stride=1, padding=1), removes="noise")
@@ -101,7 +131,86 @@ class Tool:
         """
         if not isinstance(module, nn.Module):
             raise TypeError(f"tool {name!r}: {module!r} is not a torch.nn.Module; Tool.from_function takes functions")
-        return cls(name, module.eval().to(memory_format=torch.channels_last), removes, interval)  # type: ignore[call-overload]
+        network = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(name, network, removes, interval, cost)
+
+    @classmethod
+    def from_spandrel(
+        cls,
+        model: Any,
+        name: str = "",
+        *,
+        removes: str = "",
+        interval: tuple[float, float] | None = None,
+        cost: float | None = None,
+    ) -> "Tool":
+        """Make a tool of a network that the library spandrel knows; spandrel must be installed.
+
+        The network must keep the size of images and have three channels. Images are clipped to [0, 1], and padded to
+        the sizes that the network takes. If spandrel supports tiles for the network, large images are processed in
+        tiles that overlap by 32 pixels. In a toolbox with `dtype="bfloat16"`, the network computes in it if it can.
+
+        Args:
+            model: a file of weights (.safetensors, .pth or .ckpt), or what `spandrel.ModelLoader` makes of one.
+                `save_toolbox` takes only tools that were made of files.
+            name: name of the tool, unique in a toolbox; by default that of the file without its suffix, or that of the
+                network's architecture.
+            removes: the distortion that the tool is made for.
+            interval: interval of the distortion's parameter that the tool is made for.
+            cost: multiplications for a pixel; None counts those of the network.
+
+        Raises:
+            TypeError: if `model` is neither a path nor a network of spandrel.
+            ValueError: if spandrel is not installed or cannot load the file, or no tool can be made of the network.
+
+        Example:
+            >>> Tool.from_spandrel("nafnet.onnx")
+            Traceback (most recent call last):
+            ValueError: nafnet.onnx: the name of a file for spandrel ends with .safetensors, .pth, .ckpt
+        """
+        network = open_spandrel(model)
+        return cls.from_module(name or network.name, network, removes=removes, interval=interval, cost=cost)
+
+    @classmethod
+    def parametric(
+        cls, name: str, network: nn.Module, levels: Sequence[float], *, scale: float = 1.0, removes: str = ""
+    ) -> list["Tool"]:
+        """Make one tool for each level of a network that is told the level, such as FFDNet.
+
+        All tools share the network. The interval of each is its level.
+
+        Args:
+            name: what the tools' names begin with: "noise" and the level 15 make "noise-15".
+            network: takes a float tensor (n, 3, h, w) and a level for each image, a float tensor (n,). It returns a
+                tensor (n, 3, h, w). A network that takes a map of levels can expand them. The attributes `radius` and
+                `multiple` mean what they mean for `from_module`.
+            levels: the levels, in the unit of the distortion's parameter.
+            scale: what a level is multiplied by for the network: 1 / 255 if it takes noise on a scale of [0, 1].
+            removes: the distortion that the tools are made for.
+
+        Raises:
+            TypeError: if `network` is not a `torch.nn.Module`.
+            ValueError: if `levels` are not different numbers, or another value does not fit.
+
+        Example:
+            >>> class Darken(nn.Module):
+            ...     def forward(self, images, levels):
+            ...         return images - levels.view(-1, 1, 1, 1)
+            >>> tools = Tool.parametric("darken", Darken(), levels=[51, 102], scale=1 / 255)
+            >>> [tool.name for tool in tools], tools[1](torch.ones(1, 3, 1, 1)).flatten().tolist()
+            (['darken-51', 'darken-102'], [0.6000000238418579, 0.6000000238418579, 0.6000000238418579])
+        """
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"tool {name!r}: {network!r} is not a torch.nn.Module")
+        values = [check_number(f"tool {name!r}: level", level) for level in levels]
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"tool {name!r}: levels={levels!r} are not different numbers, at least one")
+        return [
+            cls.from_module(
+                f"{name}-{level:g}", NetworkAtLevel(network, level, scale), removes=removes, interval=(level, level)
+            )
+            for level in values
+        ]
 
     @property
     def module(self) -> nn.Module | None:
@@ -120,10 +229,15 @@ class Tool:
 
     @cached_property
     def cost(self) -> float:
-        """Multiplications of a network's convolutions and matrix products for a pixel; 0 for a function."""
+        """Multiplications for a pixel, as given, or counted in a network's convolutions and matrix products.
+
+        It is 0 for a function if none is given.
+        """
+        if self.given_cost is not None:
+            return self.given_cost
         if self.module is None:
             return 0.0
-        side = COST_SIDE - COST_SIDE % self.multiple
+        side = max(self.multiple, COST_SIDE - COST_SIDE % self.multiple)
         device = next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
         # As in a training: the faster way to compute without gradients multiplies at padded edges, too.
         with torch.enable_grad(), FlopCounterMode(display=False) as counter:
@@ -185,6 +299,54 @@ def apply_padded(function: Callable[[Tensor], Any], images: Tensor, multiple: in
         return function(images)
     mode = "reflect" if bottom < height and right < width else "replicate"  # nothing to mirror in a tiny image
     return function(pad(images, (0, right, 0, bottom), mode))[:, :, :height, :width]
+
+
+class NetworkAtLevel(nn.Module):
+    """Apply a network that takes images and levels, at one level.
+
+    Args:
+        network: takes float (n, 3, h, w) and float (n,), and returns float (n, 3, h, w). It is not copied.
+        level: the level, in the unit of the distortion's parameter.
+        scale: what the level is multiplied by for the network.
+
+    Raises:
+        ValueError: if `level` or `scale` is not a finite number.
+    """
+
+    told: Tensor
+
+    def __init__(self, network: nn.Module, level: float, scale: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.level, self.scale = check_number("level", level), check_number("scale", scale)
+        # A buffer, so that toolboxes of other levels have another fingerprint.
+        self.register_buffer("told", torch.tensor(self.level * self.scale))
+
+    @property
+    def radius(self) -> int | None:
+        """Largest distance in pixels of an input pixel that an output pixel depends on, None if unknown."""
+        return getattr(self.network, "radius", None)
+
+    @property
+    def multiple(self) -> int:
+        """Number that divides the sides of the images that the network gets."""
+        return int(getattr(self.network, "multiple", 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Apply the network to images, float (n, 3, h, w), at the level."""
+        result: Tensor = self.network(images, self.told.to(images).expand(len(images)))
+        return result
+
+
+def parse_interval(interval: Any, where: str) -> tuple[float, float]:
+    """Return a tool's interval as two floats, or raise a `ValueError` that names `where` if it is not two numbers."""
+    try:
+        low, high = map(float, interval if isinstance(interval, list | tuple) else ())
+        if isfinite(low) and isfinite(high):
+            return low, high
+    except (OverflowError, TypeError, ValueError):
+        pass
+    raise ValueError(f"{where}: interval={interval!r} is not two numbers")
 
 
 @dataclass(frozen=True)

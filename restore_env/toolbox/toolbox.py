@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from itertools import compress, product
 from operator import not_
@@ -112,7 +114,12 @@ class Toolbox(Sequence[Tool]):
             device: where the networks compute; they are copied there.
             dtype: precision in which they compute, None to keep it.
         """
-        return Toolbox([tool.to(device) for tool in self._tools], self.name, dtype or self.dtype)
+        modules = deepcopy([tool.module for tool in self._tools])  # at once: tools that share a network still do
+        tools = [
+            tool if module is None else replace(tool, function=module.to(device))
+            for tool, module in zip(self._tools, modules, strict=True)
+        ]
+        return Toolbox(tools, self.name, dtype or self.dtype)
 
     def index(self, name: Any, *_: Any) -> int:
         """Return the number of an action.

@@ -1,5 +1,6 @@
 """Checks of arguments. An error names the argument, its value and what would be accepted."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,34 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> i
     if most is not None and value > most:
         raise ValueError(f"{name}={value!r} is more than {most}")
     return int(value)
+
+
+def check_number(name: str, value: Any, least: float = -math.inf) -> float:
+    """Return `value` as a float if it is a finite number of at least `least`.
+
+    Args:
+        name: name of the argument, for the message.
+        value: its value.
+        least: smallest number that is accepted.
+
+    Raises:
+        ValueError: if it is not such a number; True and False are not.
+
+    Example:
+        >>> check_number("level", 15)
+        15.0
+        >>> check_number("cost", -1, least=0)
+        Traceback (most recent call last):
+        ValueError: cost=-1 is not a number of at least 0
+    """
+    wanted = "a finite number" if least == -math.inf else f"a number of at least {least:g}"
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    try:
+        if is_number and math.isfinite(value) and value >= least:
+            return float(value)
+    except OverflowError:  # an int that no float can hold
+        pass
+    raise ValueError(f"{name}={value!r} is not {wanted}")
 
 
 def check_flag(name: str, value: Any) -> bool:

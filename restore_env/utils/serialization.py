@@ -1,10 +1,14 @@
-"""Folders that hold a JSON description and weights in safetensors. Nothing is pickled."""
+"""Folders that hold a JSON description and weights in safetensors. Nothing is pickled.
+
+A description may name a class as "package.module:Class". It is imported only for users who trust the file.
+"""
 
 import json
 import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,21 +93,22 @@ def read_tensors(path: Path, digest: Any = None) -> dict[str, Tensor]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> str:
-    """Write tensors as floats of one dtype into a safetensors file, either completely or not at all.
+    """Write tensors into a safetensors file, all floats in one dtype, either completely or not at all.
 
     Returns:
         The SHA-256 of the file in hexadecimal.
     """
     # Cloned, because safetensors refuses tensors that share memory.
-    floats = {key: value.detach().to(dtype).cpu().contiguous().clone() for key, value in tensors.items()}
-    content = save(floats)
+    content = save(
+        {key: _converted(value.detach(), dtype).cpu().contiguous().clone() for key, value in tensors.items()}
+    )
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return sha256(content).hexdigest()
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load tensors into a module, as float32.
+    """Load tensors into a module, floats as float32.
 
     Make the module within `torch.device("meta")`, where it takes no memory. Then a file whose description asks for a
     huge network is refused before there is one.
@@ -117,8 +122,38 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
         FormatError: if a tensor is missing, has another shape, or belongs to no parameter of the module.
     """
     try:
-        floats = {key: value.to(torch.float32, copy=True) for key, value in tensors.items()}
-        module.load_state_dict(floats, assign=True)
+        copies = {key: _converted(value, torch.float32).clone() for key, value in tensors.items()}
+        module.load_state_dict(copies, assign=True)
     except RuntimeError as error:
         first, *reasons = str(error).splitlines()  # the first of several lines names the module's class
         raise FormatError(f"{where}: {one_line(' '.join(reasons) or first)}") from error
+
+
+def import_class(name: str, path: str, base: type) -> Any:
+    """Import a class, which runs the code of its module: do so only for a file that the user trusts.
+
+    Args:
+        name: name of the value, for the message.
+        path: the class as "package.module:Class".
+        base: what the class must derive from.
+
+    Raises:
+        ValueError: if there is no such class.
+
+    Example:
+        >>> import_class("architecture", "torch.nn:Identity", nn.Module)
+        <class 'torch.nn.modules.linear.Identity'>
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        kind = getattr(import_module(module), attribute)
+    except Exception as error:  # whatever the module raises
+        raise ValueError(f"{name}={path!r} cannot be imported ({one_line(error)})") from error
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise ValueError(f"{name}={path!r} is not a class of {base.__module__}.{base.__name__}")
+    return kind
+
+
+def _converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return floats in another dtype, and other tensors as they are, such as the indices that a network looks up."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_networks import Darker, Gain, Unnamed
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from restore_env import FormatError, Tool, Toolbox, load_toolbox, save_toolbox
 from restore_env.toolbox import available_toolboxes
@@ -35,9 +37,9 @@ def edit_tensors(folder: Path, edit) -> None:
     save_file(tensors, folder / "tools.safetensors")
 
 
-def assert_refused(folder: Path, file: str, *fragments: str) -> None:
+def assert_refused(folder: Path, file: str, *fragments: str, trust: bool = False) -> None:
     with pytest.raises(FormatError) as caught:
-        load_toolbox(folder)
+        load_toolbox(folder, trust=trust)
     message = str(caught.value)
     assert message.startswith(str(folder / file))
     assert "\n" not in message
@@ -54,7 +56,7 @@ def assert_same_weights(one: Tool, other: Tool) -> None:
 def test_round_trip_keeps_everything(tmp_path, network_toolbox):
     described = Toolbox(
         [
-            Tool.from_module("noise-1", network_toolbox[0].module, removes="noise", interval=(0.0, 12.5)),
+            Tool.from_module("noise-1", network_toolbox[0].module, removes="noise", interval=(0.0, 12.5), cost=7),
             Tool.from_module("jpeg-4", network_toolbox[1].module, removes="jpeg", interval=(20.0, 10.0)),
             Tool.from_module("plain", network_toolbox[0].module),
         ],
@@ -65,6 +67,7 @@ def test_round_trip_keeps_everything(tmp_path, network_toolbox):
     assert loaded.name == "mine"
     for tool, again in zip(described, loaded, strict=True):
         assert (again.name, again.removes, again.interval) == (tool.name, tool.removes, tool.interval)
+        assert again.given_cost == tool.given_cost
         assert_same_weights(again, tool)
     images = torch.rand(3, 3, 20, 21, generator=torch.Generator().manual_seed(0))
     assert torch.equal(loaded.apply(images, [0, 1, 2]), described.apply(images, [0, 1, 2]))
@@ -161,6 +164,12 @@ def test_other_formats(folder, content):
         (lambda content: content["tools"][0].update(interval=[0, 10**400]), "is not two numbers"),
         (lambda content: content["tools"][0].update(interval="12"), "interval='12' is not two numbers"),
         (lambda content: content["tools"][0].update(removes=["noise"]), "tool 'three': removes is list, not a text"),
+        (lambda content: content["tools"][0].update(cost=-1), "tool 'three': cost=-1 is not a number of at least 0"),
+        (lambda content: content["tools"][0].update(cost="1"), "tool 'three': cost='1' is not a number of at least 0"),
+        (lambda content: content["tools"][0].update(level=5), "'scale' is missing"),
+        (lambda content: content["tools"][0].update(level="5", scale=1), "tool 'three': level='5' is not a finite"),
+        (lambda content: content["tools"][1].update(network="nine"), "tool 'eight': network='nine' is not one of 'thr"),
+        (lambda content: content["tools"][1].update(network=["a"]), "tool 'eight': network=['a'] is not one of"),
         (lambda content: content["tools"][0].update(name="../three"), "tool='../three' cannot name a file in a folder"),
         (lambda content: content["tools"][0].update(name="c:three"), "tool='c:three' cannot name a file in a folder"),
         (lambda content: content["tools"][0].update(name=".."), "tool='..' cannot name a file in a folder"),
@@ -291,3 +300,94 @@ def test_the_shipped_toolbox_is_that_of_the_paper():
     toolbox = load_toolbox()
     assert toolbox.name == "rl-restore-12"
     assert toolbox.names == tuple(f"{kind}-{level}" for kind in ("blur", "noise", "jpeg") for level in range(1, 5))
+
+
+def test_a_network_of_your_own_is_saved_and_loaded_only_with_trust(tmp_path, network_toolbox):
+    toolbox = Toolbox([*network_toolbox, Tool.from_module("gain", Gain(0.5, 4))])
+    with pytest.raises(ValueError, match="tool 'gain' cannot be saved: only networks of .* and with trust=True"):
+        save_toolbox(toolbox, tmp_path / "box")
+    assert not (tmp_path / "box").exists()
+    save_toolbox(toolbox, tmp_path / "box", trust=True)
+    assert_refused(tmp_path / "box", "toolbox.json", "tool 'gain': architecture='own_networks:Gain' names a class")
+    images = torch.rand(3, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    before = torch.get_rng_state()
+    loaded = load_toolbox(tmp_path / "box", trust=True)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert type(loaded[2].module) is Gain
+    assert torch.equal(loaded.apply(images, [0, 1, 2]), toolbox.apply(images, [0, 1, 2]))
+    assert loaded[2].module.order.dtype == torch.int64
+
+
+def test_without_trust_no_module_is_imported(tmp_path, folder, monkeypatch):
+    (tmp_path / "harmful_module.py").write_text("raise SystemExit('this ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    edit_json(folder, lambda content: content["tools"][0].update(architecture="harmful_module:Net"))
+    assert_refused(
+        folder, "toolbox.json", "architecture='harmful_module:Net' names a class", "only with trust=True (--trust)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Unnamed(5), "'own_networks:Unnamed' with the arguments {} has other weights; give the network the attribute"),
+        (nn.Conv2d(3, 3, 1), "'torch.nn.modules.conv:Conv2d' cannot be made from the arguments {} .TypeError"),
+        (type("Local", (nn.Module,), {"__module__": "own_networks"})(), "='own_networks:Local' cannot be imported"),
+        (type("Mine", (nn.Module,), {"__module__": "__main__"})(), "no other program can import '__main__:Mine'; put"),
+    ],
+)
+def test_networks_of_your_own_that_could_not_be_loaded_are_not_saved(tmp_path, network, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        save_toolbox(Toolbox([Tool.from_module("mine", network)]), tmp_path / "box", trust=True)
+    assert "tool 'mine'" in str(caught.value)
+    assert not (tmp_path / "box").exists()
+
+
+def test_arguments_that_json_cannot_hold_are_refused_before_a_file_is_written(tmp_path):
+    network = Gain()
+    network.arguments = {"start": torch.float32}
+    with pytest.raises(
+        ValueError, match="tool 'mine' cannot be saved: JSON cannot hold its arguments {'start': torch.f"
+    ):
+        save_toolbox(Toolbox([Tool.from_module("mine", network)]), tmp_path / "box", trust=True)
+    assert not (tmp_path / "box").exists()
+
+
+def test_functions_cannot_be_saved_with_trust_either(tmp_path, function_toolbox):
+    with pytest.raises(ValueError, match="tool 'median' cannot be saved"):
+        save_toolbox(function_toolbox, tmp_path / "box", trust=True)
+
+
+@pytest.mark.parametrize(
+    ("edit", "fragment"),
+    [
+        ({"architecture": "own_networks:Loss"}, "architecture='own_networks:Loss' cannot be imported"),
+        ({"architecture": "no_such_module:Net"}, "architecture='no_such_module:Net' cannot be imported"),
+        ({"architecture": "own_networks:arange"}, "architecture='own_networks:arange' is not a class of torch.nn"),
+        ({"architecture": "own_networks:Failing", "arguments": {}}, "(OSError: no weights here)"),
+        ({"arguments": {"depth": 3}}, "cannot be made from the arguments {'depth': 3} (TypeError"),
+        ({"arguments": 3}, "cannot be made from the arguments 3 (TypeError"),
+    ],
+)
+def test_classes_that_cannot_be_used(tmp_path, edit, fragment):
+    save_toolbox(Toolbox([Tool.from_module("gain", Gain())]), tmp_path, trust=True)
+    edit_json(tmp_path, lambda content: content["tools"][0].update(edit))
+    assert_refused(tmp_path, "toolbox.json", "tool 'gain'", fragment, trust=True)
+
+
+def test_the_levels_of_a_network_share_its_weights_on_the_disk_and_in_memory(tmp_path):
+    network = Darker()
+    network.offset.data.fill_(0.25)
+    tools = Tool.parametric("darker", network, [0.5, 1], scale=0.5, removes="noise")
+    toolbox = Toolbox([tools[0], Tool.from_module("gain", Gain()), tools[1]], "levels")
+    for name in ("once", "twice"):  # what was loaded is saved in the same way
+        save_toolbox(toolbox, tmp_path / name, trust=True)
+        stored = load_file(tmp_path / name / "tools.safetensors")
+        assert sorted(stored) == ["darker-0.5.offset", "gain.factors", "gain.order"]
+        toolbox = load_toolbox(tmp_path / name, trust=True)
+    assert toolbox.names == ("darker-0.5", "gain", "darker-1")
+    assert [tool.interval for tool in toolbox] == [(0.5, 0.5), None, (1.0, 1.0)]
+    assert [tool.removes for tool in toolbox] == ["noise", "", "noise"]
+    assert toolbox[0].module.network is toolbox[2].module.network
+    images = torch.ones(3, 3, 4, 4)
+    assert toolbox.apply(images, [0, 2, 3])[:, 0, 0, 0].tolist() == [0.5, 0.25, 1.0]

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from own_networks import Darker
 from torch import nn
 
 from restore_env import Tool, Toolbox, ToolError
 from restore_env.restoration.batch import RestorationBatch
+from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.utils.tensors import images_to_tensor
 
 
@@ -170,8 +172,58 @@ def test_a_tool_needs_a_name(name):
         (lambda: Tool("median", 3), TypeError, "tool 'median': 3 cannot be called"),
         (lambda: Tool.from_module("median", lambda x: x), TypeError, "not a torch.nn.Module; Tool.from_function"),
         (lambda: Tool.from_function("median", abs, dtype="int8"), ValueError, "dtype='int8' is not one of 'uint8'"),
+        (lambda: Tool("median", abs, removes=3), ValueError, "tool 'median': removes is int, not a text"),
+        (lambda: Tool("median", abs, interval=5), ValueError, "tool 'median': interval=5 is not two numbers"),
+        (lambda: Tool.from_function("a", abs, cost=-1), ValueError, "tool 'a': cost=-1 is not a number of at least 0"),
+        (lambda: Tool.from_module("a", nn.Identity(), cost=torch.inf), ValueError, "cost=inf is not a number of at"),
+        (lambda: Tool.parametric("a", abs, [1]), TypeError, "tool 'a': <.* abs> is not a torch.nn.Module"),
+        (
+            lambda: Tool.parametric("a", Darker(), []),
+            ValueError,
+            r"levels=\[\] are not different numbers, at least one",
+        ),
+        (lambda: Tool.parametric("a", Darker(), [5, 5.0]), ValueError, r"levels=\[5, 5.0\] are not different numbers"),
+        (lambda: Tool.parametric("a", Darker(), ["5"]), ValueError, "tool 'a': level='5' is not a finite number"),
+        (lambda: Tool.parametric("a", Darker(), [1], scale=torch.nan), ValueError, "scale=nan is not a finite number"),
     ],
 )
 def test_what_no_tool_can_be_made_of(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_given_cost_is_taken_and_counts_in_a_toolbox():
+    slow = Tool.from_function("slow", lambda image: image, removes="noise", interval=(0, 50), cost=1e6)
+    assert (slow.removes, slow.interval, slow.cost) == ("noise", (0.0, 50.0), 1e6)
+    cheap = Tool.from_module("cheap", nn.Conv2d(3, 3, 1), cost=2)
+    counted = Tool.from_module("counted", nn.Conv2d(3, 3, 1))
+    toolbox = Toolbox([slow, cheap, counted, Tool("free", lambda images: images)])
+    for each in (toolbox, toolbox.to("cpu")):
+        assert (each.costs * 1e9 / 63**2).round().tolist() == [1e6, 2, 9, 0, 0]
+
+
+def test_a_network_that_needs_large_multiples_has_a_cost():
+    network = nn.Conv2d(3, 3, 1)
+    network.multiple = 128
+    assert Tool.from_module("coarse", network).cost == 9
+
+
+def test_one_network_makes_a_tool_for_each_level(images):
+    tools = Tool.parametric("noise", Darker(), levels=[5, 12.5], scale=1 / 255, removes="noise")
+    assert [tool.name for tool in tools] == ["noise-5", "noise-12.5"]
+    assert [(tool.removes, tool.interval) for tool in tools] == [("noise", (5, 5)), ("noise", (12.5, 12.5))]
+    assert [(tool.radius, tool.multiple) for tool in tools] == [(0, 2)] * 2
+    assert tools[0].module.network is tools[1].module.network
+    toolbox = Toolbox(tools)
+    for each in (toolbox, toolbox.to("cpu")):
+        restored = each.apply(images, [0, 1, 2])
+        expected = torch.stack([images[0] - 5 / 255, images[1] - 12.5 / 255, images[2]])
+        assert torch.allclose(restored, expected)
+        assert each[0].module.network is each[1].module.network
+    assert digest_of_toolbox(toolbox) != digest_of_toolbox(Toolbox(Tool.parametric("noise", Darker(), [5, 12])))
+
+
+def test_networks_of_half_precision_have_fingerprints():
+    halves = [Toolbox([Tool.from_module("half", nn.Conv2d(3, 3, 1).bfloat16())]) for _ in range(2)]
+    digests = [digest_of_toolbox(toolbox) for toolbox in (*halves, halves[0].to("cpu"))]
+    assert digests[0] == digests[2] != digests[1]

@@ -230,7 +230,7 @@ def test_it_goes_on_with_the_same_tools_and_data_only(toolbox, tmp_path):
 
 
 def test_a_tool_that_is_no_network_is_named(function_toolbox, tmp_path):
-    with pytest.raises(ValueError, match="tool 'median' is no network, so that no gradient passes it"):
+    with pytest.raises(ValueError, match="tool 'median' cannot be trained, because no gradient passes it"):
         training(function_toolbox, chain_batch([[0]]), tmp_path)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from restore_env.restoration.batch import NO_TOOL
 from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import Tool, Toolbox
+from restore_env.toolbox.spandrel_network import SpandrelNetwork
 from restore_env.toolbox.tool import apply_padded
 from restore_env.training.ema import averaged
 from restore_env.utils.threads import run_in_threads
@@ -37,7 +38,7 @@ class JointTraining(RecipeTraining):
         start: what the tools were at the start, in words; a training resumes only with the same tools.
 
     Raises:
-        ValueError: if a tool is no network, or the checkpoint belongs to another training.
+        ValueError: if a tool cannot be trained, or the checkpoint belongs to another training.
     """
 
     name = "toolchains"
@@ -49,9 +50,9 @@ class JointTraining(RecipeTraining):
     start: str
 
     def __post_init__(self) -> None:
-        fixed = [tool.name for tool in self.tools if tool.module is None]
+        fixed = [tool.name for tool in self.tools if tool.module is None or isinstance(tool.module, SpandrelNetwork)]
         if fixed:
-            raise ValueError(f"tool {fixed[0]!r} is no network, so that no gradient passes it")
+            raise ValueError(f"tool {fixed[0]!r} cannot be trained, because no gradient passes it")
         self.networks = nn.ModuleList(deepcopy(tool.module) for tool in self.tools if tool.module is not None)
         self.networks.to(memory_format=torch.channels_last).requires_grad_(True).train()  # type: ignore[call-overload]
         self.averages = [averaged(network, self.recipe.ema_decay) for network in self.networks]
@@ -182,4 +183,6 @@ def _applied(network: nn.Module, images: Tensor, length: int) -> Tensor:
 
 def _with_network(tool: Tool, network: nn.Module) -> Tool:
     """Return a tool with a copy of another network."""
-    return Tool.from_module(tool.name, deepcopy(network), removes=tool.removes, interval=tool.interval)
+    return Tool.from_module(
+        tool.name, deepcopy(network), removes=tool.removes, interval=tool.interval, cost=tool.given_cost
+    )
