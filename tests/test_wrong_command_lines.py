@@ -369,7 +369,7 @@ def nothing_runs(monkeypatch, tmp_path):
         *(
             "restore_env.restoration.batch.RestorationBatch.start",
             "restore_env.data.distortions.SeverityDistortion.__call__",
-            "restore_env.hub._api",
+            "restore_env.cli.hub._api",
         ),
         *("tools.train_toolbox.draw_training_data", "tools.finetune_joint.draw_pools"),
     ):

@@ -277,7 +277,7 @@ def toolbox(name: str | None, trust: bool) -> None:
 @click.option("--revision", help="Branch, tag or commit; default: the newest commit of the main branch.")
 def pull(repo: str, output: Path | None, revision: str | None) -> None:
     """Fetch a policy or a toolbox, OWNER/NAME, from the Hugging Face Hub."""
-    from restore_env import hub
+    from restore_env.cli import hub
 
     folder = output or Path(repo.rpartition("/")[2])
     commit = hub.pull(repo, folder, revision)
@@ -289,7 +289,7 @@ def pull(repo: str, output: Path | None, revision: str | None) -> None:
 @click.argument("repo")
 def push(folder: Path, repo: str) -> None:
     """Send the folder of a policy or toolbox to OWNER/NAME on the Hugging Face Hub, for everyone to see."""
-    from restore_env import hub
+    from restore_env.cli import hub
 
     click.echo(f"{folder} -> {repo} at {hub.push(folder, repo)}")
 
