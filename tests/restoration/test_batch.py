@@ -88,6 +88,15 @@ def test_step_psnr_adds_up_to_the_total_gain(toolbox):
     torch.testing.assert_close(total, batch.psnr - batch.psnr_initial, rtol=0, atol=1e-9)
 
 
+def test_a_reward_sees_the_actions_the_steps_and_the_tools(toolbox):
+    seen = []
+    batch = started(toolbox, 0.5, 0.25, reward=lambda step: seen.append(step) or step.cost)
+    steps(batch, [UP, STOP], [DOWN, UP])
+    assert [step.action[0].item() for step in seen] == [UP, DOWN] and seen[0].action[1].item() == STOP
+    assert [step.step.tolist() for step in seen] == [[0, 0], [1, 1]]
+    assert all(step.toolbox is toolbox for step in seen)
+
+
 def test_step_ssim_by_hand(toolbox):
     batch = started(toolbox, 0.5, reward="step_ssim")
     ((reward, _, _),) = steps(batch, [UP])
