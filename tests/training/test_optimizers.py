@@ -1,4 +1,4 @@
-"""SOAP with an eigenbasis for each side of a kernel."""
+"""Optimizers by name, their learning rates, and SOAP with an eigenbasis for each side of a kernel."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from pytorch_optimizer import SOAP
 from small_networks import loss_of, network, step
 
 from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN
-from restore_env.training.optimizers import ConvSOAP
+from restore_env.training.optimizers import ConvSOAP, learning_rate, new_optimizer
 
 
 @pytest.mark.parametrize("kind", [ThreeLayerCNN, EightLayerCNN])
@@ -96,3 +96,26 @@ def test_a_layout_that_shares_no_memory_is_refused():
     kernel = torch.nn.Parameter(torch.zeros(3, 4, 5, 5).transpose(2, 3))
     with pytest.raises(ValueError, match=r"a parameter \(3, 4, 5, 5\) is laid out in an unusual way"):
         ConvSOAP([kernel], 0.01)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.8, 0.8, 0.8, 0.8, 0.8]),
+        ("cosine", [0.8, 0.7121320, 0.5, 0.2878680, 0.2]),
+        ("exponential", [0.8, 0.5656854, 0.4, 0.2828427, 0.2]),
+        ("steps", [0.8, 0.08, 0.008, 0.0008, 0.0008]),
+    ],
+)
+def test_the_learning_rate_falls_as_its_schedule_says(schedule, rates):
+    final = 0.2
+    found = [learning_rate(schedule, 0.8, progress, 9, 0, final) for progress in (0.0, 0.25, 0.5, 0.75, 1.5)]
+    assert found == pytest.approx(rates)
+    rising = [learning_rate(schedule, 0.8, 0.25, updates, 4, final) for updates in (0, 1, 3, 8)]
+    assert rising == pytest.approx([rates[1] * share for share in (0.25, 0.5, 1.0, 1.0)])
+
+
+@pytest.mark.parametrize("name", ["soap", "adam", "sgd", "plain-sgd"])
+def test_a_new_optimizer_has_its_learning_rate(name):
+    optimizer = new_optimizer(name, [torch.nn.Parameter(torch.ones(2, 2))], 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25]
