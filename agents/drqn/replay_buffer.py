@@ -169,7 +169,7 @@ def bytes_needed(arrays: Layout) -> int:
 
     Example:
         >>> bytes_needed(layout(slots=1, max_steps=3, side=63, actions=13)) // 3
-        12008
+        12007
     """
     return sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays.values())
 
