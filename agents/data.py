@@ -39,7 +39,7 @@ class AgentArgs(Options):
     trust: bool = False
     """Import the network classes that the toolbox folder names. This runs their code: trust only your own folders."""
     severity: str = "moderate"
-    """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
+    """Distortion of clean photos: the name of a severity, such as moderate or web, or several joined by +."""
     patch_size: PatchSize = PATCH_SIZE
     """Height and width in pixels of the patches that the agent sees, 11 to 1024."""
     max_steps: Steps = MAX_STEPS

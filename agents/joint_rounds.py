@@ -63,7 +63,7 @@ class Args(Options):
     rounds: Rounds = 3
     """Largest number of rounds; the program ends earlier if the validation gain no longer rises."""
     severity: str = "moderate"
-    """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
+    """Distortion of clean photos: the name of a severity, such as moderate or web, or several joined by +."""
     toolchains: Count = 12_000
     """Toolchains that are logged in a round."""
     tool_minutes: Positive = 60.0

@@ -51,7 +51,7 @@ class Args(Options):
     trust: bool = False
     """Import the network classes that the toolbox folder names. This runs their code: trust only your own folders."""
     severity: str = "moderate"
-    """Distortion of clean photos: mild, moderate, severe, any, everyday, light, or several joined by +."""
+    """Distortion of clean photos: the name of a severity, such as moderate or web, or several joined by +."""
     augment: bool = True
     """Mirror, transpose, recolour and shrink clean photos at random, to train tools. Pairs are not changed."""
     n: Count = 20_000

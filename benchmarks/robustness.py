@@ -22,11 +22,18 @@ from benchmarks.common.systems import System
 from restore_env import load_policy, restore
 from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.data.distortions import (
+    DefocusBlur,
     DistortionModel,
     GaussianBlur,
     GaussianNoise,
     JPEGCompression,
     MixedDistortion,
+    MotionBlur,
+    PoissonNoise,
+    Resampling,
+    SaltAndPepperNoise,
+    WebPCompression,
+    as_distortion,
     everyday,
 )
 from restore_env.data.pairs import Pair, input_psnr
@@ -50,12 +57,20 @@ DAMAGE: Final[Mapping[str, DistortionModel]] = {
     "blur 2": GaussianBlur(2, 2),
     "light mixture": MixedDistortion([GaussianBlur(1, 1), GaussianNoise(5, 5), JPEGCompression(80, 80)]),
     "mixture": MixedDistortion([GaussianBlur(2, 2), GaussianNoise(15, 15), JPEGCompression(30, 30)]),
+    "motion blur 9": MotionBlur(9, 9),
+    "defocus 3": DefocusBlur(3, 3),
+    "Poisson noise 25": PoissonNoise(25, 25),
+    "salt and pepper 5%": SaltAndPepperNoise(0.05, 0.05),
+    "resampling 2": Resampling(2, 2),
+    "WebP 40": WebPCompression(40, 40),
+    **{f"severity {name}": as_distortion(name) for name in ("motion", "defocus", "low-light", "web", "wild")},
 }
 """What happens to the photos; "clean" is as good as clean: noise leaves 48 to 50 dB."""
 
 Filter = Callable[[ByteImage], ByteImage]
 
 FILTERS: Final[Mapping[str, Filter]] = {
+    "median": lambda image: np.asarray(cv2.medianBlur(image, 3), dtype=np.uint8),
     "bilateral": lambda image: np.asarray(cv2.bilateralFilter(image, 5, 30, 3), dtype=np.uint8),
     "wavelet": lambda image: to_bytes(denoise_wavelet(image, channel_axis=2, rescale_sigma=True)),
     "unsharp": lambda image: to_bytes(unsharp_mask(image, radius=2, channel_axis=2)),
@@ -148,8 +163,8 @@ def describe(results: Results) -> Blocks:
         f"# Whole photos: the policy {results['policy_name']} with the toolbox {results['toolbox_name']}",
         f"{results['n']} photos at their own size, seed {results['options']['seed']}. Mean PSNR in dB. The gain is "
         "that of the policy over the input, ± half its 95% interval over the photos; the worst is that of one photo. "
-        "Filters: `cv2.bilateralFilter(image, 5, 30, 3)`, scikit-image's `denoise_wavelet` with `rescale_sigma=True` "
-        "and `unsharp_mask` with `radius=2`.",
+        "Filters: `cv2.medianBlur(image, 3)`, `cv2.bilateralFilter(image, 5, 30, 3)`, "
+        "scikit-image's `denoise_wavelet` with `rescale_sigma=True` and `unsharp_mask` with `radius=2`.",
         table_of([cells(row) for row in results["rows"]]),
     ]
 

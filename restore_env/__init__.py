@@ -26,11 +26,18 @@ from restore_env.constants import ENV_ID
 # `X as X` tells type checkers that a name is public.
 if TYPE_CHECKING:
     from restore_env.data.distortions import (
+        AnyOrder as AnyOrder,
+        DefocusBlur as DefocusBlur,
         GaussianBlur as GaussianBlur,
         GaussianNoise as GaussianNoise,
         JPEGCompression as JPEGCompression,
         MixedDistortion as MixedDistortion,
+        MotionBlur as MotionBlur,
         OneOf as OneOf,
+        PoissonNoise as PoissonNoise,
+        Resampling as Resampling,
+        SaltAndPepperNoise as SaltAndPepperNoise,
+        WebPCompression as WebPCompression,
     )
     from restore_env.data.image_io import read_image as read_image, write_image as write_image
     from restore_env.data.pairs import Pairs as Pairs, load_pairs as load_pairs, save_pairs as save_pairs
@@ -54,7 +61,12 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES: Final = {
-    "data.distortions": ("GaussianBlur", "GaussianNoise", "JPEGCompression", "MixedDistortion", "OneOf"),
+    "data.distortions": (
+        *("GaussianBlur", "MotionBlur", "DefocusBlur"),
+        *("GaussianNoise", "PoissonNoise", "SaltAndPepperNoise"),
+        *("JPEGCompression", "WebPCompression", "Resampling"),
+        *("AnyOrder", "MixedDistortion", "OneOf"),
+    ),
     "envs.env": ("ImageRestoreEnv",),
     "errors": ("FormatError", "ImageError", "ToolError"),
     "evaluation": ("Evaluation", "evaluate"),

@@ -40,11 +40,39 @@ TOOL_NOISE_EDGES: Final = (0.0, 12.5, 25.0, 37.5, 50.0)
 TOOL_JPEG_EDGES: Final = (100.0, 60.0, 35.0, 20.0, 10.0)
 """Edges of the intervals of the paper's four tools against JPEG (Table 1), in the unit of `JPEG_EDGES`."""
 
+MOTION_EDGES: Final = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0, 17.0, 19.0, 21.0)
+"""Edges of ten levels of motion blur: length in pixels. The longest fills the kernel of the paper's blur."""
+
+DEFOCUS_EDGES: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
+"""Edges of ten levels of defocus: radius in pixels. The largest disk fills the kernel of the paper's blur."""
+
+SALT_AND_PEPPER_EDGES: Final = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2)
+"""Edges of ten levels of salt-and-pepper noise: fraction of the pixels."""
+
+RESAMPLING_EDGES: Final = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
+"""Edges of ten levels of down-and-up sampling: the factor."""
+
+WEBP_EDGES: Final = JPEG_EDGES
+"""Edges of ten levels of WebP compression: libwebp quality, where 100 is best."""
+
 SEVERITIES: Final = {"mild": (9, 11), "moderate": (12, 17), "severe": (18, 20), "any": (1, 28)}
 """For each severity the smallest and largest sum of the three levels (1 to 10 each), minus two."""
 
-Severity = Literal["mild", "moderate", "severe", "any", "everyday", "light"]
-"""Names that a `severity` argument accepts: those of `SEVERITIES`, `EVERYDAY`, and "light"."""
+Severity = Literal[
+    "mild",
+    "moderate",
+    "severe",
+    "any",
+    "everyday",
+    "light",
+    "motion",
+    "defocus",
+    "low-light",
+    "salt-and-pepper",
+    "web",
+    "wild",
+]
+"""Names that a `severity` argument accepts: those of `SEVERITIES`, and of the other mixtures of distortions."""
 
 EVERYDAY: Final = "everyday"
 """Name of the mixture of distortions that resembles photos with unknown distortions (see `everyday`)."""

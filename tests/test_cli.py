@@ -314,6 +314,19 @@ def test_distort_writes_what_the_seed_says(run, photo_folder, tmp_path):
         assert not np.array_equal(first[number], read_image(photo_folder / f"{number}.png"))
 
 
+@pytest.mark.parametrize(
+    ("severity", "told"),
+    [
+        ("motion", ["motion_length", "motion_angle", "noise_sigma", "jpeg_quality"]),
+        ("salt-and-pepper", ["salt_and_pepper"]),
+    ],
+)
+def test_distort_tells_all_parameters_of_other_damage(run, photo_file, severity, told):
+    code, out, err = run("distort", photo_file, "--severity", severity)
+    assert (code, err) == (0, [])
+    assert [parameter.split()[0] for parameter in out.rpartition(": ")[2].split(", ")] == told
+
+
 def test_distort_writes_png_beside_the_photo(run, photo_folder):
     source = photo_folder / "photo.jpg"
     write_image(source, read_image(photo_folder / "0.png"))

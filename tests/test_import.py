@@ -60,7 +60,7 @@ def test_make_can_import_the_package():
         "env = gymnasium.make('restore_env:ImageRestore-v0', toolbox='classical')\n"
         "print(env.reset(seed=0)[0]['image'].shape, env.action_space)"
     )
-    assert output.strip() == "(63, 63, 3) Discrete(10)"
+    assert output.strip() == "(63, 63, 3) Discrete(18)"
 
 
 def test_spec_with_plain_arguments_survives_json():

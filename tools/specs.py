@@ -12,13 +12,19 @@ from torch import nn
 from restore_env import Tool, Toolbox
 from restore_env.constants import Severity
 from restore_env.data.distortions import (
+    DefocusBlur,
     Distortion,
     DistortionModel,
     GaussianBlur,
     GaussianNoise,
     JPEGCompression,
     MixedDistortion,
+    MotionBlur,
     OneOf,
+    PoissonNoise,
+    Resampling,
+    SaltAndPepperNoise,
+    WebPCompression,
     as_distortion,
 )
 from restore_env.toolbox.networks import ToolNetwork
@@ -32,10 +38,16 @@ SHIPPED: Final = Path(__file__).parent / "toolboxes"
 
 DISTORTIONS: Final[dict[str, type[Distortion]]] = {
     "blur": GaussianBlur,
+    "motion-blur": MotionBlur,
+    "defocus-blur": DefocusBlur,
     "noise": GaussianNoise,
+    "poisson-noise": PoissonNoise,
+    "salt-and-pepper-noise": SaltAndPepperNoise,
+    "resampling": Resampling,
     "jpeg": JPEGCompression,
+    "webp": WebPCompression,
 }
-"""The distortions that tools can remove, by name."""
+"""The distortions that tools can remove, by name, in the order in which they happen to a photo."""
 
 SLIGHT: Final[tuple[Distortion, ...]] = (GaussianNoise(0, 5), JPEGCompression(80, 100))
 """The mildest level of noise and of JPEG."""
@@ -51,7 +63,7 @@ def distortion_of(name: str, removes: str, interval: tuple[float, float], trust:
 
     Args:
         name: name of the tool, for errors.
-        removes: "blur", "noise", "jpeg", or "package.module:Class" for a `Distortion` of your own.
+        removes: one of `DISTORTIONS`, such as "noise", or "package.module:Class" for a `Distortion` of your own.
         interval: the parameter's interval; either end may come first.
         trust: whether to import a class, which runs the code of its module.
 
@@ -128,7 +140,8 @@ def training_distortion(own: DistortionModel) -> DistortionModel:
         return own
     slight = [own, *SLIGHT]
     more = [own, GaussianNoise(0, 30), JPEGCompression(20, 100)]
-    other = [own, GaussianNoise(0, 30)] if isinstance(own, GaussianBlur) else [GaussianBlur(), *slight]
+    is_blur = isinstance(own, GaussianBlur | MotionBlur | DefocusBlur)
+    other = [own, GaussianNoise(0, 30)] if is_blur else [GaussianBlur(), *slight]
     return OneOf([MixedDistortion(chain) for chain in (slight, more, [own], other)], weights=(5, 3, 1, 1))
 
 
@@ -138,8 +151,8 @@ class ToolSpec:
 
     Args:
         name: the tool's name.
-        removes: "blur", "noise", "jpeg", "package.module:Class" for a `Distortion` of your own, or a mixture such as
-            "everyday" or "moderate+severe" (`mixture_of`).
+        removes: one of `DISTORTIONS`, such as "noise"; "package.module:Class" for a `Distortion` of your own; or a
+            mixture such as "everyday" or "moderate+severe" (`mixture_of`).
         interval: the parameter's interval, from the milder to the stronger end; None for a mixture.
         architecture: "three-layer", "eight-layer" or "two-scale".
         arguments: sizes of the network where they differ from the paper's.

@@ -94,7 +94,8 @@ class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
     Args:
         images: "embedded" (the photos that scikit-image ships), a folder of photos, a pairs file (.npz) or folder, a
             sequence of uint8 (h, w, 3) photos, or an object with `sample(rng) -> Pair`.
-        severity: "mild", "moderate", "severe", "any", "everyday", or a distortion such as `MixedDistortion([...])`.
+        severity: "mild", "moderate", "severe", "any", "everyday", "light", other damage ("motion", "defocus",
+            "low-light", "salt-and-pepper", "web", "wild"), or a distortion such as `MixedDistortion([...])`.
         toolbox: "rl-restore-12", "classical", a toolbox folder, or a `Toolbox`.
         reward: the name of a reward, or a function.
         patch_size: height and width of the image in pixels, at least 11.

@@ -33,7 +33,7 @@ class Tool:
         name: name of the tool, unique in a toolbox, such as "noise-3".
         function: takes a float tensor (n, 3, h, w) RGB in about [0, 1], not clipped, and returns a new tensor of the
             same shape.
-        removes: the distortion that the tool is made for: "blur", "noise", "jpeg", or "" if unknown.
+        removes: the distortion that the tool is made for, such as "blur", "noise" or "jpeg"; "" if unknown.
         interval: interval of the distortion's parameter that the tool is made for, milder end first, in the parameter's
             unit; None if unknown.
         given_cost: multiplications for a pixel; None counts those of a network (`cost`).

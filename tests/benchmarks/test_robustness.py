@@ -27,6 +27,8 @@ def test_a_policy_that_stops_leaves_every_photo_alone(args):
     assert 48 < rows["clean"]["psnr_in"] < 50
     assert rows["noise 8"]["psnr_in"] == pytest.approx(30.1, abs=0.3)
     assert rows["noise 25"]["psnr_in"] == pytest.approx(20.3, abs=0.5)
+    for name in ("motion", "defocus", "low-light", "web", "wild"):
+        assert 10 < rows[f"severity {name}"]["psnr_in"] < 50
     report = args.output.with_suffix(".md").read_text()
     assert report.count("\n| ") == 2 + len(rows) and "python -m benchmarks.robustness " in report
 
@@ -37,6 +39,8 @@ def test_each_filter_does_what_it_is_known_for(args):
     assert rows["noise 8"]["bilateral"] > rows["noise 8"]["psnr_in"]
     assert rows["blur 2"]["unsharp"] > rows["blur 2"]["psnr_in"]
     assert rows["noise 25"]["unsharp"] < rows["noise 25"]["psnr_in"]
+    assert rows["salt and pepper 5%"]["median"] > rows["salt and pepper 5%"]["psnr_in"] + 5
+    assert rows["defocus 3"]["unsharp"] > rows["defocus 3"]["psnr_in"]
 
 
 def test_what_a_policy_does_is_counted(args):

@@ -8,7 +8,15 @@ import torch
 from fading import Fading
 
 from restore_env import FormatError, load_toolbox, save_toolbox
-from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion
+from restore_env.data.distortions import (
+    DefocusBlur,
+    GaussianBlur,
+    GaussianNoise,
+    JPEGCompression,
+    MixedDistortion,
+    PoissonNoise,
+    WebPCompression,
+)
 from restore_env.toolbox import Toolbox
 from restore_env.toolbox.networks import ARCHITECTURES
 from tools.specs import (
@@ -126,8 +134,11 @@ class TestFiles:
         ("tools", "message"),
         [
             ([entry(intervall=[0, 1])], "tool 'a': 'intervall' means nothing here"),
-            ([entry(removes="rain")], "tool 'a': removes='rain' is not one of 'blur', 'noise', 'jpeg' or 'package.mod"),
-            ([entry(removes="")], "tool 'a': removes='' is not one of 'blur', 'noise', 'jpeg' or 'package.module:Cl"),
+            (
+                [entry(removes="rain")],
+                "tool 'a': removes='rain' is not one of 'blur', .*'webp' or 'package.module:Cl",
+            ),
+            ([entry(removes="")], "tool 'a': removes='' is not one of 'blur', .*'webp' or 'package.module:Cl"),
             ([entry(removes="fadin:Fading")], "tool 'a': removes='fadin:Fading' cannot be imported .*No module named"),
             (
                 [entry(removes="fading:Fade")],
@@ -224,6 +235,7 @@ class TestToolSpec:
     def test_intervals_go_from_mild_to_strong(self):
         assert distortion_of("a", "jpeg", (60, 35)) == JPEGCompression(35, 60)
         assert distortion_of("a", "blur", (1, 2)) == GaussianBlur(1, 2)
+        assert distortion_of("a", "webp", (60, 35)) == WebPCompression(35, 60)
         assert FADE.own_distortion == Fading(0.5, 0.9)
 
     @pytest.mark.parametrize(
@@ -258,6 +270,16 @@ class TestRobustDistortion:
             (0.8, ["noise_sigma", "noise_sigma_2", "jpeg_quality"]),
             (0.1, ["noise_sigma"]),
             (0.1, ["blur_sigma", "noise_sigma", "noise_sigma_2", "jpeg_quality"]),
+        ],
+        DefocusBlur(1, 2): [
+            (0.8, ["defocus_radius", "noise_sigma", "jpeg_quality"]),
+            (0.1, ["defocus_radius"]),
+            (0.1, ["defocus_radius", "noise_sigma"]),
+        ],
+        PoissonNoise(20, 30): [
+            (0.8, ["poisson_sigma", "noise_sigma", "jpeg_quality"]),
+            (0.1, ["poisson_sigma"]),
+            (0.1, ["blur_sigma", "poisson_sigma", "noise_sigma", "jpeg_quality"]),
         ],
         JPEGCompression(20, 30): [
             (0.8, ["jpeg_quality", "noise_sigma", "jpeg_quality_2"]),
