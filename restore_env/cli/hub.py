@@ -140,7 +140,7 @@ def _check_card(card: Path) -> None:
 
     try:
         text = card.read_text(encoding="utf-8")
-        licence = ModelCard(text).data.to_dict().get("license") if text.startswith("---") else None
+        licence = getattr(ModelCard(text).data, "license", None) if text.startswith("---") else None
     except Exception as error:  # yaml raises its own, and others come from the content
         raise FormatError(f"{card}: no model card for the Hub ({one_line(error)})") from error
     if not licence:
