@@ -86,6 +86,11 @@ def test_an_update_is_that_of_automatic_differentiation(toolbox, tmp_path):
     assert run.uses.tolist() == [2, 2, 0]
 
 
+def test_the_uses_of_all_iterations_add_up(toolbox, tmp_path):
+    run = training(toolbox, chain_batch([[0, 1], [1, -1]]), tmp_path, iterations=3)
+    assert run.run(lambda status: None) and run.uses.tolist() == [3, 6, 0]
+
+
 def test_counts_divide(toolbox, tmp_path):
     """Four times the same toolchain moves the tools as far as the toolchain alone."""
     once = training(toolbox, chain_batch([[0, 1, -1]]), tmp_path / "once")

@@ -46,6 +46,13 @@ def test_minutes_are_counted_on_by_a_training_that_resumes(tmp_path):
     assert lines == ["total 15, measured, 1.0 min, 0.0 min left"]
 
 
+def test_a_status_says_how_long_it_took_and_how_long_it_takes(tmp_path):
+    seen, stops = [], iter([False, False, False, True])
+    assert not Counting(tmp_path, Budget(minutes=1.5)).run(seen.append, lambda: next(stops))
+    assert seen[-1].line == "total 3, measured, 0.5 min, 1.0 min left"
+    assert seen[-1].scalars == {"training/learning_rate": 0.5, "training/minutes": 0.5}
+
+
 def test_time_between_two_runs_does_not_count(tmp_path):
     first = Counting(tmp_path, Budget(iterations=2))
     assert first.run(lambda status: None)
