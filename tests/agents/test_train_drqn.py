@@ -163,7 +163,7 @@ def test_an_agent_is_refreshed_on_changed_tools(args, network_toolbox, tmp_path,
         ({"patches": 0}, "patches"),
         ({"patch_size": 10}, "patch_size=10 is not a whole number of at least 11"),
         ({"reward": "psnr"}, "reward='psnr'"),
-        ({"severity": "wild"}, "wild"),
+        ({"severity": "furious"}, "furious"),
         ({"channels": (4, 4, 0, 4)}, r"channels=\(4, 4, 0, 4\)"),
     ],
 )
