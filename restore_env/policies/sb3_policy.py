@@ -61,8 +61,8 @@ class PaperExtractor(BaseFeaturesExtractor):
         >>> envs = SB3VecEnv(2, toolbox="classical", time_limit="terminate")
         >>> policy_kwargs = {"features_extractor_class": PaperExtractor}
         >>> model = DQN("MultiInputPolicy", envs, buffer_size=10, policy_kwargs=policy_kwargs)
-        >>> model.policy.q_net.features_extractor.features_dim  # 32 features, 10 possible previous actions
-        42
+        >>> model.policy.q_net.features_extractor.features_dim  # 32 features, 18 possible previous actions
+        50
         >>> envs.close()
     """
 
