@@ -144,7 +144,7 @@ def describe(results: Results) -> Blocks:
         f"{n} patches of 63x63 pixels for each kind of damage, seed {seed}. Mean gain in PSNR, in dB, ± half its 95% "
         "interval over the photos. The numbers are the intervals that the parameters are drawn from: standard "
         "deviations of blur in pixels and of noise on the 0-255 scale, radius of the disk and length of the line in "
-        "pixels, the factor, the quality. Directions of motion are within 22.5 degrees of the one stated.",
+        f"pixels, the factor, the quality. Directions of motion are within {SECTOR:g} degrees of the one stated.",
         "## Each filter on the damage that it is made for",
         "The worst is the gain of one patch. The last column is the gain when slight noise (standard deviation 0 to 5) "
         "and slight JPEG (quality 80 to 100) follow the damage.",

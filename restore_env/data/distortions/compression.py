@@ -18,8 +18,18 @@ MARGIN: Final = 16
 """Pixels mirrored around an image that is shrunk: what the enlarged pixels at its edges depend on, at least."""
 
 
+class _Compression(Distortion):
+    """Base class of compression with a quality, which is an integer."""
+
+    bounds = (1.0, 100.0)
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw the quality, rounded to an integer."""
+        return float(round(super().draw(rng)))
+
+
 @dataclass(frozen=True)
-class JPEGCompression(Distortion):
+class JPEGCompression(_Compression):
     """Write as JPEG and read again, with libjpeg and chroma 4:2:0.
 
     The parameter `jpeg_quality` is libjpeg's quality, an integer.
@@ -39,11 +49,6 @@ class JPEGCompression(Distortion):
     high: float = max(JPEG_EDGES)
     parameter = "jpeg_quality"
     edges = JPEG_EDGES
-    bounds = (1.0, 100.0)
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Draw the quality, rounded to an integer."""
-        return float(round(super().draw(rng)))
 
     def apply(self, image: FloatImage, value: float, rng: np.random.Generator) -> FloatImage:
         """Compress an image; see `Distortion.apply`."""
@@ -53,7 +58,7 @@ class JPEGCompression(Distortion):
 
 
 @dataclass(frozen=True)
-class WebPCompression(Distortion):
+class WebPCompression(_Compression):
     """Write as WebP with loss and read again, with libwebp.
 
     The parameter `webp_quality` is libwebp's quality, an integer. Blocks are predicted from their neighbours, so what a
@@ -77,11 +82,6 @@ class WebPCompression(Distortion):
     high: float = max(WEBP_EDGES)
     parameter = "webp_quality"
     edges = WEBP_EDGES
-    bounds = (1.0, 100.0)
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Draw the quality, rounded to an integer."""
-        return float(round(super().draw(rng)))
 
     def apply(self, image: FloatImage, value: float, rng: np.random.Generator) -> FloatImage:
         """Compress an image; see `Distortion.apply`."""
