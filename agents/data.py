@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
 from restore_env.data.distortions import DistortionModel, OneOf, as_distortion, single_distortions
@@ -12,6 +12,7 @@ from restore_env.data.photos import FolderPhotos
 from restore_env.data.sampling import PatchSampler
 from restore_env.data.sources import PairSource, as_source, draw_pairs
 from restore_env.restoration.metrics import SMALLEST_SIDE
+from restore_env.restoration.rewards import as_reward, check_size
 from restore_env.training.fingerprints import digest_of_pairs, digest_of_photos
 from restore_env.training.split import VALIDATION_SEED, split_photos
 from restore_env.utils.checks import Checked, Count, Device, Natural, Options, Steps, Text, check_whole
@@ -44,6 +45,8 @@ class AgentArgs(Options):
     """Height and width in pixels of the patches that the agent sees, 11 to 1024."""
     max_steps: Steps = MAX_STEPS
     """Largest number of tools in a toolchain."""
+    reward: Literal["step_psnr", "step_ssim", "final_psnr", "final_mse", "step_niqe"] = "step_psnr"
+    """Reward of a step. step_niqe needs patches of at least 96 pixels."""
     patches: Count = 256
     """Number of validation patches."""
     oracle: Natural = 0
@@ -52,6 +55,10 @@ class AgentArgs(Options):
     """Device of the agent and the tools: cpu or cuda."""
     seed: Natural = 0
     """Seed of the initial weights and all random numbers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(as_reward(self.reward), self.patch_size)
 
     @property
     def inputs(self) -> dict[str, Paths]:

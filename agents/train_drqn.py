@@ -30,6 +30,7 @@ from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
 from restore_env.training.logging import RunLogger
 from restore_env.training.oracle_cache import oracle_of
 from restore_env.training.program import check_run, make_run_folder, program_name, run_program
+from restore_env.training.reward_guard import RewardGuard
 from restore_env.training.signals import stop_request
 from restore_env.training.trainer import Budget
 from restore_env.utils.checks import Count, NonNegative, Positive
@@ -69,8 +70,6 @@ class Args(AgentArgs):
     """Size of the image features that the convolutions return."""
     hidden: Count = 50
     """Size of the LSTM."""
-    reward: Literal["step_psnr", "step_ssim", "final_psnr", "final_mse"] = "step_psnr"
-    """Reward of a step."""
     cost: NonNegative = 0.0
     """What the reward loses for 1e9 multiplications on a patch, in dB. An eight-layer tool takes 0.2e9 of them."""
     keep_last: bool = False
@@ -146,10 +145,11 @@ def run(plan: Plan, clock: Callable[[], float] = time.monotonic) -> RecurrentQPo
     args, training = plan.args, new_training(plan)
     training.clock = clock
     with stop_request() as request, RunLogger(plan.folder, training.iteration) as log:
+        report = RewardGuard(training.batch.reward, plan.data.validation, plan.toolbox, args.device, log).report
         if args.start and not training.iteration:
             training.choose()  # the first weights may be the best
-            log.report(training.status())
-        if not training.run(log.report, request):
+            report(training.status())
+        if not training.run(report, request):
             request.check()
     save_policy(training.policy, args.output, plan.toolbox)
     write_agent_card(args.output, training, settings_of(args, training))

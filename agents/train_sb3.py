@@ -28,13 +28,14 @@ from restore_env.constants import PATCH_SIZE
 from restore_env.errors import FormatError
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
 from restore_env.policies.sb3_policy import ALGORITHMS, CHANNELS, PaperExtractor, SB3Policy
-from restore_env.restoration.rewards import Transition, step_psnr
+from restore_env.restoration.rewards import Weighted, as_reward
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.training.fingerprints import digest_of_pairs
 from restore_env.training.logging import RunLogger, scalars_of
 from restore_env.training.model_card import made_with
 from restore_env.training.oracle_cache import oracle_of
 from restore_env.training.program import check_run, make_run_folder, run_program
+from restore_env.training.reward_guard import RewardGuard
 from restore_env.training.signals import StopRequest, stop_request
 from restore_env.training.trainer import Status, check_settings
 from restore_env.utils.checks import Count, Fraction, Positive
@@ -50,7 +51,7 @@ REPLAY_BUFFER: Final = "memory.pkl"
 """File of a value-based agent's replay buffer; the name stays so that runs of earlier versions resume."""
 
 BELS: Final = 0.1
-"""Rewards are in dB divided by 10: SB3's losses and clipped values suit rewards of about 1."""
+"""Factor on rewards, which are in dB: SB3's losses and clipped values suit rewards of about 1."""
 
 STEPS_PER_UPDATE: Final = 4
 """Steps of dqn and qrdqn for each update, as in the authors' program."""
@@ -72,11 +73,11 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 
 SETTINGS: Final = (
     *("severity", "single_distortion_fraction", "n_envs", "buffer_size", "learning_rate"),
-    *("patch_size", "observation", "max_steps", "seed"),
+    *("patch_size", "observation", "reward", "max_steps", "seed"),
 )
 """Options that must be the same for a training to resume."""
 
-EARLIER_SETTINGS: Final = {"patch_size": PATCH_SIZE, "observation": "dict"}
+EARLIER_SETTINGS: Final = {"patch_size": PATCH_SIZE, "observation": "dict", "reward": "step_psnr"}
 """Settings of the trainings whose checkpoints do not name them."""
 
 
@@ -198,7 +199,8 @@ def train(model: BaseAlgorithm, plan: Plan, request: StopRequest) -> None:
     """Train an agent for the steps that are left, or until a signal comes."""
     done, steps = model.num_timesteps, plan.args.steps
     with RunLogger(plan.folder, done) as log:
-        callback = EvaluationCallback(plan, log, request)
+        guard = RewardGuard(as_reward(plan.args.reward), plan.data.validation, plan.toolbox, plan.args.device, log)
+        callback = EvaluationCallback(plan, log, guard.report, request)
         model.learn(steps - done, callback, tb_log_name=plan.args.algo, reset_num_timesteps=done == 0)
         if model.num_timesteps < steps:
             save(model, plan)
@@ -219,7 +221,7 @@ def new_environments(plan: Plan) -> VecMonitor:
         time_limit="terminate",
         include_step=args.observation == "dict" and args.algo != "recurrent_ppo",  # the others have no memory
         observation=args.observation,
-        reward=in_bels,
+        reward=Weighted({args.reward: BELS}),
         device=args.device,
     )
     if args.stacks:  # how many images are still black shows the step
@@ -227,15 +229,11 @@ def new_environments(plan: Plan) -> VecMonitor:
     return VecMonitor(environments)
 
 
-def in_bels(step: Transition) -> Any:
-    """Return the rise of the PSNR in dB, divided by 10."""
-    return BELS * step_psnr(step)
-
-
 def measure(model: BaseAlgorithm, plan: Plan) -> dict[str, float]:
     """Return the scalars of an agent on the validation pairs."""
     policy, pairs = SB3Policy(model, plan.args.output.stem), plan.data.validation
-    found = evaluate(pairs, policy, plan.toolbox, max_steps=plan.args.max_steps, device=plan.args.device)
+    options: dict[str, Any] = {name: getattr(plan.args, name) for name in ("max_steps", "reward", "device")}
+    found = evaluate(pairs, policy, plan.toolbox, **options)
     share = {"validation/share_of_oracle": share_of_best(found, plan.oracle)} if plan.oracle else {}
     return scalars_of(found) | share
 
@@ -245,13 +243,16 @@ class EvaluationCallback(BaseCallback):
 
     Args:
         plan: the training.
-        log: receives the measurements.
+        log: has the measurements so far.
+        report: receives the measurements.
         stopping: returns whether to end.
     """
 
-    def __init__(self, plan: Plan, log: RunLogger, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, plan: Plan, log: RunLogger, report: Callable[[Status], None], stopping: Callable[[], bool]
+    ) -> None:
         super().__init__()
-        self.plan, self.log, self.stopping = plan, log, stopping
+        self.plan, self.log, self.report, self.stopping = plan, log, report, stopping
 
     def _on_training_start(self) -> None:
         self._next = self.num_timesteps + self.plan.args.every
@@ -271,7 +272,7 @@ class EvaluationCallback(BaseCallback):
         save(self.model, self.plan, gain > best)
         # Logged last: an agent that the history names has been saved.
         line = f"{steps} steps, gain {gain:.3f} dB, {found['validation/tools']:.2f} tools"
-        self.log.report(Status(steps, line, found))
+        self.report(Status(steps, line, found))
 
 
 def new_model(plan: Plan, environments: VecMonitor) -> BaseAlgorithm:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import nan
 from statistics import fmean
 from typing import Any, Final
@@ -12,6 +12,7 @@ from restore_env.data.pairs import Pairs, pairs_to_tensors
 from restore_env.policies import Policy, load_policy, play
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.metrics import SMALLEST_SIDE, ssim
+from restore_env.restoration.rewards import Reward
 from restore_env.toolbox import STOP, Toolbox, load_toolbox
 from restore_env.utils.progress import Progress
 
@@ -60,6 +61,7 @@ class Evaluation:
             in the later steps (Figure 6 of the paper).
         seconds: wall-clock time of the evaluation.
         images: results of the single pairs.
+        reward: mean sum of an image's rewards.
 
     Example:
         >>> from restore_env import as_source, draw_pairs
@@ -80,6 +82,7 @@ class Evaluation:
     tool_ratio: list[dict[str, float]]
     seconds: float
     images: list[ImageResult]
+    reward: float = nan
 
     def to_json(self) -> dict[str, Any]:
         """Return all results as plain JSON values."""
@@ -92,6 +95,7 @@ def evaluate(
     toolbox: Any = DEFAULT_TOOLBOX,
     *,
     max_steps: int = MAX_STEPS,
+    reward: str | Reward = "step_psnr",
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -104,6 +108,7 @@ def evaluate(
         policy: a name, a folder, or a policy.
         toolbox: a name, a folder, or a toolbox.
         max_steps: largest number of tools applied to an image.
+        reward: a name of `restore_env.restoration.rewards.REWARDS`, or a function; policies do not see it.
         device: device of tools and policy, "cpu" or "cuda".
         progress: called with the share of the work that is done.
 
@@ -125,13 +130,16 @@ def evaluate(
     _check_sizes(pairs)
     started = time.perf_counter()
     results: dict[int, ImageResult] = {}
+    paid: list[float] = []
     for rows in _batches(pairs):
-        batch = RestorationBatch(tools, max_steps=max_steps)
-        batch.start(*pairs_to_tensors((pairs[row] for row in rows), device))
+        batch = RestorationBatch(tools, max_steps=max_steps, reward=reward)
+        batch.start(*pairs_to_tensors((pairs[row] for row in rows), device), [pairs.labels[row] for row in rows])
         report = _progress_of_part(progress, len(results) / len(pairs), len(rows) / len(pairs))
         results |= zip(rows, _play(player, batch, [pairs.names[row] for row in rows], report), strict=True)
+        paid += batch.returns.tolist()
         report(1.0)
-    return _summarise([results[row] for row in range(len(pairs))], player.name, tools, max_steps, started)
+    found = _summarise([results[row] for row in range(len(pairs))], player.name, tools, max_steps, started)
+    return replace(found, reward=fmean(paid))
 
 
 def share_of_best(evaluation: Evaluation, oracle: Evaluation) -> float:

@@ -184,7 +184,8 @@ class DRQNTraining(Training):
         if self._measured is None or self._measured[0] != self.iteration:
             policy = RecurrentQPolicy(self.averaged_network, self.toolbox.action_names, self.name)
             steps, device = self.batch.max_steps, str(self.device)
-            found = evaluate(self.data.validation, policy, self.toolbox, max_steps=steps, device=device)
+            options: dict[str, Any] = {"max_steps": steps, "reward": self.batch.reward, "device": device}
+            found = evaluate(self.data.validation, policy, self.toolbox, **options)
             self._measured = self.iteration, found
         return self._measured[1]
 

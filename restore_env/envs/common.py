@@ -15,7 +15,7 @@ from restore_env.data.image_io import check_bytes
 from restore_env.data.pairs import Pair, check_same_size, pairs_to_tensors
 from restore_env.data.sources import PairSource
 from restore_env.restoration.batch import RestorationBatch
-from restore_env.restoration.rewards import Reward
+from restore_env.restoration.rewards import Reward, check_size
 from restore_env.utils.checks import check_choice, check_flag
 
 EnvObservation = dict[str, Any] | NDArray[np.uint8]
@@ -65,7 +65,8 @@ class EnvCore:
         device: device of the batch.
 
     Raises:
-        TypeError, ValueError: if `include_step` or `observation` is none of these, or they do not fit each other.
+        TypeError, ValueError: if `include_step` or `observation` is none of these, they do not fit each other, or the
+            patches are too small for the reward.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class EnvCore:
         observation: str,
         device: torch.device,
     ) -> None:
+        check_size(batch.reward, patch_size)
         self.source, self.batch, self.device = source, batch, device
         self.shape = (patch_size, patch_size, 3)
         self.observation_space: spaces.Space[Any] = self._space(check_flag("include_step", include_step), observation)
@@ -114,12 +116,13 @@ class EnvCore:
 
     def start(self, pairs: Sequence[Pair]) -> None:
         """Begin all episodes."""
-        self.batch.start(*pairs_to_tensors(pairs, self.device))
+        self.batch.start(*pairs_to_tensors(pairs, self.device), [pair.label for pair in pairs])
         self._parameters = np.array([_parameters(pair) for pair in pairs])
 
     def restart(self, rows: NDArray[np.int64], pairs: Sequence[Pair]) -> None:
         """Begin new episodes in some rows."""
-        self.batch.restart(torch.from_numpy(rows).to(self.device), *pairs_to_tensors(pairs, self.device))
+        images = pairs_to_tensors(pairs, self.device)
+        self.batch.restart(torch.from_numpy(rows).to(self.device), *images, [pair.label for pair in pairs])
         self._parameters[rows] = [_parameters(pair) for pair in pairs]
 
     def observations(self, rows: NDArray[np.int64] | None = None) -> EnvObservation:

@@ -1,11 +1,13 @@
 """The transition of the task: apply the chosen tools to a batch of images, measure them, pay rewards, end episodes."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from restore_env.constants import MAX_STEPS
+from restore_env.data.pairs import Label
 from restore_env.restoration.metrics import psnr
 from restore_env.restoration.rewards import Reward, Transition, as_reward, compute_reward
 from restore_env.toolbox import Toolbox
@@ -114,6 +116,10 @@ class RestorationBatch:
     """bool (n,), whether each episode has ended."""
     toolchains: Tensor
     """int64 (n, max_steps), the tools applied, filled up with `NO_TOOL`."""
+    returns: Tensor
+    """float64 (n,), sum of the rewards so far."""
+    labels: list[Label | None]
+    """What each image shows; None if that is unknown."""
     history: Tensor | None
     """uint8 (n, max_steps + 1, h, w, 3), images at the start and after each step; None unless `record`."""
     psnr_history: Tensor
@@ -143,12 +149,15 @@ class RestorationBatch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def start(self, images: Tensor, reference: Tensor | None = None) -> None:
+    def start(
+        self, images: Tensor, reference: Tensor | None = None, labels: Sequence[Label | None] | None = None
+    ) -> None:
         """Begin n new episodes.
 
         Args:
             images: float32 (n, 3, h, w), distorted images.
             reference: float32 (n, 3, h, w), reference images; needed for PSNR and rewards.
+            labels: n labels, for rewards; by default none is known.
 
         Raises:
             ValueError: if there is no reference and `stop_if_worse` needs one.
@@ -165,19 +174,24 @@ class RestorationBatch:
         self.steps = torch.zeros(n, dtype=torch.int64, device=device)
         self.ended = torch.zeros(n, dtype=torch.bool, device=device)
         self.toolchains = torch.full((n, self.max_steps), NO_TOOL, device=device)
+        self.returns = torch.zeros(n, dtype=torch.float64, device=device)
+        self.labels = [None] * n if labels is None else list(labels)
         height, width = images.shape[2:]
         self.psnr_history = torch.full((n, self.max_steps + 1), torch.nan, dtype=torch.float64, device=device)
         shape = (n, self.max_steps + 1, height, width, 3)
         self.history = torch.zeros(shape, dtype=torch.uint8, device=device) if self.record else None
         self._record(torch.arange(n, device=device))
 
-    def restart(self, rows: Tensor, images: Tensor, reference: Tensor) -> None:
+    def restart(
+        self, rows: Tensor, images: Tensor, reference: Tensor, labels: Sequence[Label | None] | None = None
+    ) -> None:
         """Begin new episodes in some rows.
 
         Args:
             rows: int64 (k,), numbers of the rows.
             images: float32 (k, 3, h, w), distorted images.
             reference: float32 (k, 3, h, w), reference images.
+            labels: k labels, for rewards; by default none is known.
         """
         assert self.reference is not None  # only batches with references are restarted
         self._taken += 1
@@ -188,6 +202,9 @@ class RestorationBatch:
         self.steps[rows] = 0
         self.ended[rows] = False
         self.toolchains[rows] = NO_TOOL
+        self.returns[rows] = 0.0
+        for row, label in zip(rows.tolist(), labels or [None] * len(rows), strict=True):
+            self.labels[row] = label
         self.psnr_history[rows] = torch.nan
         self._record(rows)
 
@@ -243,6 +260,7 @@ class RestorationBatch:
             raise ValueError("this trial was made before the last step; try again from the present state")
         self._taken += 1
         self.images, self.psnr = trial.images, trial.psnr
+        self.returns = self.returns + trial.outcome.reward
         self.ended = self.ended | trial.outcome.terminated | trial.outcome.truncated
         self._count(trial.acting, trial.applied, trial.actions)
 
@@ -310,6 +328,7 @@ class RestorationBatch:
             ended=ended,
             action=chosen,
             step=self.steps,
+            label=tuple(self.labels),
             toolbox=self.toolbox,
         )
         return torch.where(acting, compute_reward(self.reward, step), 0.0)

@@ -7,7 +7,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from restore_env.data.pairs import Label
 from restore_env.restoration.metrics import ssim
+from restore_env.restoration.niqe import BLOCK, niqe
 from restore_env.toolbox import Toolbox
 from restore_env.utils.checks import check_choice
 
@@ -26,6 +28,7 @@ class Transition:
         ended: bool (n,), whether the episode ended with this step.
         action: int64 (n,), the actions.
         step: int64 (n,), number of steps taken before.
+        label: n labels, what each image shows; None where that is unknown.
         toolbox: the tools, in the order of their actions.
 
     Example:
@@ -47,6 +50,7 @@ class Transition:
     ended: Tensor
     action: Tensor
     step: Tensor
+    label: tuple[Label | None, ...]
     toolbox: Toolbox
 
     @property
@@ -83,6 +87,11 @@ def final_mse(step: Transition) -> Tensor:
     return torch.where(step.ended, error_initial - error_after, 0.0)
 
 
+def step_niqe(step: Transition) -> Tensor:
+    """Return the decrease of the NIQE in the step, which needs no reference, but images of at least 96 pixels."""
+    return niqe(step.before) - niqe(step.after)
+
+
 def cost(step: Transition) -> Tensor:
     """Return `Transition.cost`, the tools' multiplications; its weight in `Weighted` is negative."""
     return step.cost
@@ -93,6 +102,7 @@ REWARDS: Final[Mapping[str, Reward]] = {
     "step_ssim": step_ssim,
     "final_psnr": final_psnr,
     "final_mse": final_mse,
+    "step_niqe": step_niqe,
     "cost": cost,
 }
 
@@ -117,6 +127,22 @@ def as_reward(reward: str | Reward) -> Reward:
     if not callable(reward):
         raise TypeError(f"reward={reward!r} is neither one of {', '.join(map(repr, REWARDS))} nor a function")
     return reward
+
+
+def check_size(reward: Reward, patch_size: int) -> None:
+    """Raise a `ValueError` if patches of `patch_size` pixels are too small for a reward.
+
+    Example:
+        >>> check_size(as_reward("step_niqe"), 63)
+        Traceback (most recent call last):
+            ...
+        ValueError: patch_size=63; the reward step_niqe needs at least 96
+    """
+    if isinstance(reward, Weighted):
+        for name in reward.weights:
+            check_size(as_reward(name), patch_size)
+    if reward is step_niqe and patch_size < BLOCK:
+        raise ValueError(f"patch_size={patch_size}; the reward step_niqe needs at least {BLOCK}")
 
 
 class Weighted:

@@ -93,12 +93,14 @@ def scalars_of(evaluation: Evaluation) -> dict[str, float]:
     """Return what is logged of an evaluation of any agent, by TensorBoard's names.
 
     Returns:
-        PSNR, SSIM, gain, tools applied, how often the last step is a stop, and each action's share at each step.
+        PSNR, SSIM, gain, reward, tools applied, how often the last step is a stop, and each action's share at each
+        step.
     """
     found = {
         "validation/psnr": evaluation.psnr_out,
         "validation/ssim": evaluation.ssim_out,
         "validation/gain": evaluation.gain,
+        "validation/reward": evaluation.reward,
         "validation/tools": evaluation.steps,
         "validation/stop_ratio": evaluation.tool_ratio[-1][STOP],
     }

@@ -10,7 +10,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from restore_env import ImageRestoreEnv, ImageRestoreVectorEnv, Tool, Toolbox, ToolError
+from restore_env import ImageRestoreEnv, ImageRestoreVectorEnv, Pairs, Tool, Toolbox, ToolError
 from restore_env.data.pairs import Pair
 from restore_env.envs.common import EnvOptions
 
@@ -498,3 +498,21 @@ def test_wrong_arguments_are_named(arguments, wrong, error, fragments):
 
 def test_the_options_are_those_of_the_single_environment():
     assert EnvOptions.__annotations__.keys() == inspect.signature(ImageRestoreEnv).parameters.keys()
+
+
+def test_rewards_see_the_label_of_the_pair_that_is_played():
+    """Each pair's label is a level of grey, which the reward compares with the reference."""
+    images = [np.full((16, 16, 3), level, np.uint8) for level in (0, 51, 102, 153)]
+    pairs = Pairs(images, images, labels=[0, 51, 102, 153])
+
+    def matches(step):
+        levels = 255 * step.reference.mean((1, 2, 3))
+        return levels.round() == torch.tensor(step.label)
+
+    options = {"patch_size": 16, "toolbox": "classical", "autoreset_mode": "SameStep"}
+    envs = ImageRestoreVectorEnv(3, images=pairs, reward=matches, **options)
+    envs.reset(seed=0)
+    for _ in range(6):  # the last episode ends at each step, the others at every third
+        _, rewards, *_ = envs.step(np.array([0, 0, envs.toolbox.stop]))
+        assert rewards.tolist() == [1, 1, 1]
+    envs.close()

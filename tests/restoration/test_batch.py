@@ -382,3 +382,22 @@ def test_a_trial_of_an_earlier_episode_is_refused(function_toolbox):
         begin()
         with pytest.raises(ValueError, match="try again from the present state"):
             batch.commit(trial)
+
+
+def test_rewards_see_labels_and_add_up_to_returns(toolbox):
+    seen = []
+
+    def label_and_step(step):
+        seen.append(step.label)
+        return torch.tensor([label or 0 for label in step.label]) + 10.0 * step.step
+
+    batch = RestorationBatch(toolbox, reward=label_and_step)
+    batch.start(plain(0.5, 0.25), plain(REFERENCE, REFERENCE), [3, None])
+    steps(batch, [UP, UP], [UP, STOP])
+    assert seen == [(3, None)] * 2 and batch.returns.tolist() == [3 + 13, 10]
+    batch.restart(torch.tensor([1]), plain(0.5), plain(REFERENCE), [7])
+    steps(batch, [STOP, DOWN])
+    assert seen[-1] == (3, 7) and batch.returns.tolist() == [3 + 13 + 23, 7]
+    batch.start(plain(0.5), plain(REFERENCE))
+    steps(batch, [UP])
+    assert seen[-1] == (None,) and batch.returns.tolist() == [0]

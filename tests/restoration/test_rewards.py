@@ -13,14 +13,14 @@ from restore_env.restoration.metrics import ssim
 from restore_env.restoration.rewards import Transition, Weighted, as_reward, compute_reward
 from restore_env.toolbox.networks import TwoScaleCNN
 
-NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse", "cost")
+NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse", "step_niqe", "cost")
 
 
 @pytest.fixture
 def step(network_toolbox):
     """Three episodes: one goes on, one ended better than it began, one ended worse."""
     generator = torch.Generator().manual_seed(0)
-    before, after, reference = torch.rand(3, 3, 3, 16, 16, generator=generator)
+    before, after, reference = torch.rand(3, 3, 3, 96, 96, generator=generator)
     return Transition(
         before=before,
         after=after,
@@ -31,6 +31,7 @@ def step(network_toolbox):
         ended=torch.tensor([False, True, True]),
         action=torch.tensor([1, 0, 2]),
         step=torch.tensor([0, 2, 1]),
+        label=(3, None, 5),
         toolbox=network_toolbox,
     )
 
@@ -120,7 +121,7 @@ class TestOwnReward:
         assert compute_reward(lambda step: value, step).tolist() == [2.0, 2.0, 2.0]
 
     def test_a_network_may_be_used(self, step):
-        network = torch.nn.Conv2d(3, 1, 16)
+        network = torch.nn.Conv2d(3, 1, 96)
         scale = torch.nn.Parameter(torch.ones(3))
 
         def mine(step):
