@@ -50,7 +50,7 @@ class AgentArgs(Options):
     patches: Count = 256
     """Number of validation patches."""
     oracle: Natural = 0
-    """Validation patches on which the oracle also runs, once, to report the share. 0: no oracle."""
+    """Validation patches on which the oracle also runs, once, to report the share; 12 tools have 1,885 toolchains."""
     device: Device = "cpu"
     """Device of the agent and the tools: cpu or cuda."""
     seed: Natural = 0

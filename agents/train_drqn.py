@@ -39,7 +39,7 @@ from restore_env.utils.files import real_path
 DESCRIPTION: Final = "Train a recurrent DQN. The first word is a preset; 'fast --help' lists all options."
 
 ABOUT: Final = {
-    "fast": "The project's best settings.",
+    "fast": "The project's settings, best in its benchmarks.",
     "refresh": "Continue the training of an agent (--start), with less exploration and a smaller learning rate.",
     "paper": "The settings of the paper, made for 500,000 updates: --iterations 22700 of 22 updates each.",
     "released-code": "The settings of the authors' program, made for 500,000 updates: --iterations 22700.",
@@ -57,9 +57,9 @@ class Args(AgentArgs):
     output: Path
     """Policy folder to write; its name becomes the policy's."""
     start: str = ""
-    """Policy to continue from, by name or folder, which sets the sizes of the network. Default: random weights."""
+    """Policy to continue from, by name or folder; it sets the network and the patch size. Default: random weights."""
     minutes: Positive = 60.0
-    """Minutes of training."""
+    """Minutes of training on the clock; measuring is not counted."""
     iterations: Count | None = None
     """Iterations instead of minutes. An iteration plays --n-envs episodes and makes --gradient-steps updates."""
     config: Annotated[DRQNConfig, tyro.conf.arg(name="")] = field(default_factory=DRQNConfig)
@@ -71,11 +71,11 @@ class Args(AgentArgs):
     hidden: Count = 50
     """Size of the LSTM."""
     cost: NonNegative = 0.0
-    """What the reward loses for 1e9 multiplications on a patch, in dB. An eight-layer tool takes 0.2e9 of them."""
+    """What the reward loses for 1e9 multiplications on a patch. An eight-layer tool has 0.2e9, a function none."""
     keep_last: bool = False
-    """Write the last policy instead of the one that was best on the validation pairs."""
+    """Write the last policy, not the one that was best on the validation pairs, which is measured each minute."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the tools' convolutions."""
+    """Precision of the tools' convolutions. bfloat16 is slow on processors that only imitate it."""
     checkpoints: Path | None = None
     """Folder of the checkpoint, the replay buffer and the logs; by default runs/ and the output's name."""
     licence: str = "not stated"

@@ -96,7 +96,7 @@ class Args(AgentArgs):
     observation: Literal["dict", "image"] = "dict"
     """dict: the image, the previous action and, without a memory, the step. image: the last images alone, stacked."""
     single_distortion_fraction: Fraction = 0.0
-    """Share of training patches with one distortion only (blur, noise or JPEG)."""
+    """Fraction of training patches with one distortion only (blur, noise or JPEG). Not with a pairs file."""
     steps: Count = 100_000
     """Steps of the environment."""
     n_envs: Count = 32

@@ -58,6 +58,9 @@ WEBP_EDGES: Final = JPEG_EDGES
 SEVERITIES: Final = {"mild": (9, 11), "moderate": (12, 17), "severe": (18, 20), "any": (1, 28)}
 """For each severity the smallest and largest sum of the three levels (1 to 10 each), minus two."""
 
+Decide = Literal["regions", "vote"]
+"""Who chooses the tools for a photo: each of its regions, or all patches by a vote."""
+
 Severity = Literal[
     "mild",
     "moderate",

@@ -1,17 +1,21 @@
 """Measuring a policy on pairs of distorted and reference images."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import nan
 from statistics import fmean
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE
+import torch
+
+from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, Decide
 from restore_env.data.pairs import Pairs, pairs_to_tensors
 from restore_env.policies import Policy, load_policy, play
+from restore_env.policies.regions import episodes_of
 from restore_env.restoration.batch import RestorationBatch
-from restore_env.restoration.metrics import SMALLEST_SIDE, ssim
+from restore_env.restoration.metrics import SMALLEST_SIDE, psnr, ssim
 from restore_env.restoration.rewards import Reward
 from restore_env.toolbox import STOP, Toolbox, load_toolbox
 from restore_env.utils.progress import Progress
@@ -30,7 +34,7 @@ class ImageResult:
         psnr_out: PSNR of the restored image in dB.
         ssim_in: SSIM of the distorted image.
         ssim_out: SSIM of the restored image.
-        toolchain: names of the tools applied.
+        toolchain: names of the tools applied; where regions got tools of their own, the most frequent toolchain.
     """
 
     name: str
@@ -39,6 +43,13 @@ class ImageResult:
     ssim_in: float
     ssim_out: float
     toolchain: tuple[str, ...]
+
+
+class _Episodes(NamedTuple):
+    """The toolchains of an image's regions, or its own, and the mean sum of their rewards."""
+
+    chains: list[tuple[str, ...]]
+    reward: float
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,9 @@ class Evaluation:
         ssim_in: mean SSIM of the distorted images.
         ssim_out: mean SSIM of the restored images.
         gain: `psnr_out - psnr_in`.
-        steps: mean number of tools applied to an image.
-        tool_ratio: for each step, the share of the images for each action. An image that has stopped counts as "stop"
-            in the later steps (Figure 6 of the paper).
+        steps: mean number of tools applied to an image, or to a region of it.
+        tool_ratio: for each step, the share of the images, or regions, for each action. What has stopped counts as
+            "stop" in the later steps (Figure 6 of the paper).
         seconds: wall-clock time of the evaluation.
         images: results of the single pairs.
         reward: mean sum of an image's rewards.
@@ -94,6 +105,7 @@ def evaluate(
     policy: str | Policy = DEFAULT_POLICY,
     toolbox: Any = DEFAULT_TOOLBOX,
     *,
+    decide: Decide = "regions",
     max_steps: int = MAX_STEPS,
     reward: str | Reward = "step_psnr",
     device: str = "cpu",
@@ -101,12 +113,13 @@ def evaluate(
 ) -> Evaluation:
     """Restore pairs with a policy and measure the results.
 
-    An image that is larger than the policy's patches is restored by the vote of its patches; see `play`.
+    An image that is larger than the policy's patches is restored region by region, as by `restore`.
 
     Args:
         pairs: distorted and reference images, of one or several sizes.
         policy: a name, a folder, or a policy.
         toolbox: a name, a folder, or a toolbox.
+        decide: "regions", or "vote" for one toolchain for each image, by a vote of its patches; see `play`.
         max_steps: largest number of tools applied to an image.
         reward: a name of `restore_env.restoration.rewards.REWARDS`, or a function; policies do not see it.
         device: device of tools and policy, "cpu" or "cuda".
@@ -129,17 +142,14 @@ def evaluate(
     player = load_policy(policy, tools, device)
     _check_sizes(pairs)
     started = time.perf_counter()
-    results: dict[int, ImageResult] = {}
-    paid: list[float] = []
+    results: dict[int, tuple[ImageResult, _Episodes]] = {}
+    batch, decider = episodes_of(decide, player, tools, max_steps, reward)
     for rows in _batches(pairs):
-        batch = RestorationBatch(tools, max_steps=max_steps, reward=reward)
         batch.start(*pairs_to_tensors((pairs[row] for row in rows), device), [pairs.labels[row] for row in rows])
         report = _progress_of_part(progress, len(results) / len(pairs), len(rows) / len(pairs))
-        results |= zip(rows, _play(player, batch, [pairs.names[row] for row in rows], report), strict=True)
-        paid += batch.returns.tolist()
+        results |= zip(rows, _play(decider, batch, [pairs.names[row] for row in rows], report), strict=True)
         report(1.0)
-    found = _summarise([results[row] for row in range(len(pairs))], player.name, tools, max_steps, started)
-    return replace(found, reward=fmean(paid))
+    return _summarise([results[row] for row in range(len(pairs))], player.name, tools, max_steps, started)
 
 
 def share_of_best(evaluation: Evaluation, oracle: Evaluation) -> float:
@@ -178,14 +188,24 @@ def _progress_of_part(progress: Progress | None, done: float, share: float) -> P
     return lambda part: progress(done + share * part) if progress is not None else None
 
 
-def _play(policy: Policy, batch: RestorationBatch, names: list[str], progress: Progress) -> list[ImageResult]:
-    """Play a started batch to its end and return the results."""
+def _play(
+    policy: Policy, batch: RestorationBatch, names: list[str], progress: Progress
+) -> list[tuple[ImageResult, _Episodes]]:
+    """Play a started batch to its end and return the results of each image, and of its episodes."""
     assert batch.reference is not None
-    ssim_in = ssim(batch.images, batch.reference)
+    before = psnr(batch.images, batch.reference), ssim(batch.images, batch.reference)
     play(policy, batch, progress=progress)
-    ssim_out = ssim(batch.images, batch.reference)
-    columns = (column.tolist() for column in (batch.psnr_initial, batch.psnr, ssim_in, ssim_out))
-    return [ImageResult(*values) for values in zip(names, *columns, batch.named_toolchains(slice(None)), strict=True)]
+    after = psnr(batch.images, batch.reference), ssim(batch.images, batch.reference)
+    numbers = torch.stack([before[0], after[0], before[1], after[1]], 1).tolist()  # 4 times (n,) -> (n, 4)
+    chains, returns = batch.named_toolchains(slice(None)), batch.returns.tolist()
+    count = len(batch) // len(names)
+    found = []
+    for image, (name, (psnr_in, psnr_out, ssim_in, ssim_out)) in enumerate(zip(names, numbers, strict=True)):
+        own = slice(image * count, (image + 1) * count)
+        frequent = Counter(chains[own]).most_common(1)[0][0]
+        result = ImageResult(name, psnr_in, psnr_out, ssim_in, ssim_out, frequent)
+        found.append((result, _Episodes(chains[own], fmean(returns[own]))))
+    return found
 
 
 def _batches(pairs: Pairs) -> Iterator[list[int]]:
@@ -198,8 +218,11 @@ def _batches(pairs: Pairs) -> Iterator[list[int]]:
         yield from (rows[start : start + length] for start in range(0, len(rows), length))
 
 
-def _summarise(images: list[ImageResult], policy: str, toolbox: Toolbox, max_steps: int, started: float) -> Evaluation:
+def _summarise(
+    results: list[tuple[ImageResult, _Episodes]], policy: str, toolbox: Toolbox, max_steps: int, started: float
+) -> Evaluation:
     """Return the means over all images."""
+    images, episodes = [image for image, _ in results], [one for _, one in results]
     columns = ("psnr_in", "psnr_out", "ssim_in", "ssim_out")
     means = {column: fmean(getattr(image, column) for image in images) for column in columns}
     return Evaluation(
@@ -208,14 +231,18 @@ def _summarise(images: list[ImageResult], policy: str, toolbox: Toolbox, max_ste
         policy=policy,
         toolbox=toolbox.name,
         gain=means["psnr_out"] - means["psnr_in"],
-        steps=fmean(len(image.toolchain) for image in images),
-        tool_ratio=[_ratios(images, step, toolbox.action_names) for step in range(max_steps)],
+        steps=fmean(fmean(map(len, one.chains)) for one in episodes),
+        tool_ratio=[_ratios(episodes, step, toolbox.action_names) for step in range(max_steps)],
         seconds=time.perf_counter() - started,
         images=images,
+        reward=fmean(one.reward for one in episodes),
     )
 
 
-def _ratios(images: list[ImageResult], step: int, actions: tuple[str, ...]) -> dict[str, float]:
-    """Return the share of the images for each action in one step."""
-    taken = [image.toolchain[step] if step < len(image.toolchain) else STOP for image in images]
-    return {action: taken.count(action) / len(taken) for action in actions}
+def _ratios(episodes: list[_Episodes], step: int, actions: tuple[str, ...]) -> dict[str, float]:
+    """Return the share of each action in one step, mean over the images."""
+    shares = dict.fromkeys(actions, 0.0)
+    for one in episodes:
+        for chain in one.chains:
+            shares[chain[step] if step < len(chain) else STOP] += 1 / len(one.chains)
+    return {action: share / len(episodes) for action, share in shares.items()}

@@ -1,5 +1,6 @@
 """Restoring a photo of any size, without a reference."""
 
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, RESTORING_POLICY
+from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, RESTORING_POLICY, Decide
 from restore_env.data.image_io import AnyImage, check_image
 from restore_env.policies import Policy, load_policy, play
-from restore_env.restoration.batch import RestorationBatch
+from restore_env.policies.regions import RegionPolicy, episodes_of
+from restore_env.restoration.regions import RegionBatch
 from restore_env.toolbox import Toolbox, load_toolbox
+from restore_env.utils.checks import check_number
 
 
 class Restored(NamedTuple):
@@ -19,17 +22,23 @@ class Restored(NamedTuple):
 
     Attributes:
         image: the photo, with the shape and dtype of the input.
-        steps: for each step a dictionary with `step` (from 1), `action`, and `votes` (the number of patches for each
-            action).
+        steps: for each step a dictionary with `step` (from 1), `action` (the most frequent one), and `votes` (the
+            number of regions, or patches, for each action).
+        choices: int64 (steps, rows, columns), the action of each region at each step; one row and column if patches
+            voted.
+        expected_gain: what the policy expected to gain in dB, mean over the regions; NaN if it knows no Q-values.
 
     Example:
         >>> photo = np.full((80, 100, 3), 128, np.uint8)
-        >>> restore(photo, "fixed:median-3", "classical", max_steps=1).steps
-        [{'step': 1, 'action': 'median-3', 'votes': {'median-3': 1}}]
+        >>> restored = restore(photo, "fixed:median-3", "classical", max_steps=1)
+        >>> restored.steps, restored.choices.tolist()
+        ([{'step': 1, 'action': 'median-3', 'votes': {'median-3': 1}}], [[[0]]])
     """
 
     image: AnyImage
     steps: list[dict[str, Any]]
+    choices: NDArray[np.int64]
+    expected_gain: float
 
 
 def restore(
@@ -37,13 +46,17 @@ def restore(
     policy: Any = RESTORING_POLICY,
     toolbox: Any = DEFAULT_TOOLBOX,
     *,
+    decide: Decide = "regions",
     max_steps: int = MAX_STEPS,
+    strength: float = 1.0,
     device: str = "cpu",
 ) -> Restored:
     """Restore a photo.
 
-    The photo is cut into whole patches that do not overlap. The policy votes on each patch, and the winning tool is
-    applied to the whole photo, as in the authors' program. A photo that is smaller than a patch is extended by
+    Each region of about a patch's size gets the tools that the policy chooses for it. Where neighbours get different
+    ones, the results pass into each other. A photo on which little is expected to be gained is left as it is. With
+    `decide="vote"` all patches vote, and the winning tool is applied to the whole photo, as in the authors' program. A
+    policy that sees whole photos also decides for the whole photo. A photo that is smaller than a patch is extended by
     reflection first.
 
     Args:
@@ -51,7 +64,9 @@ def restore(
             and alpha. Alpha does not change.
         policy: a name, a folder or a policy that needs no reference.
         toolbox: a name, a folder or a toolbox.
+        decide: "regions" or "vote".
         max_steps: largest number of tools applied.
+        strength: how much of the change is made, 0 to 1.
         device: device of tools and policy, "cpu" or "cuda".
 
     Returns:
@@ -67,22 +82,30 @@ def restore(
         (80, 100, 3)
     """
     check_image(image, fewest_channels=1)
+    check_number("strength", strength, 0, 1)
     tools: Toolbox = load_toolbox(toolbox, device)
     chooser = check_policy(load_policy(policy, tools, device))
     colour = _to_rgb(image)
     height, width = colour.shape[:2]
-    batch = RestorationBatch(tools, max_steps=max_steps)
-    batch.start(_to_tensor(_extend(colour, chooser.patch_size or PATCH_SIZE)).to(device))
+    batch, player = episodes_of(decide, chooser, tools, max_steps)
+    before = _to_tensor(_extend(colour, chooser.patch_size or PATCH_SIZE)).to(device)
+    batch.start(before)
+    shape = batch.shape[1:] if isinstance(batch, RegionBatch) else (1, 1)
     steps: list[dict[str, Any]] = []
+    choices: list[NDArray[np.int64]] = []
 
     def record(actions: Tensor, votes: Tensor) -> None:
-        names = tools.action_names
-        counts = {name: count for name, count in zip(names, votes[0].tolist(), strict=True) if count}
-        steps.append({"step": len(steps) + 1, "action": names[int(actions[0])], "votes": counts})
+        names, counted = tools.action_names, votes.sum(0)  # (n, actions) -> (actions,)
+        winner = int(actions[0]) if len(actions) == 1 else int(counted.argmax())
+        counts = {name: count for name, count in zip(names, counted.tolist(), strict=True) if count}
+        steps.append({"step": len(steps) + 1, "action": names[winner], "votes": counts})
+        choices.append(actions.view(shape).cpu().numpy())
 
-    play(chooser, batch, record)
-    restored = batch.images[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()  # (3, h, w) -> (h, w, 3)
-    return Restored(_like(restored, image), steps)
+    play(player, batch, record)
+    mixed = batch.images if strength == 1 else torch.lerp(before, batch.images, strength)
+    restored = mixed[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()  # (3, h, w) -> (h, w, 3)
+    gain = player.expected_gain if isinstance(player, RegionPolicy) else None
+    return Restored(_like(restored, image), steps, np.stack(choices), nan if gain is None else float(gain[0]))
 
 
 def check_policy(policy: Policy) -> Policy:

@@ -143,7 +143,7 @@ def test_images_too_small_for_the_policy_are_refused(photos, function_toolbox):
     policy = FixedToolchain((), function_toolbox.action_names)
     assert evaluate(Pairs(small, small), policy, function_toolbox).gain == 0
     policy.patch_size = 63
-    with pytest.raises(ValueError, match="images of 80x40 pixels; policy 'stop' looks at 63x63"):
+    with pytest.raises(ValueError, match="images of 80x40 pixels; the policy looks at 63x63"):
         evaluate(Pairs(small, small), policy, function_toolbox)
 
 

@@ -107,7 +107,7 @@ def test_steps_tell_the_actions_and_the_votes(function_toolbox):
     image = np.zeros((40, 50, 3), dtype=np.uint8)  # six patches; what is left votes for nothing
     image[:16, :48] = 2 * 64 + 10
     image[16:32, 16:32] = 1 * 64 + 10
-    restored = restore(image, ByFirstPixel(), function_toolbox, max_steps=2)
+    restored = restore(image, ByFirstPixel(), function_toolbox, decide="vote", max_steps=2)
     votes = {"median": 2, "soften": 1, "brighten": 3}
     assert restored.steps == [
         {"step": 1, "action": "brighten", "votes": votes},

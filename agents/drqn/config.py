@@ -40,15 +40,15 @@ class DRQNConfig(Options):
     batch_size: Count = 32
     """Episodes in an update. The LSTM runs along each whole episode."""
     buffer_size: Count = 60_000
-    """Steps in the replay buffer, kept on disk at 12 kB each for patches of 63 pixels: 60,000 need 0.7 GB."""
+    """Steps of the environment in the replay buffer, on disk at 12 kB each for patches of 63: 0.7 GB for 60,000."""
     learning_starts: Natural = 500
-    """Steps before the first update."""
+    """Steps of the environment before the first update."""
     n_envs: Count = 64
     """Episodes that are played in parallel in an iteration."""
     gradient_steps: Count = 16
     """Updates in an iteration."""
     target_update_interval: Count = 250
-    """Updates between copies of the weights into the target network."""
+    """Updates after which the weights are copied into the target network."""
     exploration_initial_eps: Fraction = 1.0
     """Probability of a random action at the start."""
     exploration_final_eps: Fraction = 0.1
@@ -64,27 +64,27 @@ class DRQNConfig(Options):
     lr_schedule: ScheduleWithFinal = "cosine"
     """How the learning rate falls."""
     warmup_updates: Natural = 50
-    """Updates over which the learning rate rises linearly at first."""
+    """Updates over which the learning rate rises linearly from near 0."""
     max_grad_norm: PositiveOrInfinite = 10.0
-    """Largest norm of the gradient; larger gradients are scaled down."""
+    """Largest norm of the gradient; larger gradients are scaled down. inf: no limit."""
     ema_decay: ProperFraction = 0.995
-    """Decay of the exponential moving average of the weights, which becomes the policy. 0: the last weights do."""
+    """Decay, per update, of the moving average of the weights, which becomes the policy. 0: the last weights do."""
     scaled: bool = True
-    """Centre the network's images and multiply its Q-values by 10, so that both suit the initial weights."""
+    """Centre the network's images and multiply its Q-values by 10, to suit the initial weights."""
     augment: bool = True
-    """Mirror and transpose the images of each update at random."""
+    """Mirror and transpose the images of each update at random; training photos are always mirrored and recoloured."""
     random_shift_pad: Natural = 4
-    """Largest random shift of the images of an update, in pixels (arXiv 2004.13649)."""
+    """Largest random shift of an episode's images in pixels; the border is repeated (arXiv 2004.13649). 0: none."""
     single_distortion_fraction: Fraction = 0.0
-    """Share of training patches with one distortion only (blur, noise or JPEG)."""
+    """Fraction of training patches with one distortion only (blur, noise or JPEG). Not with a pairs file."""
     stop_if_worse: bool = False
     """End a training episode whose PSNR falls below that of its input, as the authors' program does."""
     degradation_features: bool = True
     """Let the network also see pixel-difference statistics, which show noise and JPEG blocks."""
     n_counterfactual: Natural = 3
-    """Tools that are also tried in each visited state, so that the network learns their values too."""
+    """Tools, besides stop, that are tried at each step without being applied, to learn their values. 0: nothing is."""
     regret_coef: NonNegative = 1.0
-    """Coefficient of an additional loss: the expected regret of the softmax policy over the tried actions."""
+    """Weight of a second loss: what a softmax choice among the tried actions loses on average. 0: no such loss."""
 
     def rate(self, progress: float, updates: int) -> float:
         """Return the learning rate of an update, given the used fraction of the budget and the updates so far."""

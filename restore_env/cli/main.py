@@ -26,6 +26,7 @@ from restore_env.constants import (
     MAX_STEPS,
     MOST_STEPS,
     RESTORING_POLICY,
+    Decide,
     Severity,
 )
 from restore_env.errors import FormatError, ImageError, ToolError, is_out_of_memory
@@ -45,9 +46,15 @@ _DEVICE = click.option("--device", default="cpu", help="Device: cpu or cuda.")
 _STEPS = click.option(
     "--max-steps", type=click.IntRange(1, MOST_STEPS), default=MAX_STEPS, help="Largest number of tools."
 )
+_DECIDE = click.option(
+    "--decide",
+    type=click.Choice(get_args(Decide)),
+    default="regions",
+    help="Choose tools for each region, or one toolchain by a vote of all patches.",
+)
 _SEED = click.option("--seed", type=click.IntRange(0, LARGEST), default=0, help="Seed of the random numbers.")
 _SEVERITY = click.option(
-    "--severity", type=click.Choice(get_args(Severity)), default="moderate", help="Strength of the distortion."
+    "--severity", type=click.Choice(get_args(Severity)), default="moderate", help="Kind and strength of the distortion."
 )
 
 
@@ -142,11 +149,13 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @commands.command()
 @click.argument("inputs", nargs=-1, required=True, type=_FILE, metavar="IN...")
 @click.option("-o", "--output", type=_FILE, help=_RESTORED_HELP)
-@_output("--steps", help="JSON file for the steps and the votes of the patches.")
+@_output("--steps", help="JSON file for the steps, with the number of regions for each action.")
 @click.option("--policy", default=RESTORING_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
 @_TRUST
+@_DECIDE
 @_STEPS
+@click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the change is made.")
 @_DEVICE
 def restore(
     inputs: tuple[Path, ...],
@@ -155,7 +164,9 @@ def restore(
     policy: str,
     toolbox: str,
     trust: bool,
+    decide: Decide,
     max_steps: int,
+    strength: float,
     device: str,
 ) -> int:
     """Restore photos or folders of photos."""
@@ -171,13 +182,21 @@ def restore(
     def one(source: Path, target: Path) -> None:
         photo = restore_env.read_image(source)
         check_writable(target, photo)
-        restored = restore_env.restore(photo, chooser, tools, max_steps=max_steps, device=device)
+        restored = restore_env.restore(
+            photo,
+            chooser,
+            tools,
+            decide=decide,
+            max_steps=max_steps,
+            strength=strength,
+            device=device,
+        )
         if np.array_equal(restored.image, photo) and target.suffix.lower() == source.suffix.lower():
             copy_file(source, target)  # what is left alone keeps each byte
         else:
             restore_env.write_image(target, restored.image)
         taken[str(source)] = restored.steps
-        click.echo(f"{source} -> {target}: {', '.join(step['action'] for step in restored.steps)}")
+        click.echo(f"{source} -> {target}: {', '.join(_in_words(step['votes']) for step in restored.steps)}")
 
     failed = _each(sources, targets, one)
     if steps is not None:
@@ -197,6 +216,7 @@ def restore(
 @click.option("--policy", default=DEFAULT_POLICY, help=_POLICY_HELP)
 @_TOOLBOX
 @_TRUST
+@_DECIDE
 @_STEPS
 @_DEVICE
 def evaluate(
@@ -206,6 +226,7 @@ def evaluate(
     policy: str,
     toolbox: str,
     trust: bool,
+    decide: Decide,
     max_steps: int,
     device: str,
 ) -> None:
@@ -214,7 +235,7 @@ def evaluate(
 
     _begin({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
     tools, known = restore_env.load_toolbox(toolbox, device, trust=trust), restore_env.load_pairs(pairs)
-    measure = partial(restore_env.evaluate, toolbox=tools, max_steps=max_steps, device=device)
+    measure = partial(restore_env.evaluate, toolbox=tools, decide=decide, max_steps=max_steps, device=device)
     with progress_bar(f"evaluating {policy}") as progress:
         result = measure(known, policy, progress=progress)
     content = result.to_json()
@@ -292,6 +313,18 @@ def push(folder: Path, repo: str) -> None:
     from restore_env.cli import hub
 
     click.echo(f"{folder} -> {repo} at {hub.push(folder, repo)}")
+
+
+def _in_words(votes: dict[str, int]) -> str:
+    """Return the actions of a step with their shares, the most frequent one first; one alone has no share.
+
+    Example:
+        >>> _in_words({"noise-2": 30, "stop": 10})
+        'noise-2 75% and stop 25%'
+    """
+    total = sum(votes.values())
+    shares = sorted(votes.items(), key=lambda item: -item[1])
+    return " and ".join(name if count == total else f"{name} {count / total:.0%}" for name, count in shares)
 
 
 def _each(sources: Sequence[Path], targets: Sequence[Path], one: Callable[[Path, Path], None]) -> int:

@@ -137,7 +137,7 @@ def play(
     check_actions_fit(policy, batch.toolbox)
     if policy.needs_reference and batch.reference is None:
         raise ValueError(f"policy {policy.name!r} needs reference images, and the batch has none")
-    height, width = batch.images.shape[2:]
+    height, width = batch.part_shape
     size, count = policy.patch_size, _patches_per_image(batch, policy.patch_size)
     if not count:
         raise ValueError(f"images of {width}x{height} pixels; policy {policy.name!r} looks at {size}x{size}")
@@ -154,7 +154,7 @@ def play(
 
 def _patches_per_image(batch: RestorationBatch, size: int | None) -> int:
     """Return how many whole patches an image holds; one if any size will do."""
-    height, width = batch.images.shape[2:]
+    height, width = batch.part_shape
     return 1 if size is None else (height // size) * (width // size)
 
 

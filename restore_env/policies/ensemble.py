@@ -6,12 +6,13 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from restore_env.policies.base import Policy, State
+from restore_env.policies.base import State
+from restore_env.policies.q_policy import QPolicy
 from restore_env.policies.recurrent_q import LSTMState, RecurrentQPolicy
 from restore_env.restoration.batch import Observation
 
 
-class EnsembleQPolicy(Policy):
+class EnsembleQPolicy(QPolicy):
     """Takes the action with the highest mean of several agents' Q-values (an ensemble: Dietterich, 2000).
 
     An agent knows the value of *stop* well and estimates the values of tools. The highest of many estimates is too high
@@ -55,12 +56,6 @@ class EnsembleQPolicy(Policy):
     def initial_state(self, n: int) -> State:
         """Return the states of all members at the start of n episodes."""
         return tuple(member.initial_state(n) for member in self.members)
-
-    def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose the tools with the highest mean Q-values, or *stop* within the margin; see `Policy.act`."""
-        values, state = self.q_values(observation, state)
-        tools, stop = values[:, :-1].max(1), values.shape[1] - 1
-        return torch.where(tools.values < values[:, stop] + self.stop_margin, stop, tools.indices), state
 
     def q_values(self, observation: Observation, state: tuple[LSTMState, ...]) -> tuple[Tensor, tuple[LSTMState, ...]]:
         """Return the mean Q-values, float32 (n, actions) in the reward's unit, and the next states."""

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from restore_env.constants import PATCH_SIZE
-from restore_env.policies.base import Policy, State
+from restore_env.policies.base import State
 from restore_env.policies.encoder import PatchEncoder, rename_weights
+from restore_env.policies.q_policy import QPolicy
 from restore_env.restoration.batch import Observation
 from restore_env.utils.tensors import bytes_to_floats
 from restore_env.utils.threads import map_in_threads
@@ -126,7 +127,7 @@ class RecurrentQNetwork(nn.Module):
         return self.q_values(state), state
 
 
-class RecurrentQPolicy(Policy):
+class RecurrentQPolicy(QPolicy):
     """Takes the action with the highest Q-value of a recurrent network.
 
     Args:
@@ -155,11 +156,6 @@ class RecurrentQPolicy(Policy):
     def initial_state(self, n: int) -> State:
         """Return the LSTM's state at the start of n episodes."""
         return self.network.initial_state(n)
-
-    def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
-        """Choose the actions with the highest Q-values; see `Policy.act`."""
-        values, state = self.q_values(observation, state)
-        return values.argmax(1), state
 
     @torch.no_grad()
     def q_values(self, observation: Observation, state: LSTMState) -> tuple[Tensor, LSTMState]:

@@ -147,7 +147,12 @@ class RestorationBatch:
         self._taken = 0
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.steps)
+
+    @property
+    def part_shape(self) -> tuple[int, int]:
+        """Height and width in pixels of what the policy sees of an episode."""
+        return self.images.shape[2], self.images.shape[3]
 
     def start(
         self, images: Tensor, reference: Tensor | None = None, labels: Sequence[Label | None] | None = None
@@ -164,21 +169,21 @@ class RestorationBatch:
         """
         if reference is None and self.stop_if_worse:
             raise ValueError("stop_if_worse=True needs reference images")
-        n, device = len(images), images.device
+        device = images.device
         self._taken += 1
         self.images = images.clone(memory_format=torch.channels_last)
         self.reference = None if reference is None else reference.clone(memory_format=torch.channels_last)
         self.psnr = self._measure(self.images)
         self.psnr_initial = self.psnr.clone()
+        n = len(self.psnr)
         self.previous_action = torch.full((n,), self.toolbox.stop, device=device)
         self.steps = torch.zeros(n, dtype=torch.int64, device=device)
         self.ended = torch.zeros(n, dtype=torch.bool, device=device)
         self.toolchains = torch.full((n, self.max_steps), NO_TOOL, device=device)
         self.returns = torch.zeros(n, dtype=torch.float64, device=device)
         self.labels = [None] * n if labels is None else list(labels)
-        height, width = images.shape[2:]
         self.psnr_history = torch.full((n, self.max_steps + 1), torch.nan, dtype=torch.float64, device=device)
-        shape = (n, self.max_steps + 1, height, width, 3)
+        shape = (n, self.max_steps + 1, *images.shape[2:], 3)
         self.history = torch.zeros(shape, dtype=torch.uint8, device=device) if self.record else None
         self._record(torch.arange(n, device=device))
 
@@ -240,7 +245,7 @@ class RestorationBatch:
         """
         acting = ~self.ended
         chosen = self._checked(actions)
-        images = self.toolbox.apply(self.images, chosen)
+        images = self._apply(chosen)
         applied = acting & (chosen != self.toolbox.stop)
         values = torch.where(applied, self._measure(images), self.psnr)
         terminated, truncated = self._ends(acting, applied, values)
@@ -271,7 +276,9 @@ class RestorationBatch:
             rows: int64 (k,), numbers of the episodes; by default all.
         """
         rows = torch.arange(len(self), device=self.images.device) if rows is None else rows
-        return Observation(tensor_to_images(self.images[rows]), self.previous_action[rows], self.steps[rows])
+        return Observation(
+            tensor_to_images(self._parts(self.images)[rows]), self.previous_action[rows], self.steps[rows]
+        )
 
     def toolchain(self, row: int) -> tuple[str, ...]:
         """Return the names of the tools applied so far in one episode."""
@@ -283,6 +290,14 @@ class RestorationBatch:
         return [
             tuple(names[action] for action in chain if action != NO_TOOL) for chain in self.toolchains[rows].tolist()
         ]
+
+    def _apply(self, actions: Tensor) -> Tensor:
+        """Return the images after the actions of all episodes."""
+        return self.toolbox.apply(self.images, actions)
+
+    def _parts(self, images: Tensor) -> Tensor:
+        """Return what of the images each episode is about: its own image."""
+        return images
 
     def _checked(self, actions: Tensor) -> Tensor:
         """Return valid actions on the batch's device, with *stop* for ended episodes, or raise a `ValueError`."""
@@ -319,9 +334,9 @@ class RestorationBatch:
         if self.reference is None:
             return torch.zeros_like(values)
         step = Transition(
-            before=self.images,
-            after=images,
-            reference=self.reference,
+            before=self._parts(self.images),
+            after=self._parts(images),
+            reference=self._parts(self.reference),
             psnr_initial=self.psnr_initial,
             psnr_before=self.psnr,
             psnr_after=values,
@@ -335,9 +350,10 @@ class RestorationBatch:
 
     def _measure(self, images: Tensor) -> Tensor:
         """Return the PSNR of images in dB; NaN without references."""
+        parts = self._parts(images)
         if self.reference is None:
-            return torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
-        return psnr(images, self.reference)
+            return torch.full((len(parts),), torch.nan, dtype=torch.float64, device=images.device)
+        return psnr(parts, self._parts(self.reference))
 
     def _record(self, rows: Tensor) -> None:
         """Write the current PSNR, and the images if they are kept, into the history of some rows."""

@@ -48,13 +48,14 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> i
     return int(value)
 
 
-def check_number(name: str, value: Any, least: float = -math.inf) -> float:
-    """Return `value` as a float if it is a finite number of at least `least`.
+def check_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """Return `value` as a float if it is a finite number from `least` to `most`.
 
     Args:
         name: name of the argument, for the message.
         value: its value.
         least: smallest number that is accepted.
+        most: largest number that is accepted.
 
     Raises:
         ValueError: if it is not such a number; True and False are not.
@@ -67,9 +68,11 @@ def check_number(name: str, value: Any, least: float = -math.inf) -> float:
         ValueError: cost=-1 is not a number of at least 0
     """
     wanted = "a finite number" if least == -math.inf else f"a number of at least {least:g}"
+    if most < math.inf:
+        wanted = f"a number from {least:g} to {most:g}"
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     try:
-        if is_number and math.isfinite(value) and value >= least:
+        if is_number and math.isfinite(value) and least <= value <= most:
             return float(value)
     except OverflowError:  # an int that no float can hold
         pass
