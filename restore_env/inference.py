@@ -1,5 +1,6 @@
 """Restoring a photo of any size, without a reference."""
 
+from copy import copy
 from math import nan
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, RESTORING_POLICY, Decide
 from restore_env.data.image_io import AnyImage, check_image
 from restore_env.policies import Policy, load_policy, play
+from restore_env.policies.q_policy import QPolicy
 from restore_env.policies.regions import RegionPolicy, episodes_of
 from restore_env.restoration.regions import RegionBatch
 from restore_env.toolbox import Toolbox, load_toolbox
@@ -49,6 +51,8 @@ def restore(
     decide: Decide = "regions",
     max_steps: int = MAX_STEPS,
     strength: float = 1.0,
+    stop_margin: float | None = None,
+    consistency: float = 0.0,
     device: str = "cpu",
 ) -> Restored:
     """Restore a photo.
@@ -67,6 +71,9 @@ def restore(
         decide: "regions" or "vote".
         max_steps: largest number of tools applied.
         strength: how much of the change is made, 0 to 1.
+        stop_margin: a region is left as it is unless a tool promises this much more than *stop*, in dB; None takes the
+            policy's own margin.
+        consistency: how much the Q-values of a region's neighbours count, beside its own: 0 not at all, 1 as much.
         device: device of tools and policy, "cpu" or "cuda".
 
     Returns:
@@ -83,11 +90,12 @@ def restore(
     """
     check_image(image, fewest_channels=1)
     check_number("strength", strength, 0, 1)
+    check_number("consistency", consistency, 0)
     tools: Toolbox = load_toolbox(toolbox, device)
-    chooser = check_policy(load_policy(policy, tools, device))
+    chooser = with_margin(check_policy(load_policy(policy, tools, device)), stop_margin)
     colour = _to_rgb(image)
     height, width = colour.shape[:2]
-    batch, player = episodes_of(decide, chooser, tools, max_steps)
+    batch, player = episodes_of(decide, chooser, tools, max_steps, consistency=consistency)
     before = _to_tensor(_extend(colour, chooser.patch_size or PATCH_SIZE)).to(device)
     batch.start(before)
     shape = batch.shape[1:] if isinstance(batch, RegionBatch) else (1, 1)
@@ -113,6 +121,22 @@ def check_policy(policy: Policy) -> Policy:
     if policy.needs_reference:
         raise ValueError(f"policy={policy.name!r} needs a reference; a photo that is to be restored has none")
     return policy
+
+
+def with_margin(policy: Policy, stop_margin: float | None) -> Policy:
+    """Return a policy with another margin; itself if the margin is None.
+
+    Raises:
+        ValueError: if the margin is no number of at least 0, or the policy has no Q-values.
+    """
+    if stop_margin is None:
+        return policy
+    check_number("stop_margin", stop_margin, 0)
+    if not isinstance(policy, QPolicy):
+        raise ValueError(f"stop_margin={stop_margin}: policy {policy.name!r} has no Q-values to compare")
+    changed = copy(policy)
+    changed.stop_margin = stop_margin
+    return changed
 
 
 def _to_rgb(image: AnyImage) -> AnyImage:

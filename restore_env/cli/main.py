@@ -156,6 +156,17 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @_DECIDE
 @_STEPS
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the change is made.")
+@click.option(
+    "--stop-margin",
+    type=click.FloatRange(0),
+    help="Leave alone what promises less than this many dB; default: the policy's own margin.",
+)
+@click.option(
+    "--consistency",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="How much the neighbours of a region count in its choice: 0 not at all, 1 as much as the region itself.",
+)
 @_DEVICE
 def restore(
     inputs: tuple[Path, ...],
@@ -167,6 +178,8 @@ def restore(
     decide: Decide,
     max_steps: int,
     strength: float,
+    stop_margin: float | None,
+    consistency: float,
     device: str,
 ) -> int:
     """Restore photos or folders of photos."""
@@ -189,6 +202,8 @@ def restore(
             decide=decide,
             max_steps=max_steps,
             strength=strength,
+            stop_margin=stop_margin,
+            consistency=consistency,
             device=device,
         )
         if np.array_equal(restored.image, photo) and target.suffix.lower() == source.suffix.lower():

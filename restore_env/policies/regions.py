@@ -22,7 +22,12 @@ photo a policy expects to gain something; on the whole photo that was at most 0.
 
 
 def episodes_of(
-    decide: Decide, policy: Policy, toolbox: Toolbox, max_steps: int, reward: str | Reward = "step_psnr"
+    decide: Decide,
+    policy: Policy,
+    toolbox: Toolbox,
+    max_steps: int,
+    reward: str | Reward = "step_psnr",
+    consistency: float = 0.0,
 ) -> tuple[RestorationBatch | RegionBatch, Policy]:
     """Return the batch in which photos are restored, and the policy that plays it.
 
@@ -32,6 +37,7 @@ def episodes_of(
         toolbox: the tools.
         max_steps: largest number of tools applied.
         reward: a name of `restore_env.restoration.rewards.REWARDS`, or a function.
+        consistency: as `RegionPolicy` takes it.
 
     Raises:
         ValueError: if `decide` is neither.
@@ -40,7 +46,7 @@ def episodes_of(
     if decide == "vote" or policy.patch_size is None:
         return RestorationBatch(toolbox, max_steps=max_steps, reward=reward), policy
     batch = RegionBatch(toolbox, policy.patch_size, max_steps=max_steps, reward=reward)
-    return batch, RegionPolicy(policy, GATE) if isinstance(policy, QPolicy) else policy
+    return batch, RegionPolicy(policy, GATE, consistency) if isinstance(policy, QPolicy) else policy
 
 
 class RegionPolicy(Policy):

@@ -12,10 +12,10 @@ from restore_env.data.pairs import Label
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.rewards import Reward
 from restore_env.toolbox import Tool, Toolbox
+from restore_env.utils.checks import check_whole
 
 BLEND: Final = 32
-"""Width in pixels of the strip in which the results of two neighbouring regions pass into each other, at most half the
-patch size."""
+"""Width in pixels of the strip in which the results of two neighbouring regions pass into each other."""
 
 
 class Axis(NamedTuple):
@@ -76,6 +76,8 @@ class RegionBatch(RestorationBatch):
         patch_size: height and width of the patches in pixels.
         max_steps: largest number of tools in a toolchain.
         reward: a name of `restore_env.restoration.rewards.REWARDS`, or a function.
+        blend: width in pixels of the strip in which the results of two neighbouring regions pass into each other. It is
+            at most half the patch size.
 
     Attributes:
         rows: the rows of regions of a photo.
@@ -102,9 +104,10 @@ class RegionBatch(RestorationBatch):
         *,
         max_steps: int = MAX_STEPS,
         reward: str | Reward = "step_psnr",
+        blend: int = BLEND,
     ) -> None:
         super().__init__(toolbox, max_steps=max_steps, reward=reward)
-        self.patch_size = patch_size
+        self.patch_size, self.blend = patch_size, check_whole("blend", blend, 1)
 
     @property
     def part_shape(self) -> tuple[int, int]:
@@ -132,7 +135,7 @@ class RegionBatch(RestorationBatch):
         size, (height, width) = self.patch_size, images.shape[2:]
         if min(height, width) < size:
             raise ValueError(f"images of {width}x{height} pixels; the policy looks at {size}x{size}")
-        self.rows, self.columns = (axis_of(side, self.patch_size) for side in images.shape[2:])
+        self.rows, self.columns = (axis_of(side, size, self.blend) for side in images.shape[2:])
         regions = len(self.rows) * len(self.columns)
         super().start(
             images, reference, None if labels is None else [label for label in labels for _ in range(regions)]
@@ -174,8 +177,13 @@ class RegionBatch(RestorationBatch):
         return patches.flatten(0, 2)
 
 
-def axis_of(side: int, size: int) -> Axis:
+def axis_of(side: int, size: int, blend: int = BLEND) -> Axis:
     """Return the rows or columns of regions along a side: patches of `size` pixels at even distances.
+
+    Args:
+        side: length of the side in pixels.
+        size: height and width of a patch.
+        blend: as `RegionBatch` takes it.
 
     Example:
         >>> axis_of(150, 60)
@@ -184,7 +192,7 @@ def axis_of(side: int, size: int) -> Axis:
     count = max(1, round(side / size))
     starts = [round(number * (side - size) / (count - 1)) if number else 0 for number in range(count)]
     inner = [(first + second + size) // 2 for first, second in pairwise(starts)]
-    return Axis(side, min(BLEND, size // 2), starts, [0, *inner, side])
+    return Axis(side, min(blend, size // 2), starts, [0, *inner, side])
 
 
 def rectangles(mask: Tensor, image: int = 0) -> Iterator[Part]:
