@@ -26,13 +26,14 @@ def step_with_trials(
         gamma: discount factor.
 
     Returns:
-        The rewards of the actions taken, float32 (n,); and the values of all actions, float32 (n, actions): reward plus
-        discounted value of the next state, NaN for actions that were not tried and for episodes that had ended.
+        The rewards of the actions taken, float32 (n,); and the values of the actions that were only tried, float32
+        (n, actions): reward plus discounted value of the next state. It is NaN for other actions, and for episodes that
+        had ended.
     """
     trials = [batch.attempt(actions) for actions in tried]
-    values = [trial.outcome.reward.float() + gamma * _value_after(network, trial, state) for trial in trials]
+    values = [trial.outcome.reward.float() + gamma * _value_after(network, trial, state) for trial in trials[1:]]
     unknown = torch.full((len(batch), len(batch.toolbox) + 1), torch.nan, device=batch.images.device)
-    known = unknown.scatter(1, tried.T, torch.stack(values, dim=1))  # k times (n,) -> (n, k)
+    known = unknown.scatter(1, tried[1:].T, torch.stack(values, dim=1))  # k - 1 times (n,) -> (n, k - 1)
     batch.commit(trials[0])
     return trials[0].outcome.reward.float(), torch.where(trials[0].acting.unsqueeze(1), known, torch.nan)
 

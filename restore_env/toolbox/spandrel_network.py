@@ -31,10 +31,13 @@ class SpandrelNetwork(nn.Module):
 
     Attributes:
         name: name of the file without its suffix, or of the architecture.
+        trainable: False: no gradient passes it.
 
     Raises:
         ValueError: if it changes the size of images, or does not have three channels.
     """
+
+    trainable = False
 
     def __init__(self, descriptor: Any, file: Path | None = None, digest: str = "") -> None:
         super().__init__()

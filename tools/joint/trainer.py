@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from restore_env.restoration.batch import NO_TOOL
 from restore_env.restoration.metrics import psnr
 from restore_env.toolbox import Tool, Toolbox
-from restore_env.toolbox.spandrel_network import SpandrelNetwork
 from restore_env.toolbox.tool import apply_padded
 from restore_env.training.ema import averaged
 from restore_env.utils.threads import run_in_threads
@@ -50,7 +49,7 @@ class JointTraining(RecipeTraining):
     start: str
 
     def __post_init__(self) -> None:
-        fixed = [tool.name for tool in self.tools if tool.module is None or isinstance(tool.module, SpandrelNetwork)]
+        fixed = [tool.name for tool in self.tools if not getattr(tool.module, "trainable", tool.module is not None)]
         if fixed:
             raise ValueError(f"tool {fixed[0]!r} cannot be trained, because no gradient passes it")
         self.networks = nn.ModuleList(deepcopy(tool.module) for tool in self.tools if tool.module is not None)
