@@ -9,8 +9,9 @@ objects. Loading one runs any code that its author put in, so load only files yo
 import json
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -183,9 +184,7 @@ def run(plan: Plan) -> SB3Policy:
     environments.close()
     chosen = load_model(plan, BEST)
     chosen.policy.optimizer.state.clear()  # an agent that only acts needs neither this nor the last images
-    with replacing(args.output) as temporary:
-        chosen.save(temporary, exclude=["_last_obs", "_last_original_obs"])
-        add_checksum(temporary)
+    write_agent(args.output, chosen, exclude=("_last_obs", "_last_original_obs"))
     result = measure(chosen, plan)
     n = len(plan.data.validation)
     print(f"{args.output}: gain {result['validation/gain']:.3f} dB on {n} patches", file=sys.stderr)
@@ -353,13 +352,22 @@ def gain_of(file: Path) -> float:
 
 def save(model: BaseAlgorithm, plan: Plan, better: bool = False) -> None:
     """Write the checkpoint completely or not at all, and the agent as the best if it is `better` than all before."""
-    files: dict[str, Callable[[Path], None]] = {BEST: model.save} if better else {}
+    if better:
+        write_agent(plan.folder / BEST, model)
     if isinstance(model, OffPolicyAlgorithm):
-        files[REPLAY_BUFFER] = model.save_replay_buffer
-    for name, write in {**files, CHECKPOINT: model.save}.items():
-        with replacing(plan.folder / name) as temporary:
-            write(temporary)
+        with replacing(plan.folder / REPLAY_BUFFER) as temporary:
+            model.save_replay_buffer(temporary)
             add_checksum(temporary)
+    write_agent(plan.folder / CHECKPOINT, model)
+
+
+def write_agent(path: Path, model: BaseAlgorithm, exclude: Sequence[str] = ()) -> None:
+    """Write an agent with its checksum, without some of its attributes, completely or not at all."""
+    content = BytesIO()
+    model.save(content, exclude=exclude)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+        add_checksum(temporary)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import warnings
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import cv2
@@ -218,6 +219,17 @@ def test_file_names_are_printed_as_they_are(run, photo_file, toolbox):
     odd.write_bytes(photo_file.read_bytes())
     code, out, _ = run("restore", odd, "--policy", "stop", "--toolbox", toolbox)
     assert (code, out) == (0, f"{odd} -> {odd.with_name('a:heart:[red] [b-restored.png')}: stop\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other disks take names in Unicode only")
+def test_a_name_that_is_not_in_utf_8_is_escaped(run, photo_file, toolbox, monkeypatch):
+    odd = photo_file.with_name("odd-\udcff.png")
+    odd.write_bytes(photo_file.read_bytes())
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), "utf-8"))
+    code, _, err = run("restore", odd, "--policy", "stop", "--toolbox", toolbox)
+    sys.stdout.seek(0)
+    assert (code, err) == (0, []) and "odd-\\udcff-restored.png: stop" in sys.stdout.read()
+    assert odd.with_name("odd-\udcff-restored.png").exists()
 
 
 def test_an_interruption_is_one_line(run, photo_file, toolbox, monkeypatch):

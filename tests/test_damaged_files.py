@@ -234,13 +234,18 @@ def refused(kind: Kind, folder: Path) -> bool:
     return False
 
 
+def contents(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold something."""
+    return sorted(path for path in folder.iterdir() if path.suffix != ".lock")
+
+
 def check_mutants(kind: Kind, folder: Path, seeds: range) -> None:
     """Mutate the files of a kind once for each seed; each mutant is read or refused."""
     kind.make(folder)
-    for path in folder.iterdir():
+    for path in contents(folder):
         path.write_bytes(unseal(path.name, path.read_bytes()))
     assert not refused(kind, folder)
-    whole = {path: path.read_bytes() for path in sorted(folder.iterdir())}
+    whole = {path: path.read_bytes() for path in contents(folder)}
     for seed in seeds:
         rng = random.Random(seed)
         path = rng.choice(list(whole))
@@ -299,7 +304,7 @@ def test_every_flipped_bit_in_what_a_training_reads_back_is_refused(name, toolbo
     kind, rng = KINDS.get(name, toolbox), random.Random(0)
     kind.make(tmp_path)
     # A description is for people, who may edit it: of a toolbox only the weights have a checksum.
-    paths = sorted(path for path in tmp_path.iterdir() if path.name != "toolbox.json")
+    paths = [path for path in contents(tmp_path) if path.name != "toolbox.json"]
     for _ in range(FLIPS):
         path = rng.choice(paths)
         content = path.read_bytes()

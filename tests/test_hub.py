@@ -1,11 +1,13 @@
 """Folders go to the Hugging Face Hub and come from it; a server on this machine stands for the Hub."""
 
+import json
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from restore_env import load_policy, load_toolbox, save_policy, save_toolbox
 from restore_env.cli.main import main
@@ -158,6 +160,41 @@ class TestPull:
         code, _, told = run("pull", REPO)
         assert code == 1 and told.startswith(f"restore-env: {REPO}: {hub.url}: ")
         assert nothing_is_left()
+
+
+@pytest.fixture
+def spandrel_toolbox(tmp_path, toolbox, monkeypatch) -> Path:
+    """A toolbox folder with a tool whose weights are a file beside the others; spandrel itself is not needed."""
+
+    def open_file(path, digest):
+        assert path.read_bytes() == b"weights"
+        return nn.Identity()
+
+    monkeypatch.setattr("restore_env.toolbox.storage.open_spandrel", open_file)
+    description = json.loads((toolbox / "toolbox.json").read_text())
+    entry = {"name": "other", "architecture": "spandrel", "file": "net.pth", "sha256": "0" * 64}
+    (toolbox / "toolbox.json").write_text(json.dumps(description | {"tools": [*description["tools"], entry]}))
+    (toolbox / "net.pth").write_bytes(b"weights")
+    (toolbox / "unused.pth").write_bytes(b"private")
+    return toolbox
+
+
+class TestFilesOfTools:
+    def test_they_are_sent_and_fetched(self, hub, run, spandrel_toolbox):
+        assert run("push", spandrel_toolbox, REPO)[0] == 0
+        (spandrel_toolbox / "unused.pth").unlink()
+        assert hub.files(REPO) == contents(spandrel_toolbox)
+        assert run("pull", REPO)[0] == 0
+        assert contents(Path("my-tools")) == contents(spandrel_toolbox)
+        assert load_toolbox("my-tools").names == ("three", "eight", "other")
+
+    def test_a_name_in_another_folder_is_not_fetched(self, hub, run, spandrel_toolbox):
+        files = contents(spandrel_toolbox)
+        files["toolbox.json"] = files["toolbox.json"].replace(b"net.pth", b"../net.pth")
+        hub.add(REPO, {**files, "../net.pth": b"weights"})
+        code, _, told = run("pull", REPO)
+        assert code == 2 and f"{REPO}/toolbox.json: " in told and "'../net.pth' cannot name a file in a folder" in told
+        assert nothing_is_left() and not any("../net.pth" in request for request in hub.asked)
 
 
 class TestPush:

@@ -106,7 +106,6 @@ class Plan:
         recipe: how the tools are trained.
         precision: in which convolutions compute.
         folder: the folder of pools, checkpoints and TensorBoard files.
-        existing: the tools that the output folder has already.
         tools: the tools to train, each with its data.
         threads: number of threads that a tool is trained with.
         settings: what the model card says of a training, besides its results.
@@ -117,7 +116,6 @@ class Plan:
     recipe: Recipe
     precision: Precision
     folder: Path
-    existing: Sequence[Tool]
     tools: Sequence[ToolData]
     threads: int
     settings: dict[str, Any]
@@ -135,7 +133,7 @@ def plan(args: Args) -> Plan:
     chosen = spec.chosen(args.tools)
     starts = start_networks(chosen, args.start)
     photos, held_out = open_photos(args)
-    existing = load_toolbox(args.output) if (args.output / DESCRIPTION).is_file() else ()
+    existing_tools(args.output)  # what cannot be read is told before the work
     folder = make_run_folder(args.output, args.checkpoints)
     precision = choose_precision(args.precision, args.device)
     sampler, tools = PatchSampler(held_out), []  # one sampler for all tools: it reads each photo once
@@ -150,7 +148,6 @@ def plan(args: Args) -> Plan:
         recipe=recipe,
         precision=precision,
         folder=folder,
-        existing=existing,
         tools=tools,
         threads=args.threads,
         settings=card_settings(args, len(photos), recipe, precision),
@@ -165,7 +162,8 @@ def run(plan: Plan) -> Toolbox:
     """
     with stop_request() as request:
         trained = train_in_parallel(partial(train_one, plan), plan.tools, plan.args.jobs, request)
-    output, tools = plan.args.output, {tool.name: tool for tool in (*plan.existing, *(tool for tool, _ in trained))}
+    output = plan.args.output  # another run may have written tools there meanwhile
+    tools = {tool.name: tool for tool in (*existing_tools(output), *(tool for tool, _ in trained))}
     order = [*(spec.name for spec in plan.spec.tools), *tools]
     toolbox = Toolbox(
         sorted(tools.values(), key=lambda tool: order.index(tool.name)), plan.args.name or real_path(output).name
@@ -181,6 +179,11 @@ def main(args: Args) -> Toolbox | None:
     """Plan and run; with `--prepare`, which returns None, only plan."""
     planned = plan(args)
     return None if args.prepare else run(planned)
+
+
+def existing_tools(output: Path) -> Sequence[Tool]:
+    """Return the tools that the output folder has already."""
+    return tuple(load_toolbox(output)) if (output / DESCRIPTION).is_file() else ()
 
 
 def open_photos(args: Args) -> tuple[FolderPhotos, FolderPhotos]:

@@ -5,7 +5,7 @@ This needs huggingface_hub, which the extra `hub` installs. What comes from a re
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +21,11 @@ from restore_env.utils.serialization import CARD, RECORD
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-FILES: Final = (
-    *(CARD, RECORD),
-    *(toolboxes.DESCRIPTION, toolboxes.WEIGHTS),
-    *(policies.DESCRIPTION, policies.WEIGHTS),
-)
-"""All files of a toolbox or policy folder. No others are sent or fetched."""
+FILES_OF: Final[Mapping[str, Callable[[Path], list[str]]]] = {
+    toolboxes.DESCRIPTION: toolboxes.toolbox_files,
+    policies.DESCRIPTION: policies.policy_files,
+}
+"""For each description, the function that returns the files of its folder."""
 
 _NEITHER: Final = f"holds neither {toolboxes.DESCRIPTION} nor {policies.DESCRIPTION}"
 
@@ -69,8 +68,8 @@ def pull(repo: str, folder: str | os.PathLike[str], revision: str | None = None)
     with TemporaryDirectory(prefix=".pull.", dir=target.absolute().parent) as work:
         made = Path(work, target.name)
         made.mkdir()
-        commit = _fetch(repo, revision, made, Path(work, "fetched"))
         try:
+            commit = _fetch(repo, revision, made, Path(work, "fetched"))
             check_folder(made)
         except FormatError as error:
             raise FormatError(str(error).replace(str(made), repo)) from error
@@ -105,11 +104,12 @@ def push(folder: str | os.PathLike[str], repo: str) -> str:
     check_folder(source)
     api = _api()
     _check_card(source / CARD)
+    names = [name for name in folder_files(source) if (source / name).is_file()]
     with _one_line(repo, api):
         from huggingface_hub import CommitOperationAdd
 
         api.create_repo(repo, exist_ok=True)
-        files = [CommitOperationAdd(name, source / name) for name in FILES if (source / name).is_file()]
+        files = [CommitOperationAdd(name, source / name) for name in names]
         return str(api.create_commit(repo, files, commit_message=f"Upload {source.absolute().name}").oid)
 
 
@@ -126,6 +126,16 @@ def check_folder(folder: Path) -> None:
     toolbox = load_toolbox(folder) if has_toolbox else None
     if has_policy:
         load_policy(folder, toolbox)
+
+
+def folder_files(folder: Path) -> list[str]:
+    """Return the names of the files that belong to a toolbox or policy folder. No others are sent or fetched.
+
+    Raises:
+        FormatError: if a description is damaged.
+    """
+    described = [files(folder) for name, files in FILES_OF.items() if (folder / name).is_file()]
+    return list(dict.fromkeys([CARD, RECORD, *(name for names in described for name in names)]))
 
 
 def _check_repo(repo: str) -> None:
@@ -153,12 +163,17 @@ def _fetch(repo: str, revision: str | None, folder: Path, work: Path) -> str:
     with _one_line(repo, api, revision):
         found = api.model_info(repo, revision=revision)
         there = {file.rfilename for file in found.siblings or ()}
-    if not there & {toolboxes.DESCRIPTION, policies.DESCRIPTION}:
+    if not there & FILES_OF.keys():
         raise FormatError(f"{repo}: {_NEITHER}")
-    with _one_line(repo, api):
-        for name in FILES:
-            if name in there:
-                os.replace(api.hf_hub_download(repo, name, revision=found.sha, local_dir=work), folder / name)
+
+    def fetch(names: Iterable[str]) -> None:
+        with _one_line(repo, api):
+            for name in names:
+                if name in there and not (folder / name).exists():
+                    os.replace(api.hf_hub_download(repo, name, revision=found.sha, local_dir=work), folder / name)
+
+    fetch(FILES_OF)  # they name the other files
+    fetch(folder_files(folder))
     return str(found.sha)
 
 

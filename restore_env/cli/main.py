@@ -32,7 +32,7 @@ from restore_env.constants import (
 from restore_env.errors import FormatError, ImageError, ToolError, is_out_of_memory
 from restore_env.utils.files import Paths, check_outputs, copy_file, write_text
 from restore_env.utils.interrupts import raise_interrupts
-from restore_env.utils.progress import progress_bar
+from restore_env.utils.progress import escape_names, progress_bar
 
 _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, help="Name or folder of a toolbox.")
 _TRUST = click.option(
@@ -98,6 +98,7 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
     try:
         raise_interrupts()
+        escape_names()
         result = commands.main(standalone_mode=False)
     except click.ClickException as error:
         _say(f"{error.format_message()} (see restore-env --help)")

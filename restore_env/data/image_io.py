@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from restore_env.errors import ImageError
-from restore_env.utils.files import is_temporary, replacing
+from restore_env.utils.files import check_regular, is_temporary, replacing
 from restore_env.utils.tensors import ByteImage
 
 AnyImage = NDArray[Any]
@@ -25,6 +25,12 @@ EXTENSIONS: Final = frozenset(
 
 WRITTEN: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
 """File endings that `write_image` can write."""
+
+FORMATS: Final = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "ICO", "PPM", "GIF", "JPEG2000", "AVIF")
+"""Formats that are read, by Pillow's names. Pillow gives files of some others to programs: PostScript to Ghostscript.
+
+The content of a file tells its format, whatever its name.
+"""
 
 _WRITTEN_16_BIT: Final = frozenset((".png", ".tif", ".tiff"))
 _WRITTEN_ALPHA: Final = frozenset((".png", ".tif", ".tiff", ".webp"))
@@ -76,6 +82,17 @@ def read_image(path: str | os.PathLike[str]) -> AnyImage:
     turns, mirrored = _ORIENTATIONS.get(orientation, (0, False))
     upright = np.rot90(decoded, turns)
     return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)
+
+
+def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
+    """Open an image of one of `FORMATS`, and read its header.
+
+    Raises:
+        Exception: almost anything, if the file is damaged or of another format.
+    """
+    check_regular(Path(path))
+    Image.init()
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
@@ -220,6 +237,8 @@ def why_unreadable(error: Exception, path: Path) -> str:
         return "no such file"
     if path.is_dir():
         return "is a folder, not an image"
+    if not path.is_file():
+        return "a pipe or a device, not an image"
     if path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
@@ -238,7 +257,7 @@ def _decode(path: Path) -> tuple[int, AnyImage]:
     Pillow decodes, because its decoders withstand damaged files. It reduces 16 bits of colour to 8. Only such a file
     goes to OpenCV, after Pillow has decoded all of it.
     """
-    with Image.open(path) as image:
+    with open_image(path) as image:
         reduced = _is_reduced(image)
         image.load()
         orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))

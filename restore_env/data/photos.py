@@ -7,9 +7,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image
-
-from restore_env.data.image_io import as_rgb_bytes, image_files, read_image, warn_skipped, why_unreadable
+from restore_env.data.image_io import as_rgb_bytes, image_files, open_image, read_image, warn_skipped, why_unreadable
 from restore_env.errors import ImageError
 from restore_env.utils.tensors import ByteImage
 
@@ -28,8 +26,10 @@ class FolderPhotos(Sequence[ByteImage]):
 
     Example:
         >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from restore_env import write_image
         >>> with TemporaryDirectory() as folder:
-        ...     Image.new("RGB", (40, 30)).save(f"{folder}/night.png")
+        ...     write_image(f"{folder}/night.png", np.zeros((30, 40, 3), np.uint8))
         ...     photos = FolderPhotos(folder)
         ...     len(photos), photos[0].shape
         (1, (30, 40, 3))
@@ -77,7 +77,7 @@ def embedded_photos() -> list[ByteImage]:
 def _is_readable(path: Path) -> bool:
     """Return whether an image's header can be read, and warn if not."""
     try:
-        with Image.open(path):
+        with open_image(path):
             return True
     except Exception as error:  # Pillow raises almost anything for a damaged file
         warn_skipped(f"{path}: {why_unreadable(error, path)}")

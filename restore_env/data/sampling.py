@@ -199,7 +199,7 @@ class PatchSampler:
             window, top, left = self._augmented(window, top, left, rng)
         if self.colours and rng.random() < 0.5:
             window = recoloured(window, rng)
-        distorted, parameters = self.distortion(window, rng)
+        distorted, parameters = self.distortion(window.copy(), rng)  # a function of a user may write into its argument
         patch = (slice(top, top + self.patch_size), slice(left, left + self.patch_size))
         return Pair(distorted[patch].copy(), window[patch].copy(), parameters, number)
 

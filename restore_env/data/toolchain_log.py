@@ -8,11 +8,14 @@ A log is a folder. `toolchains.json` holds the fields of `LogHeader`. The toolch
 
 Where the drawn parameters of the distortions are known, `part-000000.json` holds them, a list in the same order.
 
+Several writers may add to a log at the same time, such as the workers of a vector environment: each adds whole parts.
+
 A part is either complete or absent, and ends with its checksum. Parts are mapped into memory, so a log may be larger
 than memory. They are compared with their checksums when they are first read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from os import PathLike
@@ -20,19 +23,26 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from restore_env.data.distortions import Parameters
 from restore_env.errors import FormatError
 from restore_env.utils.checks import check_name, check_names, check_text, check_whole, one_line
 from restore_env.utils.checksums import add_checksum, check_checksum, with_checksum, without_checksum
-from restore_env.utils.files import make_folders, replacing
+from restore_env.utils.files import check_regular, make_folders, replacing
 from restore_env.utils.serialization import as_format_error, read_json, write_json
 
 HEADER: Final = "toolchains.json"
 PART: Final = "part-{:06d}.npy"
 PART_SIZE: Final = 1024
 """Toolchains in a part; a writer keeps so many in memory, 24 MB with 63x63 patches."""
+
+LOCK: Final = "toolchains.lock"
+"""File that a writer holds while it adds a part."""
+
+LOCK_SECONDS: Final = 60.0
+"""How long a writer waits for another one; a part takes less than a second."""
 
 OPEN_PARTS: Final = 64
 """Parts that a log keeps open; each holds a file descriptor, of which a process has about a thousand."""
@@ -123,7 +133,7 @@ class ToolchainLogWriter:
         header: description of the log.
 
     Raises:
-        ValueError: if the folder holds a log with another header.
+        ValueError: if the folder holds a log with another header, or another writer does not come to an end.
         FormatError: if the folder holds a log that is damaged.
 
     Example:
@@ -140,20 +150,21 @@ class ToolchainLogWriter:
     def __init__(self, folder: str | PathLike[str], header: LogHeader) -> None:
         self.folder, self.header = Path(folder), header
         make_folders(self.folder)
-        if (self.folder / HEADER).exists():
-            existing = load_toolchain_log(self.folder)
-            for key, value in asdict(header).items():
-                found = getattr(existing.header, key)
-                if found != value:
-                    raise ValueError(f"{self.folder}: holds a log of another {key}, {found!r} and not {value!r}")
-            self._parts, self._written = len(existing.lengths), len(existing)
-        else:
-            write_json(self.folder / HEADER, with_checksum(asdict(header)))
-            self._parts = self._written = 0
+        self._written = 0
+        with self._alone():
+            if (self.folder / HEADER).exists():
+                existing = load_toolchain_log(self.folder)
+                for key, value in asdict(header).items():
+                    found = getattr(existing.header, key)
+                    if found != value:
+                        raise ValueError(f"{self.folder}: holds a log of another {key}, {found!r} and not {value!r}")
+                self._written = len(existing)
+            else:
+                write_json(self.folder / HEADER, with_checksum(asdict(header)))
         self._waiting: list[tuple[np.void, Parameters | None]] = []
 
     def __len__(self) -> int:
-        """Return the number of toolchains that are written or in memory."""
+        """Return the number of toolchains that were there at the start or come from this writer."""
         return self._written + len(self._waiting)
 
     def __enter__(self) -> "ToolchainLogWriter":
@@ -192,15 +203,28 @@ class ToolchainLogWriter:
         """Write the toolchains that are in memory as a part of their own."""
         if self._waiting:
             rows, distortions = zip(*self._waiting, strict=True)
-            path = self.folder / PART.format(self._parts)
-            path.with_suffix(".json").unlink(missing_ok=True)  # of a part that was not completed
-            if any(distortions):  # first, since a part is there once its array is
-                write_json(path.with_suffix(".json"), with_checksum({"distortions": distortions}))
-            with replacing(path) as temporary:
-                np.save(temporary, np.array(list(rows), self.header.dtype))
-                add_checksum(temporary)
-            self._parts, self._written = self._parts + 1, self._written + len(self._waiting)
+            with self._alone():
+                path = self.folder / PART.format(len(_parts_in(self.folder)))
+                path.with_suffix(".json").unlink(missing_ok=True)  # of a part that was not completed
+                if any(distortions):  # first, since a part is there once its array is
+                    write_json(path.with_suffix(".json"), with_checksum({"distortions": distortions}))
+                with replacing(path) as temporary:
+                    np.save(temporary, np.array(list(rows), self.header.dtype))
+                    add_checksum(temporary)
+            self._written += len(self._waiting)
             self._waiting = []
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other writers out of the folder in the block."""
+        try:
+            with FileLock(self.folder / LOCK, timeout=LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise ValueError(
+                f"{self.folder}: another program has been writing to this log for {LOCK_SECONDS:g} seconds; end it, or "
+                "choose another folder"
+            ) from error
 
 
 class ToolchainLog:
@@ -313,8 +337,12 @@ def load_toolchain_log(folder: str | PathLike[str]) -> ToolchainLog:
         content = without_checksum(read_json(path), path)
         header = LogHeader(**(content | {"actions": check_names("actions", content["actions"])}))
         dtype = header.dtype
-    files = sorted(Path(folder).glob(PART.replace("{:06d}", "*")))
-    return ToolchainLog(Path(folder), header, [_length(file, dtype) for file in files])
+    return ToolchainLog(Path(folder), header, [_length(file, dtype) for file in _parts_in(Path(folder))])
+
+
+def _parts_in(folder: Path) -> list[Path]:
+    """Return the parts of a log in order."""
+    return sorted(folder.glob(PART.replace("{:06d}", "*")))
 
 
 def _length(path: Path, dtype: np.dtype[Any]) -> int:
@@ -328,6 +356,7 @@ def _length(path: Path, dtype: np.dtype[Any]) -> int:
 def _open_part(path: Path) -> NDArray[np.void]:
     """Map a part into memory, or raise a `FormatError` that names it."""
     try:
+        check_regular(path)
         return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # NumPy raises almost anything for a damaged header
         raise FormatError(f"{path}: not a NumPy array, or damaged ({one_line(error)})") from error

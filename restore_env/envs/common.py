@@ -98,8 +98,17 @@ class EnvCore:
         return spaces.Dict({"image": image} | {key: spaces.Discrete(count) for key, count in counts.items()})
 
     def sample(self, rng: np.random.Generator) -> Pair:
-        """Draw a pair from the source."""
-        return _copied(self.source.sample(rng))
+        """Draw a pair from the source.
+
+        Raises:
+            TypeError, ValueError: if the source draws anything else.
+        """
+        pair = self.source.sample(rng)
+        if not isinstance(pair, Pair):
+            raise TypeError(f"the source of images drew {type(pair).__name__}; a restore_env.data.pairs.Pair is needed")
+        check_bytes("the distorted image of a pair", pair.distorted)
+        check_bytes("the reference image of a pair", pair.reference)
+        return _copied(pair)
 
     def pair(self, options: ResetOptions | None, draw: Callable[[], Pair]) -> Pair:
         """Return the pair of a new episode: a copy of that in the reset options, or the one that `draw` returns.

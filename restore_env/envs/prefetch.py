@@ -1,8 +1,11 @@
 """Drawing the pairs of the next episodes while the tools work on the current ones."""
 
+import os
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, Final
+from weakref import WeakSet
 
 import numpy as np
 
@@ -11,6 +14,9 @@ from restore_env.data.sources import PairSource
 
 _Drawn = tuple[int, np.random.Generator, Pair | None, BaseException | None]
 """A row, its generator, and the pair that was drawn from it, or the error."""
+
+_THREAD: Final = "pairs"
+"""What the names of the threads that draw begin with."""
 
 
 class Prefetcher:
@@ -36,8 +42,9 @@ class Prefetcher:
 
     def __init__(self, source: PairSource, enabled: bool) -> None:
         self.source = source
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pairs") if enabled else None
+        self._thread = _new_thread() if enabled else None
         self._ahead: dict[int, tuple[np.random.Generator, Future[Pair]]] = {}
+        _prefetchers.add(self)
 
     def prepare(self, generators: Iterable[np.random.Generator]) -> None:
         """Begin to draw the next pair of each environment that has none yet.
@@ -75,6 +82,12 @@ class Prefetcher:
             self._thread.shutdown(cancel_futures=True)
         self._ahead.clear()
 
+    def restart(self) -> None:
+        """Begin a new thread in place of one that is gone, as in a forked process; keep what was drawn ahead."""
+        if self._thread is not None:
+            self._thread = _new_thread()
+        self._ahead = {row: (rng, future) for row, (rng, future) in self._ahead.items() if future.done()}
+
     def __getstate__(self) -> tuple[PairSource, bool, list[_Drawn]]:
         """Return the pairs that were drawn ahead, or the errors; threads and futures cannot be pickled."""
         self.settle()
@@ -95,3 +108,28 @@ class Prefetcher:
             else:
                 future.set_exception(error)
             self._ahead[row] = rng, future
+
+
+_prefetchers: Final[WeakSet[Prefetcher]] = WeakSet()
+
+
+def _new_thread() -> ThreadPoolExecutor:
+    """Return a pool of one thread, which starts with the first draw."""
+    return ThreadPoolExecutor(1, thread_name_prefix=_THREAD)
+
+
+def _settle_all() -> None:
+    """Wait until no thread draws, so that a forked process does not get generators in the middle of a draw."""
+    if not threading.current_thread().name.startswith(_THREAD):  # a source that forks would wait for itself
+        for prefetcher in list(_prefetchers):
+            prefetcher.settle()
+
+
+def _restart_all() -> None:
+    """Give each prefetcher a thread of this forked process."""
+    for prefetcher in list(_prefetchers):
+        prefetcher.restart()
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads, and would wait for them
+    os.register_at_fork(before=_settle_all, after_in_child=_restart_all)

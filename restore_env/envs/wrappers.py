@@ -18,7 +18,8 @@ class RecordToolchains(
     """Records the toolchain of each finished episode in a toolchain log (`restore_env.load_toolchain_log`).
 
     Episodes that are reset before their end are not recorded. Call `close` or use a `with` block, so that the last
-    toolchains are written. An existing log of the same policy and environment is extended.
+    toolchains are written. An existing log of the same policy and environment is extended. Several environments may
+    record into one folder, such as those of a vector environment.
 
     Args:
         env: an environment `ImageRestore-v0`, which may be wrapped.

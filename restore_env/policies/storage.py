@@ -87,6 +87,22 @@ def load_policy(
     return policy.to(device)
 
 
+def policy_files(folder: Path) -> list[str]:
+    """Return the names of the files that a policy folder consists of, as its description tells; none is opened.
+
+    Raises:
+        FormatError: if the description is damaged.
+
+    Example:
+        >>> policy_files(PRETRAINED / "rl-restore-12" / "policies" / "best-fixed")
+        ['policy.json']
+    """
+    path = folder / DESCRIPTION
+    content = read_json(path)
+    with as_format_error(path):
+        return [DESCRIPTION] if content["kind"] == "fixed-toolchain" else [DESCRIPTION, WEIGHTS]
+
+
 def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox | str) -> None:
     """Write a recurrent Q-policy, an ensemble of these or a fixed toolchain as a folder.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from restore_env.utils.checks import one_line
+from restore_env.utils.files import check_regular
 
 SUFFIXES: Final = (".safetensors", ".pth", ".ckpt")
 """Suffixes of the files that are accepted. Spandrel reads them without running code that they may hold."""
@@ -104,10 +105,11 @@ def open_spandrel(model: Any, digest: Any = None) -> SpandrelNetwork:
 def digest_of_file(file: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, or raise a `ValueError` if it cannot be read."""
     try:
+        check_regular(file)
         with file.open("rb") as opened:
             return file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror})") from error
+        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from error
 
 
 def _import_spandrel(who: Any) -> Any:

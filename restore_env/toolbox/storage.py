@@ -102,6 +102,23 @@ def toolbox_folder(name: str | os.PathLike[str]) -> Path:
     return PRETRAINED / name if name in _shipped() else Path(name)
 
 
+def toolbox_files(folder: Path) -> list[str]:
+    """Return the names of the files that a toolbox folder consists of, as its description tells; none is opened.
+
+    Raises:
+        FormatError: if the description is damaged, or names a file in another folder.
+
+    Example:
+        >>> toolbox_files(PRETRAINED / "rl-restore-12")
+        ['toolbox.json', 'tools.safetensors']
+    """
+    path = folder / DESCRIPTION
+    content = read_json(path)
+    with as_format_error(path):
+        own = [entry["file"] for entry in content["tools"] if entry.get("architecture") == SPANDREL]
+        return list(dict.fromkeys([DESCRIPTION, WEIGHTS, *(check_name("file", name) for name in own)]))
+
+
 def save_toolbox(
     toolbox: Toolbox, folder: str | os.PathLike[str], *, weights: str = "float32", trust: bool = False
 ) -> None:

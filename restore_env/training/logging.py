@@ -13,6 +13,7 @@ from restore_env.evaluation import Evaluation
 from restore_env.toolbox import STOP
 from restore_env.training.trainer import Status
 from restore_env.utils.checks import check_whole
+from restore_env.utils.checksums import with_checksum, without_checksum
 from restore_env.utils.files import naming_full_disk, write_text
 
 HISTORY: Final = "history.json"
@@ -23,7 +24,7 @@ class RunLogger:
 
     Args:
         folder: the run's folder. TensorBoard files go to `tensorboard/` in it, and measurements to `history.json`: a
-            list of objects, each with `iteration` and the scalars by name.
+            list of objects, each with `iteration`, the scalars by name, and the checksum of these, `sha256`.
         iteration: where the training resumes; later entries are dropped, and all entries where it is 0.
     """
 
@@ -64,7 +65,7 @@ class RunLogger:
             self._writer.flush()
         before = [entry for entry in self.entries if entry["iteration"] < iteration]
         self.entries = [*before, {"iteration": iteration, **scalars}]
-        write_text(self._path, json.dumps(self.entries))
+        write_text(self._path, json.dumps([with_checksum(entry) for entry in self.entries]))
 
 
 def _leave_to_main_thread(error: threading.ExceptHookArgs) -> None:
@@ -83,8 +84,12 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        entries = json.loads(path.read_text())
-        return [{"iteration": check_whole("iteration", entry["iteration"], 0), **entry} for entry in entries]
+        entries = [without_checksum(entry, path) for entry in json.loads(path.read_text())]
+        for entry in entries:
+            check_whole("iteration", entry["iteration"], 0)
+            if not all(isinstance(value, int | float) for value in entry.values()):
+                raise FormatError(f"{path}: an entry holds what is no number")
+        return entries
     except Exception as error:  # what is damaged fails anywhere, and in any way
         raise FormatError(f"{path}: damaged; delete it, and the history begins anew") from error
 

@@ -27,6 +27,9 @@ RESULTS: Final = ("gain", "psnr_after", "psnr_out")
 _METADATA: Final = re.compile(r"\A---\n(.*\n)*?---\n\s*")
 """The metadata at the beginning of a card."""
 
+_LICENCE: Final = re.compile(r"^license(?:_name|_link)?:.*$", re.MULTILINE)
+"""The lines of metadata that tell the licence."""
+
 Blocks = list[str | list[str]]
 """The paragraphs of a report; a table is a list of its lines."""
 
@@ -34,13 +37,16 @@ Blocks = list[str | list[str]]
 def write_model_card(folder: Path, record: Mapping[str, Any], blocks: Blocks) -> None:
     """Write the record of a training and its model card into the folder of what was trained.
 
+    The licence of a card that is there already stays: the owner of the weights has chosen it.
+
     Args:
         folder: of the toolbox or policy, which is there already.
         record: plain JSON values; `read_record` returns them.
         blocks: the card.
     """
     write_json(folder / RECORD, record)
-    write_text(folder / CARD, markdown([card_metadata(folder), *blocks]))
+    first, unknown, *others = card_metadata(folder)
+    write_text(folder / CARD, markdown([[first, *(_licence_of(folder / CARD) or [unknown]), *others], *blocks]))
 
 
 def write_metadata(folder: Path, licence: str, datasets: Sequence[str]) -> None:
@@ -87,6 +93,14 @@ def card_metadata(folder: Path, licence: str = UNKNOWN, datasets: Sequence[str] 
         "metrics": ["psnr"] if any(f'"{result}":' in record for result in RESULTS) else [],
     }
     return ["---", *(f"{key}: {json.dumps(value)}" for key, value in metadata.items() if value), "---"]  # JSON is YAML
+
+
+def _licence_of(card: Path) -> list[str]:
+    """Return the lines of a card's metadata that tell its licence; none if there are no such lines."""
+    if not card.is_file():
+        return []
+    metadata = _METADATA.match(card.read_text(encoding="utf-8", errors="replace"))
+    return _LICENCE.findall(metadata[0]) if metadata else []
 
 
 def read_record(folder: Path) -> dict[str, Any]:

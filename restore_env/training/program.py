@@ -18,6 +18,7 @@ from restore_env.training.signals import Stopped
 from restore_env.utils.checks import one_line
 from restore_env.utils.files import Paths, check_outputs, make_folders, real_path
 from restore_env.utils.interrupts import raise_interrupts
+from restore_env.utils.progress import escape_names
 from restore_env.utils.threads import limit_threads
 
 Args = TypeVar("Args")
@@ -152,6 +153,7 @@ def run_program(main: Callable[[Args], object], options: type[Args] | Callable[[
     limit_threads()
     try:
         raise_interrupts()
+        escape_names()
         with _PATHS:
             args = tyro.cli(options, prog=program_name()) if isinstance(options, type) else options()
         main(args)

@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from math import inf
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -246,8 +247,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         state: what `load_checkpoint` returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = BytesIO()
+    torch.save(
+        state, content
+    )  # into memory: where a file cannot be written, PyTorch's error says neither which nor why
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(content.getbuffer())
         add_checksum(temporary)
 
 

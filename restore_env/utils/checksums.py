@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from restore_env.errors import FormatError
+from restore_env.utils.files import check_regular
 
 MARK: Final = b" restore-env sha256 "
 """What stands before and after a checksum: if either is damaged, the other one shows that there is a checksum."""
@@ -51,6 +52,7 @@ def check_checksum(path: str | os.PathLike[str]) -> None:
         Traceback (most recent call last):
         restore_env.errors.FormatError: .../numbers.bin: damaged, its SHA-256 is not the one that it holds
     """
+    check_regular(Path(path))
     with Path(path).open("rb") as file:
         end = max(0, file.seek(0, os.SEEK_END) - LENGTH)
         file.seek(end)

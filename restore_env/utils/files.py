@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 import uuid
@@ -31,6 +32,9 @@ LITTLE: Final = 2**20
 
 BLOCK: Final = 2**22
 """Bytes that are written at once where the system cannot take space."""
+
+LONGEST_FILE_NAME: Final = 255
+"""Bytes that the name of a file may have on nearly all disks."""
 
 _TEMPORARY: Final = re.compile(r"\.(?P<stem>.*)\.[0-9a-f]{32}(?P<suffix>\.[^.]*)?")
 """Names of the temporary files of `replacing`."""
@@ -81,7 +85,7 @@ def check_outputs(
     """
     read = _Inputs(inputs, names)
     written: dict[object, str] = {}
-    probed: set[Path] = set()
+    probed: set[tuple[Path, int]] = set()
     for outputs, kind in ((files, "file"), (folders, "folder"), (work, "work")):
         for option, path in _pairs(outputs or {}):
             read.check(option, path, kind)
@@ -118,7 +122,7 @@ class _Inputs:
             holds = self.holders[_place(path)]
             raise ValueError(f"{option} {path}: this folder holds an input, {holds}; choose another {option}")
         of_inputs = path.name in DESCRIPTIONS or path.suffix.lower() not in RESULTS
-        if kind == "file" and of_inputs and path.exists():
+        if kind == "file" and of_inputs and os.path.exists(path):
             for place in _places_above(path):
                 if place in self.folders:
                     raise ValueError(
@@ -155,32 +159,41 @@ def _keys(path: Path) -> list[object]:
     return [_place(path), (found.st_dev, found.st_ino)] if found.st_ino else [_place(path)]
 
 
-def _check_writable(option: str, path: Path, is_folder: bool, probed: set[Path]) -> None:
-    """Raise an `OSError` if a file or folder cannot be written; `probed` are the folders that are known to be fine."""
+def _check_writable(option: str, path: Path, is_folder: bool, probed: set[tuple[Path, int]]) -> None:
+    """Raise an `OSError` if a file or folder cannot be written.
+
+    Args:
+        option: name of the option, for messages.
+        path: the file or folder.
+        is_folder: whether it is a folder.
+        probed: the folders that are known to be fine, and for names of how many bytes; this one is added.
+    """
     target, name = real_path(path), f"{option} {path}"
-    if is_folder and target.exists() and not target.is_dir():
+    exists = os.path.exists(target)  # unlike that of a `Path`, it raises no error for a name that is too long
+    if is_folder and exists and not target.is_dir():
         raise ValueError(f"{name}: cannot be made a folder, because it is a file")
-    if not is_folder and target.is_dir():
+    if exists and not is_folder and target.is_dir():
         raise IsADirectoryError(f"{name}: a folder, not a file")
-    if target.exists() and not os.access(target, os.W_OK):
+    if exists and not os.access(target, os.W_OK):
         raise PermissionError(f"{name}: is read-only")
-    if target.exists() and not (target.is_file() or target.is_dir()):  # a device or a pipe
+    if exists and not (target.is_file() or target.is_dir()):  # a device or a pipe
         return
     folder = target if is_folder else target.parent
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
-    if target.is_symlink() or folder.is_symlink():
+    if os.path.islink(target) or os.path.islink(folder):
         raise OSError(f"{name}: a link that leads to itself")
-    if folder in probed:
+    longest = max([0, *(len(os.fsencode(part)) for part in target.relative_to(folder).parts)])
+    if (folder, longest) in probed:
         return
     try:
-        probe = folder / f".probe.{uuid.uuid4().hex}"
+        probe = folder / f".probe.{uuid.uuid4().hex}".ljust(longest, "-")  # each disk has its own limit
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
         reason = error.strerror or error
         raise type(error)(f"{name}: the folder {str(folder)!r} cannot be written ({reason})") from error
-    probed.add(folder)
+    probed.add((folder, longest))
 
 
 @contextmanager
@@ -192,6 +205,7 @@ def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
 
     Raises:
         DiskFullError: if the block failed because the disk is full.
+        OSError: what the block raised, with the name of the file if it had none.
     """
     try:
         yield
@@ -205,6 +219,8 @@ def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
         # Some writers give no number. What they wrote so far still fills the disk.
         if number in (errno.ENOSPC, getattr(errno, "EDQUOT", None)) or (number is None and free < LITTLE):
             raise DiskFullError(f"{path}: No space left on the disk {disk} ({free / 1e6:.1f} MB free)") from error
+        if isinstance(error, OSError) and error.filename is None and str(path) not in str(error):
+            raise type(error)(f"{path}: cannot be written ({error.strerror or error})") from error
         raise
 
 
@@ -268,8 +284,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         return
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {str(Path(path).parent)!r} does not exist")
-    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex}{target.suffix}")
-    for left in _left_in(target.parent).pop(target.name, ()):
+    stem, suffix = _shortened(target)
+    temporary = target.with_name(f".{stem}.{uuid.uuid4().hex}{suffix}")
+    for left in _left_in(target.parent).pop(f"{stem}{suffix}", ()):
         left.unlink(missing_ok=True)
     try:
         with naming_full_disk(path):
@@ -279,6 +296,35 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _shortened(path: Path) -> tuple[str, str]:
+    """Return stem and suffix of a file, cut so that the name of its temporary file is not too long."""
+    room = LONGEST_FILE_NAME - len("..") - len(uuid.uuid4().hex)
+    suffix = path.suffix if len(os.fsencode(path.suffix)) < room else ""
+    stem = path.stem
+    while len(os.fsencode(stem + suffix)) > room:
+        stem = stem[:-1]
+    return stem, suffix
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a path that reading may never come to the end of: a pipe or a device.
+
+    Raises:
+        OSError: if it is one.
+
+    Example:
+        >>> check_regular(Path(os.devnull))
+        Traceback (most recent call last):
+        OSError: ...: a pipe or a device, not a file
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever reads it says what is wrong
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(f"{path}: a pipe or a device, not a file")
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -1,13 +1,24 @@
-"""A progress bar on the terminal."""
+"""What a program shows on the terminal: a progress bar, and names that it cannot show."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from rich import progress
 from rich.console import Console
 
 Progress = Callable[[float], None]
 """Function that is called with the share of the work that is done, from 0 to 1."""
+
+
+def escape_names() -> None:
+    """Let standard output escape what it cannot encode, such as the name of a file that is not in UTF-8.
+
+    Standard error does so already. A program would otherwise fail after it has written the file.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from restore_env.errors import FormatError
 from restore_env.utils.checks import one_line
-from restore_env.utils.files import replacing, write_text
+from restore_env.utils.files import check_regular, replacing, write_text
 
 FORMAT_VERSION: Final = 1
 
@@ -42,6 +42,7 @@ def read_json(path: Path) -> dict[str, Any]:
         FormatError: if the file cannot be read or has another format version. The message names the file.
     """
     try:
+        check_regular(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: cannot be read as JSON ({one_line(error)})") from error
@@ -80,6 +81,7 @@ def read_tensors(path: Path, digest: Any = None) -> dict[str, Tensor]:
         FormatError: if it is not the SHA-256 of the file, or the file cannot be read. The message names the file.
     """
     try:
+        check_regular(path)
         content = path.read_bytes()
         damaged = digest is not None and digest != sha256(content).hexdigest()
         tensors = {} if damaged else load(content)

@@ -1,5 +1,7 @@
 """Reading and writing images: nothing is lost, nothing is half written, and every failure is one clear line."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from conftest import SHARED
@@ -370,3 +372,17 @@ class TestOtherModes:
         image = read_image(file)
         assert image.reshape(-1, image.shape[2]).max(0).tolist() == brightest
         assert np.ptp(image[..., :3].astype(int), axis=2).max() > 0 or "rgb565" in name  # they have colours
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 80 80\n%%EndComments\n{} loop\n%%EOF\n"
+
+
+def test_no_program_is_started_for_a_file(tmp_path, monkeypatch):
+    path, started = tmp_path / "photo.png", []
+    path.write_bytes(POSTSCRIPT)
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, **_: started.append(words))
+    with pytest.raises(ImageError, match="not an image, or in a format that is not supported"):
+        read_image(path)
+    with pytest.raises(ImageError), pytest.warns(UserWarning, match="format that is not supported"):
+        FolderPhotos(tmp_path)
+    assert not started

@@ -269,3 +269,13 @@ class TestPhotosThatCannotBeUsed:
     def test_photos_of_floats_are_refused(self):
         with pytest.raises(TypeError, match=r"photos\[0\] is an array of float64"):
             PatchSampler([np.zeros((80, 80, 3))]).sample(rng())
+
+    def test_a_distortion_that_writes_into_its_argument_changes_no_photo(self):
+        def darken_in_place(image, generator):
+            image //= 2
+            return image, {}
+
+        photo = np.random.default_rng(0).integers(40, 256, (80, 80, 3), dtype=np.uint8)
+        before, pair = photo.copy(), PatchSampler([photo], darken_in_place).sample(rng())
+        np.testing.assert_array_equal(photo, before)
+        np.testing.assert_array_equal(pair.distorted, pair.reference // 2)

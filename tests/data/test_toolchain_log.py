@@ -7,6 +7,7 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import restore_env.data.toolchain_log as module
 from restore_env import FormatError, RecordToolchains, load_toolchain_log
@@ -277,3 +278,29 @@ class TestRecordToolchains:
     def test_another_environment_is_refused(self, tmp_path):
         with pytest.raises(TypeError, match="is not ImageRestore-v0"):
             RecordToolchains(gym.make("CartPole-v1"), tmp_path / "log")
+
+
+def test_two_writers_of_one_log_lose_nothing(tmp_path):
+    writers = [ToolchainLogWriter(tmp_path / "log", HEADER) for _ in range(2)]
+    for seed in range(3):
+        for number, writer in enumerate(writers):
+            writer.add(some(3, 10 * number + seed))
+    for writer in writers:
+        writer.flush()
+        assert len(writer) == 9
+    found = load_toolchain_log(tmp_path / "log")[:]
+    expected = {some(3, 10 * number + seed).distorted.tobytes() for number in range(2) for seed in range(3)}
+    assert len(found.chain) == 18
+    assert {image.tobytes() for image in found.distorted} == {
+        image.tobytes() for images in expected for image in np.frombuffer(images, np.uint8).reshape(3, -1)
+    }
+
+
+def test_a_writer_does_not_wait_for_ever(tmp_path, monkeypatch):
+    log = ToolchainLogWriter(tmp_path / "log", HEADER)
+    log.add(some(2))
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    with FileLock(tmp_path / "log" / module.LOCK), pytest.raises(ValueError, match="another program has been writing"):
+        log.flush()
+    log.flush()
+    assert len(load_toolchain_log(tmp_path / "log")) == 2

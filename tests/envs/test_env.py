@@ -313,6 +313,27 @@ def test_the_callers_arrays_may_be_written_over(make, pair):
     assert all(np.array_equal(getattr(env.unwrapped.pair, key), pair[key]) for key in pair)
 
 
+@pytest.mark.parametrize(
+    ("drawn", "error", "message"),
+    [
+        (
+            Pair(np.zeros((63, 63, 3)), np.zeros((63, 63, 3), np.uint8)),
+            TypeError,
+            "distorted .* is an array of float64",
+        ),
+        (Pair(np.zeros((63, 63, 3), np.uint8), np.zeros((63, 63))), TypeError, "reference .* is an array of float64"),
+        ((np.zeros((63, 63, 3), np.uint8),) * 2, TypeError, "the source of images drew tuple"),
+    ],
+)
+def test_a_source_that_draws_anything_else_is_refused(make, drawn, error, message):
+    class Drawing:
+        def sample(self, rng):
+            return drawn
+
+    with pytest.raises(error, match=message):
+        make(images=Drawing()).reset(seed=0)
+
+
 def test_a_source_may_use_its_arrays_again(make):
     class Drawing:
         image = np.zeros((63, 63, 3), np.uint8)

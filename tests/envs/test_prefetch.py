@@ -1,5 +1,6 @@
 """Drawing ahead must not show in what is drawn, and must keep a source to one thread."""
 
+import multiprocessing
 import threading
 
 import numpy as np
@@ -132,3 +133,23 @@ def test_environments_are_equal_with_and_without_prefetch(photos, function_toolb
 def test_prefetch_must_be_a_flag(function_toolbox):
     with pytest.raises(TypeError, match="prefetch"):
         ImageRestoreVectorEnv(1, prefetch="yes", toolbox=function_toolbox)
+
+
+def draw_in_child(prefetcher, rngs, found):
+    found.put(first_pixels(prefetcher, rngs, [0, 1] * 5))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_draws_the_same_and_does_not_wait_for_the_parents_thread():
+    context = multiprocessing.get_context("fork")
+    prefetcher, rngs, found = Prefetcher(Numbered(), enabled=True), generators(2), context.Queue()
+    before = first_pixels(prefetcher, rngs, [0, 1])
+    prefetcher.prepare(rngs)
+    child = context.Process(target=draw_in_child, args=(prefetcher, rngs, found))
+    child.start()
+    drawn = found.get(timeout=60)
+    child.join(60)
+    assert drawn == first_pixels(prefetcher, rngs, [0, 1] * 5)
+    assert before + drawn == first_pixels(Prefetcher(Numbered(), False), generators(2), [0, 1] * 6)
+    prefetcher.close()

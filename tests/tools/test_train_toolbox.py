@@ -166,6 +166,12 @@ class TestMain:
         assert equal(toolbox[1], network_toolbox[0])
         assert "Not trained by this program: three, eight." in (tmp_path / "mine" / "README.md").read_text()
 
+    def test_tools_that_another_run_writes_meanwhile_are_kept(self, args, quick, network_toolbox, tmp_path):
+        planned = train_toolbox.plan(args(tools=("deblock",)))
+        save_toolbox(network_toolbox, tmp_path / "mine")
+        assert train_toolbox.run(planned).names == ("deblock", "three", "eight")
+        assert load_toolbox(tmp_path / "mine").names == ("deblock", "three", "eight")
+
     def test_records_of_tools_that_are_gone_are_dropped(self, args, quick, network_toolbox, tmp_path):
         train_toolbox.main(args(tools=("denoise",)))
         save_toolbox(network_toolbox, tmp_path / "mine")

@@ -1,5 +1,7 @@
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -97,3 +99,21 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, state):
         save_checkpoint(path, {"network": lambda: None})
     assert load_checkpoint(path)["iteration"] == 7
     assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_file_that_may_not_grow_is_named(tmp_path):
+    code = """
+import resource, signal, sys, torch
+from pathlib import Path
+from restore_env.training.trainer import save_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+try:
+    save_checkpoint(Path(sys.argv[1], "tool.pt"), {"weights": torch.zeros(10_000)})
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.stderr) == (f"{tmp_path / 'tool.pt'}: cannot be written (File too large)\n", "")
+    assert not list(tmp_path.iterdir())

@@ -97,3 +97,22 @@ def test_a_full_disk_is_one_error_without_the_traceback_of_a_thread(tmp_path, mo
     with pytest.raises(DiskFullError, match=r"tensorboard: No space"), RunLogger(tmp_path, 0):
         pass
     assert threading.excepthook is hook
+
+
+def test_every_flipped_bit_of_a_history_is_refused(tmp_path):
+    with RunLogger(tmp_path, 0) as log:
+        for iteration in (10, 20):
+            log.report(FIRST._replace(iteration=iteration))
+    path, entries = tmp_path / "history.json", read_history(tmp_path)
+    whole = path.read_bytes()
+    for place in range(len(whole) - 1):  # the last byte is a newline
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            try:
+                assert read_history(tmp_path) == entries, (place, bit)  # white space may change
+            except FormatError:
+                pass
+    path.write_text('[{"iteration": 10, "validation/gain": 0.5}]')  # version 0.1 wrote no checksums
+    assert read_history(tmp_path) == [{"iteration": 10, "validation/gain": 0.5}]

@@ -85,3 +85,13 @@ def test_versions_and_hardware_are_told():
     found = made_with("cpu")
     assert "CPU" in found["hardware"]
     assert {"python", "torch", "restore-env"} <= found["versions"].keys()
+
+
+@pytest.mark.parametrize("lines", ["license: mit\n", "license: other\nlicense_name: mine\nlicense_link: https://a.b\n"])
+def test_a_card_that_is_written_again_keeps_its_licence(tmp_path, lines):
+    (tmp_path / "README.md").write_text(f"---\ndatasets: [old]\n{lines}tags: [old]\n---\n\n# old\n\nlicense: no\n")
+    for _ in range(2):
+        write_model_card(tmp_path, {}, ["# mine"])
+        written = (tmp_path / "README.md").read_text()
+        assert written.startswith(f"---\n{lines}library_name: ") and written.count("license") == lines.count("license")
+        assert "old" not in written and text_below(tmp_path) == "# mine\n"

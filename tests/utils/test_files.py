@@ -10,10 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from restore_env import FormatError, ImageError, load_pairs, read_image
 from restore_env.data.image_io import image_files
 from restore_env.errors import DiskFullError
+from restore_env.training.trainer import load_checkpoint
 from restore_env.utils import files
+from restore_env.utils.checksums import check_checksum
 from restore_env.utils.files import BLOCK, check_outputs, replacing, take_space, write_text
+from restore_env.utils.serialization import read_json, read_tensors
 
 
 def test_file_appears_when_the_block_ends_well(tmp_path):
@@ -255,3 +259,45 @@ def test_what_a_killed_run_left_is_no_photo(tmp_path):
     assert image_files(tmp_path) == []
     left.rename(tmp_path / ".a.png")
     assert [path.name for path in image_files(tmp_path)] == [".a.png"]
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "é" * 125 + ".png", "n" * 100 + "." + "s" * 150])
+def test_a_name_may_be_as_long_as_the_disk_takes_it(name, tmp_path):
+    check_outputs({}, files={"--json": tmp_path / name})
+    with pytest.raises(RuntimeError), replacing(tmp_path / name) as temporary:
+        temporary.write_text("half of it")
+        left = temporary.with_name(temporary.name.replace("..", "."))
+        raise RuntimeError
+    write_text(tmp_path / name, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name] and files.is_temporary(left)
+
+
+@pytest.mark.parametrize("kind", ["files", "folders"])
+def test_a_name_that_is_too_long_is_told_before_all_work(kind, tmp_path):
+    for path in (tmp_path / ("n" * 256), tmp_path / ("n" * 256) / "out.json"):
+        assert refused(OSError, "--output .* cannot be written \\(File name too long\\)", **{kind: {"--output": path}})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_without_a_name_gets_that_of_the_file(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"out: cannot be written \(File too large\)"),
+        replacing(tmp_path / "out") as path,
+    ):
+        fill(path, OSError(errno.EFBIG, "File too large"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_is_never_waited_for(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for read, error in (
+        (read_image, ImageError),
+        (load_pairs, ImageError),
+        (read_json, FormatError),
+        (read_tensors, FormatError),
+        (load_checkpoint, FormatError),
+        (check_checksum, OSError),
+    ):
+        with pytest.raises(error, match=r"pipe: .*a pipe or a device|pipe: not a pairs file|pipe: not a checkpoint"):
+            read(pipe)
