@@ -13,7 +13,7 @@ install: $(STAMP)  ## make .venv and install everything into it
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable ".[train,dev,docs,hub]"
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable ".[train,dev,docs,hub,heif]"
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## restore distorted photos with every policy; writes demo.png

@@ -429,3 +429,42 @@ def test_devices_can_be_written_to(run, photo_file, toolbox):
     options = ("--policy", "stop", "--toolbox", toolbox, "--steps", "/dev/null")
     assert run("restore", photo_file, *options)[0] == 0
     assert not Path("/dev/null").is_file()
+
+
+def test_restore_keeps_the_profile_and_chooses_a_format(run, photo_folder, toolbox, tmp_path):
+    photo = Image.fromarray(read_image(photo_folder / "0.png"))
+    photo.save(tmp_path / "photo.jpg", quality=98, subsampling=0, icc_profile=b"profile", dpi=(150, 150))
+    options = ("--policy", "fixed:up", "--toolbox", toolbox)
+    assert run("restore", tmp_path / "photo.jpg", *options)[0] == 0
+    with Image.open(tmp_path / "photo-restored.jpg") as found:
+        assert found.info["icc_profile"] == b"profile" and found.info["dpi"] == (150, 150)
+    sizes = []
+    for quality in (30, 90):
+        assert run("restore", tmp_path / "photo.jpg", *options, "--format", "webp", "--quality", quality)[0] == 0
+        sizes.append((tmp_path / "photo-restored.webp").stat().st_size)
+    assert sizes[0] < sizes[1]
+    wrong = run("restore", tmp_path / "photo.jpg", *options, "--format", "png", "-o", tmp_path / "other.webp")
+    assert_refused(wrong, "--output", "does not end in .png")
+    assert_refused(
+        run("restore", tmp_path / "photo.jpg", *options, "--format", "png", "--quality", 90), "quality=90", code=1
+    )
+
+
+def test_restore_warns_of_what_it_leaves_out(run, photo_folder, toolbox, tmp_path):
+    pages = [Image.fromarray(read_image(photo_folder / f"{number}.png")) for number in range(2)]
+    pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
+    code, _, lines = run("restore", tmp_path / "two.tif", "--policy", "fixed:up", "--toolbox", toolbox)
+    expected = f"restore-env: warning: {tmp_path / 'two.tif'} has 2 frames or pages; only the first is read"
+    assert (code, lines) == (0, [expected])
+
+
+def test_strength_margin_and_consistency_are_passed_on(run, photo_file, toolbox, tmp_path):
+    options = ("--policy", "fixed:up", "--toolbox", toolbox, "--max-steps", 1)
+    before = read_image(photo_file).astype(int)
+    assert run("restore", photo_file, *options, "-o", tmp_path / "half.png", "--strength", 0.5)[0] == 0
+    assert np.median(read_image(tmp_path / "half.png") - before) == 5
+    assert_refused(
+        run("restore", photo_file, *options, "--stop-margin", 1), "stop_margin=1.0", "has no Q-values", code=1
+    )
+    assert_refused(run("restore", photo_file, *options, "--strength", 2), "--strength", "2")
+    assert_refused(run("restore", photo_file, *options, "--consistency", -1), "--consistency", "-1")

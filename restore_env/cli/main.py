@@ -156,6 +156,17 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @_TRUST
 @_DECIDE
 @_STEPS
+@click.option(
+    "--format",
+    "ending",
+    type=click.Choice(["png", "jpg", "webp", "avif", "tif", "bmp"]),
+    help="Format of the results; default: that of each photo, PNG where it cannot be written.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="Quality of JPEG, WebP and AVIF; default: 95 or the photo's own if that is higher; WebP without loss.",
+)
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the change is made.")
 @click.option(
     "--stop-margin",
@@ -178,24 +189,30 @@ def restore(
     trust: bool,
     decide: Decide,
     max_steps: int,
+    ending: str | None,
+    quality: int | None,
     strength: float,
     stop_margin: float | None,
     consistency: float,
     device: str,
 ) -> int:
     """Restore photos or folders of photos."""
-    from restore_env.data.image_io import check_writable
-    from restore_env.inference import check_policy
+    from restore_env.data.image_io import check_writable, read_photo
+    from restore_env.inference import check_policy, with_margin
 
-    sources, targets = _jobs(inputs, output, "restored")
+    sources, targets = _jobs(inputs, output, "restored", ending and f".{ending}")
+    if ending and any(target.suffix.lower() != f".{ending}" for target in targets):
+        raise click.BadParameter(f"{str(output)!r} does not end in .{ending}", param_hint="--output")
     _begin({"IN": sources, "--policy": policy, "--toolbox": toolbox}, {"--output": targets, "--steps": steps})
     tools = restore_env.load_toolbox(toolbox, device, trust=trust)
-    chooser = check_policy(restore_env.load_policy(policy, tools, device))
+    chooser = with_margin(check_policy(restore_env.load_policy(policy, tools, device)), stop_margin)
     taken: dict[str, Any] = {}
 
     def one(source: Path, target: Path) -> None:
-        photo = restore_env.read_image(source)
-        check_writable(target, photo)
+        photo, metadata = read_photo(source)
+        for remark in metadata.remarks:
+            _say(f"warning: {source} {remark}")
+        check_writable(target, photo, quality)
         restored = restore_env.restore(
             photo,
             chooser,
@@ -203,14 +220,14 @@ def restore(
             decide=decide,
             max_steps=max_steps,
             strength=strength,
-            stop_margin=stop_margin,
             consistency=consistency,
             device=device,
         )
-        if np.array_equal(restored.image, photo) and target.suffix.lower() == source.suffix.lower():
+        same_format = target.suffix.lower() == source.suffix.lower() and quality is None
+        if np.array_equal(restored.image, photo) and same_format:
             copy_file(source, target)  # what is left alone keeps each byte
         else:
-            restore_env.write_image(target, restored.image)
+            restore_env.write_image(target, restored.image, metadata, quality)
         taken[str(source)] = restored.steps
         click.echo(f"{source} -> {target}: {', '.join(_in_words(step['votes']) for step in restored.steps)}")
 

@@ -3,15 +3,19 @@
 import os
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
+from restore_env.data.photo_metadata import XMP_TAG, PhotoMetadata, metadata_of
 from restore_env.errors import ImageError
+from restore_env.utils.checks import check_whole
 from restore_env.utils.files import check_regular, is_temporary, replacing
 from restore_env.utils.tensors import ByteImage
 
@@ -20,20 +24,37 @@ AnyImage = NDArray[Any]
 
 EXTENSIONS: Final = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".gif", ".jp2", ".avif")
+    + (".heic", ".heif")
 )
 """File endings that count as images in a folder."""
 
-WRITTEN: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
+_PILLOW_NAMES: Final = {
+    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"},
+    **{".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"},
+}
+
+WRITTEN: Final = frozenset(_PILLOW_NAMES)
 """File endings that `write_image` can write."""
+
+JPEG_QUALITY: Final = 95
+"""Quality at which JPEG and AVIF are written, at least."""
 
 FORMATS: Final = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "ICO", "PPM", "GIF", "JPEG2000", "AVIF")
 """Formats that are read, by Pillow's names. Pillow gives files of some others to programs: PostScript to Ghostscript.
 
-The content of a file tells its format, whatever its name.
+The content of a file tells its format, whatever its name. HEIC needs the extra `heif`.
 """
 
+_HEIF_BRANDS: Final = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
+"""What the header of a HEIC file says it is."""
+
 _WRITTEN_16_BIT: Final = frozenset((".png", ".tif", ".tiff"))
-_WRITTEN_ALPHA: Final = frozenset((".png", ".tif", ".tiff", ".webp"))
+_WRITTEN_ALPHA: Final = frozenset((".png", ".tif", ".tiff", ".webp", ".avif"))
+_JPEG: Final = frozenset((".jpg", ".jpeg"))
+_TIFF: Final = frozenset((".tif", ".tiff"))
+_LOSSY: Final = _JPEG | {".webp", ".avif"}
+_PNG_HEADER: Final = 8 + 25
+"""Bytes of a PNG before what follows its first chunk."""
 
 # For each EXIF orientation: the quarter turns counter-clockwise, then whether to mirror left to right.
 _ORIENTATIONS: Final = {
@@ -51,6 +72,7 @@ _ORIENTATION_TAG: Final = 0x0112
 _KEPT_MODES: Final = frozenset(("L", "LA", "RGB", "RGBA"))
 _DEEP_MODES: Final = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 _REDUCED_MODES: Final = frozenset(("LA", "RGB", "RGBA"))
+_OTHER_COLOURS: Final = frozenset(("CMYK", "YCbCr", "LAB", "HSV"))
 
 
 def read_image(path: str | os.PathLike[str]) -> AnyImage:
@@ -73,40 +95,60 @@ def read_image(path: str | os.PathLike[str]) -> AnyImage:
         >>> image.shape, image.dtype.name
         ((2, 4), 'uint16')
     """
+    return read_photo(path)[0]
+
+
+def read_photo(path: str | os.PathLike[str]) -> tuple[AnyImage, PhotoMetadata]:
+    """Read an image as `read_image` does, and what the file holds besides.
+
+    Args:
+        path: a file in any usual format.
+
+    Returns:
+        The image, and its metadata, which `write_image` takes. CMYK and other colours are converted to RGB.
+
+    Raises:
+        ImageError: as `read_image` does.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_image(f"{folder}/grey.png", np.zeros((2, 4), np.uint8), PhotoMetadata(dpi=(300, 300)))
+        ...     image, metadata = read_photo(f"{folder}/grey.png")
+        >>> round(metadata.dpi[0])
+        300
+    """
     try:
-        orientation, decoded = _decode(Path(path))
+        orientation, decoded, metadata = _decode(Path(path))
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     except Exception as error:  # Pillow raises almost anything for a damaged file
         raise ImageError(f"{path}: {why_unreadable(error, Path(path))}") from error
     turns, mirrored = _ORIENTATIONS.get(orientation, (0, False))
     upright = np.rot90(decoded, turns)
-    return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)
+    return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright), metadata
 
 
-def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
-    """Open an image of one of `FORMATS`, and read its header.
-
-    Raises:
-        Exception: almost anything, if the file is damaged or of another format.
-    """
-    check_regular(Path(path))
-    Image.init()
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
-
-
-def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
+def write_image(
+    path: str | os.PathLike[str],
+    image: AnyImage,
+    metadata: PhotoMetadata | None = None,
+    quality: int | None = None,
+) -> None:
     """Write an image, either completely or not at all.
 
-    JPEG is written at quality 95, WebP without loss.
+    JPEG is written at quality 95, or at that of the file that the metadata are of if that is higher, with that file's
+    chroma subsampling. WebP is written without loss, AVIF at quality 95.
 
     Args:
         path: where to write; the file extension chooses the format.
         image: uint8 or uint16, in one of the shapes that `read_image` returns.
+        metadata: colour profile and the like, which the file gets too; BMP has none but the resolution.
+        quality: quality of JPEG, AVIF or WebP, 1 to 100, instead of the above.
 
     Raises:
         TypeError: if `image` is not uint8 or uint16.
-        ValueError: if the format cannot hold the image.
+        ValueError: if the format cannot hold the image, or has no such quality.
         OSError: if the file cannot be written.
 
     Example:
@@ -116,29 +158,49 @@ def write_image(path: str | os.PathLike[str], image: AnyImage) -> None:
         ...     read_image(f"{folder}/red.png")[0, 0].tolist()
         [255, 0, 0]
     """
-    check_writable(path, image)
-    suffix = Path(path).suffix.lower()
-    if image.ndim == 3 and image.shape[2] == 2:  # OpenCV writes alpha only after three channels
-        image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
-    webp, jpeg = [cv2.IMWRITE_WEBP_QUALITY, 101], [cv2.IMWRITE_JPEG_QUALITY, 95]
-    options = {".webp": webp, ".jpg": jpeg, ".jpeg": jpeg}.get(suffix, [])
-    done, data = cv2.imencode(suffix, np.ascontiguousarray(_swap_red_and_blue(image)), options)
-    if not done:
-        raise ValueError(f"path={str(path)!r}: the image cannot be written as {suffix}")
+    check_writable(path, image, quality)
+    suffix, known = Path(path).suffix.lower(), metadata or PhotoMetadata()
+    content = _encoded_16_bits if image.dtype == np.uint16 and image.ndim == 3 else _encoded
     with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(content(suffix, np.ascontiguousarray(image), known, quality))
 
 
-def check_writable(path: str | os.PathLike[str], image: AnyImage) -> None:
-    """Raise a `ValueError` if the format that `path` asks for cannot hold all channels and bits of an image."""
+def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
+    """Open an image of one of `FORMATS` or HEIC, and read its header.
+
+    Raises:
+        ImageError: if it is HEIC, and pi-heif is not installed.
+        Exception: almost anything, if the file is damaged or of another format.
+    """
+    check_regular(Path(path))
+    Image.init()
+    formats: list[str] = [name for name in FORMATS if name in Image.OPEN]
+    with Path(path).open("rb") as file:
+        header = file.read(64)
+    if header[4:8] == b"ftyp" and header[8:12] in _HEIF_BRANDS and b"avif" not in header:
+        try:
+            import pi_heif  # noqa: PLC0415  # an extra
+        except ImportError:
+            raise ImageError("a HEIC photo; reading it needs: pip install 'restore-env[heif]'") from None
+        pi_heif.register_heif_opener()
+        formats = ["HEIF"]
+    return Image.open(path, formats=formats)
+
+
+def check_writable(path: str | os.PathLike[str], image: AnyImage, quality: int | None = None) -> None:
+    """Raise a `ValueError` if the format that `path` asks for cannot hold an image, or has no quality."""
     check_image(image, fewest_channels=2)
     suffix = Path(path).suffix.lower()
+    if quality is not None:
+        check_whole("quality", quality, 1, 100)
+        if suffix not in _LOSSY:
+            raise ValueError(f"quality={quality}: {suffix} has no quality; .jpg, .webp and .avif do")
     if suffix not in WRITTEN:
         raise ValueError(f"path={str(path)!r} does not end in one of {', '.join(sorted(WRITTEN))}")
     if image.dtype == np.uint16 and suffix not in _WRITTEN_16_BIT:
         raise ValueError(f"path={str(path)!r}: {suffix} does not hold 16 bits a channel; .png and .tif do")
     if image.ndim == 3 and image.shape[2] in (2, 4) and suffix not in _WRITTEN_ALPHA:
-        raise ValueError(f"path={str(path)!r}: {suffix} does not hold transparency; .png, .webp and .tif do")
+        raise ValueError(f"path={str(path)!r}: {suffix} does not hold transparency; .png, .webp, .avif and .tif do")
 
 
 def check_image(image: object, fewest_channels: int) -> None:
@@ -251,8 +313,8 @@ def _kind(image: object) -> str:
     return f"an array of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
-def _decode(path: Path) -> tuple[int, AnyImage]:
-    """Return the EXIF orientation and the pixels of an image.
+def _decode(path: Path) -> tuple[int, AnyImage, PhotoMetadata]:
+    """Return the EXIF orientation, the pixels and the metadata of an image.
 
     Pillow decodes, because its decoders withstand damaged files. It reduces 16 bits of colour to 8. Only such a file
     goes to OpenCV, after Pillow has decoded all of it.
@@ -260,12 +322,82 @@ def _decode(path: Path) -> tuple[int, AnyImage]:
     with open_image(path) as image:
         reduced = _is_reduced(image)
         image.load()
-        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
+        orientation, metadata = int(image.getexif().get(_ORIENTATION_TAG, 1)), metadata_of(image)
         if image.mode in _DEEP_MODES:
-            return orientation, _as_16_bits(np.asarray(image))
+            return orientation, _as_16_bits(np.asarray(image)), metadata
         if image.mode in _REDUCED_MODES and reduced:
-            return orientation, _decode_16_bits(path)
-        return orientation, np.asarray(image if image.mode in _KEPT_MODES else image.convert(_target_mode(image)))
+            return orientation, _decode_16_bits(path), metadata
+        if image.mode in _KEPT_MODES:
+            return orientation, np.asarray(image), metadata
+        converted = image.convert(_target_mode(image))
+        if image.mode in _OTHER_COLOURS:
+            converted, metadata = _to_rgb(image, converted, metadata)
+        return orientation, np.asarray(converted), metadata
+
+
+def _to_rgb(image: Image.Image, converted: Image.Image, metadata: PhotoMetadata) -> tuple[Image.Image, PhotoMetadata]:
+    """Return an image of other colours in sRGB, by its profile if it has one, and metadata without the profile."""
+    if metadata.icc_profile:
+        try:
+            profile = ImageCms.ImageCmsProfile(BytesIO(metadata.icc_profile))
+            found = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            converted = converted if found is None else found
+        except (ImageCms.PyCMSError, OSError):  # a damaged profile
+            pass
+    return converted, replace(metadata, icc_profile=None).with_remark(f"is converted from {image.mode} to RGB")
+
+
+def _encoded(suffix: str, image: AnyImage, metadata: PhotoMetadata, quality: int | None) -> bytes:
+    """Return the content of a file of 8 bits a channel, or of 16 bits and grey."""
+    options = metadata.saved_with(suffix)
+    if suffix in _JPEG:
+        options["quality"] = quality or max(JPEG_QUALITY, metadata.jpeg_quality or 0)
+        if metadata.jpeg_subsampling is not None and image.ndim == 3:
+            options["subsampling"] = metadata.jpeg_subsampling
+    elif suffix == ".webp":  # `exact` keeps the colours of transparent pixels
+        options |= {"quality": quality} if quality else {"lossless": True, "exact": True}
+    elif suffix == ".avif":
+        options |= {"quality": quality or JPEG_QUALITY}
+    elif suffix in _TIFF:
+        options["compression"] = "tiff_lzw"
+    content = BytesIO()
+    Image.fromarray(image).save(content, _PILLOW_NAMES[suffix], **options)
+    return content.getvalue()
+
+
+def _encoded_16_bits(suffix: str, image: AnyImage, metadata: PhotoMetadata, _: int | None) -> bytes:
+    """Return the content of a file of 16 bits a channel with several channels, which Pillow cannot write."""
+    if image.shape[2] == 2:  # no library writes and reads 16 bits of grey and alpha
+        image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
+    if suffix in _TIFF:
+        return _tiff_16_bits(image, metadata)
+    _, data = cv2.imencode(suffix, np.ascontiguousarray(_swap_red_and_blue(image)))
+    # A small PNG of Pillow has the metadata; they follow the header, which is 8 + 25 bytes long in both.
+    small = _encoded(suffix, np.zeros((1, 1, 3), np.uint8), metadata, None)
+    chunks = small[_PNG_HEADER : small.index(b"IDAT") - 4]
+    return data.tobytes()[:_PNG_HEADER] + chunks + data.tobytes()[_PNG_HEADER:]
+
+
+def _tiff_16_bits(image: AnyImage, metadata: PhotoMetadata) -> bytes:
+    """Return the content of a TIFF of 16 bits a channel, RGB or RGB and alpha; tifffile writes it."""
+    import tifffile  # noqa: PLC0415  # it takes a while
+
+    content = BytesIO()
+    extra = [(XMP_TAG, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
+    tifffile.imwrite(
+        content,
+        image,
+        photometric="rgb",
+        planarconfig="contig",
+        extrasamples=["unassalpha"] if image.shape[2] == 4 else None,
+        compression="zlib",
+        iccprofile=metadata.icc_profile,
+        resolution=metadata.dpi,
+        resolutionunit="INCH" if metadata.dpi else None,
+        metadata=None,
+        extratags=extra,
+    )
+    return content.getvalue()
 
 
 def _target_mode(image: Image.Image) -> str:
