@@ -19,6 +19,7 @@ import numpy as np
 from rich.console import Console
 
 import restore_env
+from restore_env.cli.folders import JOURNAL, Job, Journal, find_jobs, run_jobs
 from restore_env.constants import (
     DEFAULT_POLICY,
     DEFAULT_TOOLBOX,
@@ -167,6 +168,15 @@ def demo(output: Path, severity: str, seed: int) -> None:
     type=click.IntRange(1, 100),
     help="Quality of JPEG, WebP and AVIF; default: 95 or the photo's own if that is higher; WebP without loss.",
 )
+@click.option("--recursive", is_flag=True, help="Restore the photos of subfolders too.")
+@click.option("--resume", is_flag=True, help="Skip what the journal in the folder of the results says is done.")
+@click.option(
+    "--jobs",
+    "at_once",
+    type=click.IntRange(1, LARGEST),
+    default=1,
+    help="Photos at once. A large photo keeps all cores busy by itself.",
+)
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the change is made.")
 @click.option(
     "--stop-margin",
@@ -191,6 +201,9 @@ def restore(
     max_steps: int,
     ending: str | None,
     quality: int | None,
+    recursive: bool,
+    resume: bool,
+    at_once: int,
     strength: float,
     stop_margin: float | None,
     consistency: float,
@@ -199,16 +212,37 @@ def restore(
     """Restore photos or folders of photos."""
     from restore_env.data.image_io import check_writable, read_photo
     from restore_env.inference import check_policy, with_margin
+    from restore_env.toolbox.fingerprint import digest_of_toolbox
 
-    sources, targets = _jobs(inputs, output, "restored", ending and f".{ending}")
-    if ending and any(target.suffix.lower() != f".{ending}" for target in targets):
+    jobs = find_jobs(inputs, output, "restored", ending and f".{ending}", recursive)
+    if ending and any(job.target.suffix.lower() != f".{ending}" for job in jobs):
         raise click.BadParameter(f"{str(output)!r} does not end in .{ending}", param_hint="--output")
-    _begin({"IN": sources, "--policy": policy, "--toolbox": toolbox}, {"--output": targets, "--steps": steps})
+    many = len(jobs) > 1 or inputs[0].is_dir()
+    if resume and not many:
+        raise click.BadParameter("a single photo has no journal", param_hint="--resume")
+    folder = output or (inputs[0] if inputs[0].is_dir() else inputs[0].parent)
+    written: dict[str, Paths] = {"--output": [job.target for job in jobs], "--steps": steps}
+    if many:
+        written["the journal"] = folder / JOURNAL
+    read: dict[str, Paths] = {"IN": [job.source for job in jobs], "--policy": policy, "--toolbox": toolbox}
+    _begin(read, written)
     tools = restore_env.load_toolbox(toolbox, device, trust=trust)
     chooser = with_margin(check_policy(restore_env.load_policy(policy, tools, device)), stop_margin)
+    settings = {
+        "policy": policy,
+        "toolbox": f"{tools.name} {digest_of_toolbox(tools)}",
+        "decide": decide,
+        "max-steps": max_steps,
+        "quality": quality,
+        "strength": strength,
+        "stop-margin": stop_margin,
+        "consistency": consistency,
+    }
+    journal = Journal(folder / JOURNAL, settings, resume) if many else None
     taken: dict[str, Any] = {}
 
-    def one(source: Path, target: Path) -> None:
+    def one(job: Job) -> None:
+        source, target = job
         photo, metadata = read_photo(source)
         for remark in metadata.remarks:
             _say(f"warning: {source} {remark}")
@@ -229,11 +263,18 @@ def restore(
         else:
             restore_env.write_image(target, restored.image, metadata, quality)
         taken[str(source)] = restored.steps
+        if journal is not None:
+            journal.add(job, restored.steps)
         click.echo(f"{source} -> {target}: {', '.join(_in_words(step['votes']) for step in restored.steps)}")
 
-    failed = _each(sources, targets, one)
+    left = [job for job in jobs if journal is None or not journal.has(job)]
+    if len(left) < len(jobs):
+        click.echo(f"{len(jobs) - len(left)} of {len(jobs)} photos are done already, by {folder / JOURNAL}")
+    failed = _run(left, one, at_once)
     if steps is not None:
-        write_text(steps, json.dumps(taken, indent=1))
+        known = {} if journal is None else {source: entry["steps"] for source, entry in journal.done.items()}
+        everything = {str(job.source): (known | taken).get(str(job.source)) for job in jobs}
+        write_text(steps, json.dumps({name: each for name, each in everything.items() if each is not None}, indent=1))
     return failed
 
 
@@ -296,18 +337,18 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
     from restore_env.data.distortions import as_distortion
     from restore_env.data.image_io import as_rgb_bytes
 
-    sources, targets = _jobs(inputs, output, "distorted", ".png")
-    _begin({"IN": sources}, {"--output": targets})
+    jobs = find_jobs(inputs, output, "distorted", ".png")
+    _begin({"IN": [job.source for job in jobs]}, {"--output": [job.target for job in jobs]})
     model = as_distortion(severity)
     numbers = count()  # each input has its number, so a file that cannot be read does not change the other files' seeds
 
-    def one(source: Path, target: Path) -> None:
+    def one(job: Job) -> None:
         rng = np.random.default_rng([seed, next(numbers)])
-        distorted, drawn = model(as_rgb_bytes(restore_env.read_image(source)), rng)
-        restore_env.write_image(target, distorted)
-        click.echo(f"{source} -> {target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
+        distorted, drawn = model(as_rgb_bytes(restore_env.read_image(job.source)), rng)
+        restore_env.write_image(job.target, distorted)
+        click.echo(f"{job.source} -> {job.target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
 
-    return _each(sources, targets, one)
+    return _run(jobs, one)
 
 
 @commands.command()
@@ -348,6 +389,12 @@ def push(folder: Path, repo: str) -> None:
     click.echo(f"{folder} -> {repo} at {hub.push(folder, repo)}")
 
 
+def _run(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int = 1) -> int:
+    """Do all jobs, print a line for each that fails, and return 1 if one failed."""
+    with progress_bar("photos") as progress:
+        return min(1, run_jobs(jobs, one, at_once, _say, progress))
+
+
 def _in_words(votes: dict[str, int]) -> str:
     """Return the actions of a step with their shares, the most frequent one first; one alone has no share.
 
@@ -358,58 +405,6 @@ def _in_words(votes: dict[str, int]) -> str:
     total = sum(votes.values())
     shares = sorted(votes.items(), key=lambda item: -item[1])
     return " and ".join(name if count == total else f"{name} {count / total:.0%}" for name, count in shares)
-
-
-def _each(sources: Sequence[Path], targets: Sequence[Path], one: Callable[[Path, Path], None]) -> int:
-    """Call `one` for each input and its output; print a line for each that fails, and return 1 if one failed."""
-    failed = 0
-    for source, target in zip(sources, targets, strict=True):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            one(source, target)
-        except (ImageError, ToolError, OSError, ValueError) as error:
-            _say(error)
-            failed = 1
-    return failed
-
-
-def _jobs(
-    inputs: tuple[Path, ...], output: Path | None, what: str, suffix: str | None = None
-) -> tuple[list[Path], list[Path]]:
-    """Return the files to read, and for each the file to write.
-
-    Args:
-        inputs: files, and folders that stand for the images in them.
-        output: the file or folder to write; None writes beside the inputs.
-        what: what is appended to the names of files beside the inputs.
-        suffix: suffix of the files to write; by default that of the input, if it can be written.
-
-    Raises:
-        ImageError: if a folder holds no image.
-        OSError: if the folder of the file to write does not exist.
-    """
-    from restore_env.data.image_io import WRITTEN, image_files
-
-    def ending(file: Path) -> str:
-        return suffix or (file.suffix if file.suffix.lower() in WRITTEN else ".png")
-
-    def images_in(folder: Path) -> list[Path]:
-        # Earlier results are left out.
-        return [file for file in image_files(folder) if not file.stem.endswith(f"-{what}")]
-
-    sources = [file for path in inputs for file in (images_in(path) if path.is_dir() else [path])]
-    if not sources:
-        raise ImageError(f"{inputs[0]}: no image in this folder")
-    many = len(inputs) > 1 or inputs[0].is_dir()
-    if output is None:
-        targets = [file.with_name(f"{file.stem}-{what}{ending(file)}") for file in sources]
-    elif many or output.is_dir():
-        targets = [output / f"{file.stem}{ending(file)}" for file in sources]
-    elif output.absolute().parent.is_dir():
-        targets = [output]
-    else:
-        raise FileNotFoundError(f"{output}: the folder {str(output.parent)!r} does not exist")
-    return sources, targets
 
 
 def _print_evaluation(result: "restore_env.Evaluation") -> None:
