@@ -29,6 +29,7 @@ class Restored(NamedTuple):
         choices: int64 (steps, rows, columns), the action of each region at each step; one row and column if patches
             voted.
         expected_gain: what the policy expected to gain in dB, mean over the regions; NaN if it knows no Q-values.
+        images: the photo after each step; empty unless `record`.
 
     Example:
         >>> photo = np.full((80, 100, 3), 128, np.uint8)
@@ -41,6 +42,7 @@ class Restored(NamedTuple):
     steps: list[dict[str, Any]]
     choices: NDArray[np.int64]
     expected_gain: float
+    images: list[AnyImage]
 
 
 def restore(
@@ -53,6 +55,7 @@ def restore(
     strength: float = 1.0,
     stop_margin: float | None = None,
     consistency: float = 0.0,
+    record: bool = False,
     device: str = "cpu",
 ) -> Restored:
     """Restore a photo.
@@ -74,6 +77,7 @@ def restore(
         stop_margin: a region is left as it is unless a tool promises this much more than *stop*, in dB; None takes the
             policy's own margin.
         consistency: how much the Q-values of a region's neighbours count, beside its own: 0 not at all, 1 as much.
+        record: whether the result holds the photo after each step.
         device: device of tools and policy, "cpu" or "cuda".
 
     Returns:
@@ -101,19 +105,27 @@ def restore(
     shape = batch.shape[1:] if isinstance(batch, RegionBatch) else (1, 1)
     steps: list[dict[str, Any]] = []
     choices: list[NDArray[np.int64]] = []
+    images: list[AnyImage] = []
 
-    def record(actions: Tensor, votes: Tensor) -> None:
+    def as_photo() -> AnyImage:
+        mixed = batch.images if strength == 1 else torch.lerp(before, batch.images, strength)
+        restored = mixed[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()  # (3, h, w) -> (h, w, 3)
+        return _like(restored, image)
+
+    def note(actions: Tensor, votes: Tensor) -> None:
+        if record and steps:
+            images.append(as_photo())  # after the step before
         names, counted = tools.action_names, votes.sum(0)  # (n, actions) -> (actions,)
         winner = int(actions[0]) if len(actions) == 1 else int(counted.argmax())
         counts = {name: count for name, count in zip(names, counted.tolist(), strict=True) if count}
         steps.append({"step": len(steps) + 1, "action": names[winner], "votes": counts})
         choices.append(actions.view(shape).cpu().numpy())
 
-    play(player, batch, record)
-    mixed = batch.images if strength == 1 else torch.lerp(before, batch.images, strength)
-    restored = mixed[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()  # (3, h, w) -> (h, w, 3)
+    play(player, batch, note)
+    last = as_photo()
     gain = player.expected_gain if isinstance(player, RegionPolicy) else None
-    return Restored(_like(restored, image), steps, np.stack(choices), nan if gain is None else float(gain[0]))
+    expected = nan if gain is None else float(gain[0])
+    return Restored(last, steps, np.stack(choices), expected, [*images, last] if record else [])
 
 
 def check_policy(policy: Policy) -> Policy:

@@ -7,6 +7,7 @@ input failed and the others are done, 2 for wrong usage, and 130 for an interrup
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -168,6 +169,9 @@ def demo(output: Path, severity: str, seed: int) -> None:
     type=click.IntRange(1, 100),
     help="Quality of JPEG, WebP and AVIF; default: 95 or the photo's own if that is higher; WebP without loss.",
 )
+@_output(
+    "--report", help="HTML page that shows what was done to a single photo; all values go to a JSON file beside it."
+)
 @click.option("--recursive", is_flag=True, help="Restore the photos of subfolders too.")
 @click.option("--resume", is_flag=True, help="Skip what the journal in the folder of the results says is done.")
 @click.option(
@@ -201,6 +205,7 @@ def restore(
     max_steps: int,
     ending: str | None,
     quality: int | None,
+    report: Path | None,
     recursive: bool,
     resume: bool,
     at_once: int,
@@ -220,8 +225,12 @@ def restore(
     many = len(jobs) > 1 or inputs[0].is_dir()
     if resume and not many:
         raise click.BadParameter("a single photo has no journal", param_hint="--resume")
+    if report is not None and many:
+        raise click.BadParameter("a report is of a single photo", param_hint="--report")
     folder = output or (inputs[0] if inputs[0].is_dir() else inputs[0].parent)
     written: dict[str, Paths] = {"--output": [job.target for job in jobs], "--steps": steps}
+    if report is not None:
+        written["--report"] = [report, report.with_suffix(".json")]
     if many:
         written["the journal"] = folder / JOURNAL
     read: dict[str, Paths] = {"IN": [job.source for job in jobs], "--policy": policy, "--toolbox": toolbox}
@@ -247,6 +256,7 @@ def restore(
         for remark in metadata.remarks:
             _say(f"warning: {source} {remark}")
         check_writable(target, photo, quality)
+        began = time.perf_counter()
         restored = restore_env.restore(
             photo,
             chooser,
@@ -255,8 +265,11 @@ def restore(
             max_steps=max_steps,
             strength=strength,
             consistency=consistency,
+            record=report is not None,
             device=device,
         )
+        if report is not None:
+            _write_report(report, source.name, photo, restored, tools, time.perf_counter() - began)
         same_format = target.suffix.lower() == source.suffix.lower() and quality is None
         if np.array_equal(restored.image, photo) and same_format:
             copy_file(source, target)  # what is left alone keeps each byte
@@ -387,6 +400,16 @@ def push(folder: Path, repo: str) -> None:
     from restore_env.cli import hub
 
     click.echo(f"{folder} -> {repo} at {hub.push(folder, repo)}")
+
+
+def _write_report(
+    path: Path, name: str, photo: Any, restored: "restore_env.Restored", toolbox: Any, seconds: float
+) -> None:
+    """Write the page that shows what was done to a photo, and its values as JSON beside it."""
+    from restore_env.cli.report import report_page, report_values
+
+    write_text(path.with_suffix(".json"), json.dumps(report_values(name, restored, toolbox, seconds), indent=1))
+    write_text(path, report_page(name, photo, restored, toolbox, seconds))
 
 
 def _run(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int = 1) -> int:

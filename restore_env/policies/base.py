@@ -117,7 +117,8 @@ def play(
     Args:
         policy: the policy that chooses.
         batch: started episodes. Their images are at least as large as the policy's patches.
-        on_step: called at each step with the actions int64 (n,) and the votes int64 (n, actions).
+        on_step: called at each step, before it is taken, with the actions int64 (n,) and the votes int64 (n, actions).
+            An episode that has ended counts as *stop*.
         progress: called with the finished share of a reference policy's search.
 
     Raises:
@@ -146,6 +147,7 @@ def play(
         actions, state = policy.act(_observe_patches(batch, size, count), state)
         voices = one_hot(batch.toolbox.check_actions(actions, len(batch) * count), len(batch.toolbox) + 1)
         votes = voices.view(len(batch), count, -1).sum(1)  # (n * count, actions) -> (n, actions)
+        votes[batch.ended] = count * torch.eye(votes.shape[1], dtype=votes.dtype, device=votes.device)[-1]
         chosen = _winners(votes)
         if on_step is not None:
             on_step(chosen, votes)

@@ -100,6 +100,21 @@ def test_restore_tells_what_each_region_got(toolbox):
     assert (voted.image == image + 51).all()
 
 
+def test_regions_that_have_stopped_count_as_stop(toolbox):
+    class GoesOn(Reads):
+        def q_values(self, observation, state):
+            return observation.image[:, 0, 0].float() / 10, state
+
+    restored = restore(photo([[(9, 1), (0, 0)]]), GoesOn(), toolbox, max_steps=2, record=True)
+    assert restored.choices.tolist() == [[[0, 0]], [[0, 0]]]  # a tie goes to the tool
+    image = photo([[(9, 1), (0, 0)]])
+    image[:, SIZE:, 2] = 10  # *stop* is worth more there
+    restored = restore(image, GoesOn(), toolbox, max_steps=2, record=True)
+    assert restored.choices.tolist() == [[[0, 2]], [[0, 2]]] and restored.steps[1]["votes"] == {"up": 1, "stop": 1}
+    assert len(restored.images) == 2 and (restored.images[1] == restored.image).all()
+    assert (restored.images[0][:, 0] == image[:, 0] + 51).all() and (restored.image[:, 0] == image[:, 0] + 102).all()
+
+
 def test_strength_blends_with_the_photo(toolbox):
     image = photo([[(9, 1), (9, 1)]])
     full, half, none = (restore(image, Reads(), toolbox, strength=strength).image for strength in (1.0, 0.5, 0.0))
