@@ -20,10 +20,10 @@ NEW = Tool("invert", lambda images: 1 - images)
 def policy_for(toolbox: Toolbox, **options: bool) -> RecurrentQPolicy:
     """A policy with random weights whose choices depend on image, memory and previous action."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
+        torch.manual_seed(1)
         network = RecurrentQNetwork(len(toolbox), (4, 4, 4, 4), features=6, hidden=8, patch_size=SIDE, **options)
-        nn.init.normal_(network.gates.weight)
-        nn.init.normal_(network.values.bias)
+        nn.init.normal_(network.gates.weight, std=0.3)
+        nn.init.zeros_(network.gates.bias)
     return RecurrentQPolicy(network, toolbox.action_names)
 
 

@@ -164,7 +164,7 @@ def larger(args, network_toolbox, tmp_path, one_thread) -> Args:
         torch.manual_seed(3)
         new = Tool.from_module("new", ThreeLayerCNN(4, 3))
     save_toolbox(Toolbox([eight, new, three], "larger"), tmp_path / "larger")
-    changes = {"toolbox": str(tmp_path / "larger"), "start": str(args.output), "iterations": 3, "oracle": 0}
+    changes = {"toolbox": str(tmp_path / "larger"), "start": str(args.output), "iterations": 3, "keep_last": True}
     return replace(args, output=tmp_path / "next", checkpoints=tmp_path / "next-runs", **changes)
 
 
