@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -11,9 +10,6 @@ from restore_env.policies import RecurrentQPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.toolbox import Toolbox
 from restore_env.toolbox.fingerprint import digest_of_weights
-
-CAUTION: Final = 1.0
-"""By how much the value of a new tool is at first below that of *stop*, in units of the reward (dB)."""
 
 
 def network_for(policy: RecurrentQPolicy, toolbox: Toolbox) -> RecurrentQNetwork:
@@ -55,7 +51,8 @@ def network_for(policy: RecurrentQPolicy, toolbox: Toolbox) -> RecurrentQNetwork
 def with_actions(network: RecurrentQNetwork, places: Sequence[int], n_tools: int) -> RecurrentQNetwork:
     """Return a copy of a network that has more tools.
 
-    A new tool is worth `CAUTION` less than *stop*, so it is not chosen before its value is learnt. Once it is applied,
+    The value of a new tool is at first the mean over the known actions. It is below that of the best, so a new tool is
+    not chosen before more is learnt; but it is tried as often as others, so that more is learnt soon. Once it is applied,
     it is remembered as the mean of the known tools is.
 
     Args:
@@ -70,15 +67,15 @@ def with_actions(network: RecurrentQNetwork, places: Sequence[int], n_tools: int
     encoded, actions, hidden = weights["gates.weight"].split([features, network.n_tools, network.hidden], dim=1)
     remembered = _spread(actions.T, actions.mean(1), places, n_tools)  # (4 * hidden, n) -> (n_tools, 4 * hidden)
     weights["gates.weight"] = torch.cat([encoded, remembered.T, hidden], dim=1)
-    for name, less in (("values.weight", 0.0), ("values.bias", CAUTION / network.scale)):
-        *known, stop = weights[name]
-        weights[name] = torch.cat([_spread(torch.stack(known), stop - less, places, n_tools), stop.unsqueeze(0)])
+    for name in ("values.weight", "values.bias"):
+        rows = weights[name]
+        weights[name] = torch.cat([_spread(rows[:-1], rows.mean(0), places, n_tools), rows[-1:]])
     grown.load_state_dict(weights, assign=True)
     return grown
 
 
 def _spread(rows: Tensor, other: Tensor, places: Sequence[int], n: int) -> Tensor:
-    """Return n rows: those given in their places, and `other` in the others; float32 (k, ...) -> (n, ...)."""
-    spread = other.repeat(n, *[1] * other.dim())
+    """Return n rows, those given in their places and `other` in the rest: (k, ...) -> (n, ...)."""
+    spread = other.expand(n, *other.shape).clone()
     spread[list(places)] = rows
     return spread
