@@ -52,8 +52,8 @@ def with_actions(network: RecurrentQNetwork, places: Sequence[int], n_tools: int
     """Return a copy of a network that has more tools.
 
     The value of a new tool is at first the mean over the known actions. It is below that of the best, so a new tool is
-    not chosen before more is learnt; but it is tried as often as others, so that more is learnt soon. Once it is applied,
-    it is remembered as the mean of the known tools is.
+    not chosen before more is learnt; but it is tried as often as others, so that more is learnt soon. When it is
+    applied, it is remembered as the mean of the known tools is.
 
     Args:
         network: the network.
