@@ -186,7 +186,7 @@ def test_a_new_tool_is_learnt_and_the_old_ones_are_kept(tmp_path, one_thread):
     toolbox = Toolbox([Tool("much-lighter", lambda images: images + 80 / 255), *first.toolbox])
     start = network_for(first.policy, toolbox)
     problem = {"source": Shifts((-25, 25, -90)), "toolbox": toolbox, "network": start}
-    run = finished(new_training(tmp_path / "new", ITERATIONS, config, **problem))
+    run = finished(new_training(tmp_path / "new", ITERATIONS, replace(config, learning_rate=1e-3), **problem))
     for source in (old, new):
         pairs = draw_pairs(source, 24, seed=5)
         learnt, possible = (evaluate(pairs, policy, toolbox) for policy in (run.policy, "greedy"))
