@@ -20,7 +20,7 @@ QUICK = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, 
 
 @pytest.fixture
 def args(photo_folder, network_toolbox, tmp_path, monkeypatch) -> Args:
-    monkeypatch.setattr(new_tool, "PRESETS", {"fast": QUICK, "refresh": replace(QUICK, learning_rate=1e-4)})
+    monkeypatch.setattr(new_tool, "CONFIGS", {"": QUICK, "start": replace(QUICK, learning_rate=1e-4)})
     monkeypatch.setattr(new_tool, "WATCHED", 2)
     save_toolbox(network_toolbox, tmp_path / "tools")
     with torch.random.fork_rng(devices=[]):
