@@ -57,8 +57,8 @@ class Args(AgentArgs):
     output: Path
     """Policy folder to write; its name becomes the policy's."""
     start: str = ""
-    """Policy to continue from, by name or folder, which sets the sizes of the network; the toolbox has its tools, and may
-    have others. Default: random weights."""
+    """Policy to continue from, by name or folder, which sets the sizes of the network. The toolbox has its tools, and
+    may have others. Default: random weights."""
     minutes: Positive = 60.0
     """Minutes of training."""
     iterations: Count | None = None

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,8 +61,9 @@ def with_actions(network: RecurrentQNetwork, places: Sequence[int], n_tools: int
         places: the new number of each of its tools.
         n_tools: number of tools of the new network.
     """
+    arguments: dict[str, Any] = network.arguments | {"n_tools": n_tools}
     with torch.device("meta"):
-        grown = RecurrentQNetwork(**network.arguments | {"n_tools": n_tools})
+        grown = RecurrentQNetwork(**arguments)
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     features = network.gates.in_features - network.n_tools - network.hidden
     encoded, actions, hidden = weights["gates.weight"].split([features, network.n_tools, network.hidden], dim=1)
