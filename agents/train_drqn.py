@@ -7,7 +7,6 @@ command resumes from its checkpoint.
 """
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -20,10 +19,12 @@ import tyro
 from agents.data import AgentArgs, AgentData, open_data
 from agents.drqn.config import PRESETS, DRQNConfig
 from agents.drqn.model_card import write_agent_card
+from agents.drqn.new_actions import network_for
 from agents.drqn.trainer import DRQNTraining
 from restore_env import Evaluation, Toolbox, load_toolbox
-from restore_env.policies import RecurrentQPolicy, load_policy, save_policy
+from restore_env.policies import RecurrentQPolicy, save_policy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
+from restore_env.policies.storage import find_policy
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.rewards import Weighted
 from restore_env.toolbox.fingerprint import digest_of_toolbox, digest_of_weights
@@ -57,7 +58,8 @@ class Args(AgentArgs):
     output: Path
     """Policy folder to write; its name becomes the policy's."""
     start: str = ""
-    """Policy to continue from, by name or folder; it sets the network and the patch size. Default: random weights."""
+    """Policy to continue from, by name or folder; it sets the network and the patch size. The toolbox has its tools, and
+    may have others. Default: random weights."""
     minutes: Positive = 60.0
     """Minutes of training on the clock; measuring is not counted."""
     iterations: Count | None = None
@@ -183,20 +185,20 @@ def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
     """Return the network that the training begins with.
 
     Raises:
-        ValueError: if `args.start` is no recurrent Q-network for this toolbox and `args.patch_size`.
+        ValueError: if `args.start` is no recurrent Q-network for tools of this toolbox and `args.patch_size`.
     """
     if args.start:
         try:
-            with warnings.catch_warnings(action="ignore"):  # it is trained on because the tools have changed
-                policy = load_policy(args.start, toolbox)
+            policy = find_policy(args.start, toolbox)
+            network = network_for(policy, toolbox) if isinstance(policy, RecurrentQPolicy) else None
         except ValueError as error:
             raise ValueError(f"start: {error}") from error
-        if not isinstance(policy, RecurrentQPolicy):
+        if network is None:
             raise ValueError(f"start={args.start!r} is not a recurrent Q-network, such as agents.train_drqn writes")
-        if policy.patch_size != args.patch_size:
-            size = policy.patch_size
+        if network.patch_size != args.patch_size:
+            size = network.patch_size
             raise ValueError(f"start={args.start!r} looks at patches of {size} pixels; give --patch-size {size}")
-        return policy.network
+        return network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         return RecurrentQNetwork(

@@ -219,6 +219,13 @@ PROGRAMS = {
         | {"--seeds": "natural", "--checkpoints": "work", "--output": "output file"},
         suffix=".json",
     ),
+    "benchmarks.new_tool": Program(
+        DATA | {"--output": "{out}.json", "--toolbox": "{toolbox}", "--start": "{policy}"},
+        {"--photos": "photos", "--validation": "photos", "--start": "policy", "--toolbox": "toolbox"}
+        | {"--minutes": "positive", "--patches": "whole", "--seed": "natural", "--checkpoints": "work"}
+        | {"--output": "output file"},
+        suffix=".json",
+    ),
     "benchmarks.policies": Program(
         DATA | {"--train-photos": "{photos}", "--output": "{out}.json", "--toolbox": "{toolbox}"},
         MEASURE

@@ -80,7 +80,7 @@ def load_policy(
         >>> load_policy("fixed:median-3,bilateral", load_toolbox("classical")).tools
         ('median-3', 'bilateral')
     """
-    policy = _find(name, toolbox)
+    policy = find_policy(name, toolbox)
     if toolbox is not None:
         check_actions_fit(policy, toolbox)
         _warn_of_other_tools(policy, toolbox)
@@ -146,8 +146,14 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox
     write_json(Path(folder) / DESCRIPTION, content)
 
 
-def _find(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) -> Policy:
-    """Return the policy that `name` stands for; see `load_policy`."""
+def find_policy(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) -> Policy:
+    """Return the policy that `name` stands for, as `load_policy` does, even if it was made for other actions.
+
+    Example:
+        >>> from restore_env import load_toolbox
+        >>> find_policy("drqn", load_toolbox("classical")).action_names[:2]
+        ('blur-1', 'blur-2')
+    """
     if isinstance(name, Policy):
         return name
     if not isinstance(name, str | os.PathLike):

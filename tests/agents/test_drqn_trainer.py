@@ -16,8 +16,9 @@ from agent_problems import Memoryless, Shifts, White, hidden_toolbox, shift_tool
 
 from agents.data import AgentData
 from agents.drqn.config import DRQNConfig
+from agents.drqn.new_actions import network_for
 from agents.drqn.trainer import DRQNTraining
-from restore_env import FormatError
+from restore_env import FormatError, Tool, Toolbox
 from restore_env.data.sources import draw_pairs
 from restore_env.evaluation import evaluate
 from restore_env.policies.recurrent_q import RecurrentQNetwork
@@ -176,6 +177,21 @@ def test_the_agent_learns_what_helps(learnt_from, tmp_path, one_thread):
     pairs = draw_pairs(source, 24, seed=5)
     learnt, possible = (evaluate(pairs, policy, run.toolbox) for policy in (run.policy, "greedy"))
     assert learnt.gain == pytest.approx(possible.gain, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_new_tool_is_learnt_and_the_old_ones_are_kept(tmp_path, one_thread):
+    config, old, new = DRQNConfig(**LEARNING), Shifts((-25, 25)), Shifts((-90,))
+    first = finished(new_training(tmp_path / "old", ITERATIONS, config, source=old, network=small_network(width=8)))
+    toolbox = Toolbox([Tool("much-lighter", lambda images: images + 80 / 255), *first.toolbox])
+    start = network_for(first.policy, toolbox)
+    problem = {"source": Shifts((-25, 25, -90)), "toolbox": toolbox, "network": start}
+    run = finished(new_training(tmp_path / "new", ITERATIONS, replace(config, learning_rate=1e-3), **problem))
+    for source in (old, new):
+        pairs = draw_pairs(source, 24, seed=5)
+        learnt, possible = (evaluate(pairs, policy, toolbox) for policy in (run.policy, "greedy"))
+        assert learnt.gain == pytest.approx(possible.gain, abs=0.01)
+    assert evaluate(draw_pairs(new, 24, seed=5), first.policy, first.toolbox).gain < possible.gain - 5
 
 
 @BOTH

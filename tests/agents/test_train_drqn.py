@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ import torch
 
 from agents.drqn.config import PRESETS, DRQNConfig
 from agents.train_drqn import Args, main, new_training, parse, plan
-from restore_env import evaluate, load_policy
+from restore_env import Tool, Toolbox, evaluate, load_policy
 from restore_env.data import photos
 from restore_env.data.pairs import save_pairs
 from restore_env.data.sources import as_source, draw_pairs
 from restore_env.toolbox import save_toolbox
+from restore_env.toolbox.networks import ThreeLayerCNN
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60)
@@ -151,6 +153,40 @@ def test_an_agent_is_refreshed_on_changed_tools(args, network_toolbox, tmp_path,
         main(replace(refreshed, start=""))
     with pytest.raises(ValueError, match="start='random' is not a recurrent Q-network"):
         main(replace(refreshed, start="random"))
+
+
+@pytest.fixture
+def larger(args, network_toolbox, tmp_path, one_thread) -> Args:
+    """Options of a training from an agent of two tools, on a toolbox of three."""
+    main(args)
+    three, eight = network_toolbox
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        new = Tool.from_module("new", ThreeLayerCNN(4, 3))
+    save_toolbox(Toolbox([eight, new, three], "larger"), tmp_path / "larger")
+    changes = {"toolbox": str(tmp_path / "larger"), "start": str(args.output), "iterations": 3, "keep_last": True}
+    return replace(args, output=tmp_path / "next", checkpoints=tmp_path / "next-runs", **changes)
+
+
+def test_an_agent_for_a_larger_toolbox_starts_from_one_for_a_smaller(args, larger):
+    before, trained = load_policy(args.output), main(larger)
+    first = new_training(plan(replace(larger, checkpoints=larger.checkpoints / "fresh"))).network
+    assert first.n_tools == 3 and torch.equal(first.values.weight[[2, 0, 3]], before.network.values.weight)
+    assert load_policy(larger.output).action_names == ("eight", "new", "three", "stop")
+    assert not torch.equal(trained.network.values.weight, first.values.weight)
+    with pytest.raises(ValueError, match="start: policy 'next' was made for tools that .* does not have: new;"):
+        main(replace(larger, start=str(larger.output), toolbox=args.toolbox, output=args.output / "other"))
+
+
+def test_a_training_on_a_larger_toolbox_resumes_exactly(larger, tmp_path):
+    expected = main(replace(larger, output=tmp_path / "whole", checkpoints=tmp_path / "whole-runs"))
+    asked = count()
+    stopped = new_training(plan(larger))
+    assert not stopped.run(lambda status: None, stopping=lambda: next(asked) == 1)
+    assert stopped.iteration == 1
+    resumed = main(larger)
+    for one, other in zip(expected.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
