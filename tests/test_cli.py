@@ -462,3 +462,14 @@ def test_strength_margin_and_consistency_are_passed_on(run, photo_file, toolbox,
     assert_refused(run("restore", photo_file, *options, "--stop-margin", 1), "stop_margin=1.0", "has no Q-values")
     assert_refused(run("restore", photo_file, *options, "--strength", 2), "--strength", "2")
     assert_refused(run("restore", photo_file, *options, "--consistency", -1), "--consistency", "-1")
+
+
+def test_restore_writes_a_report_of_one_photo(run, photo_file, photo_folder, toolbox, tmp_path):
+    options = ("--policy", "fixed:up", "--toolbox", toolbox, "--max-steps", 1)
+    assert run("restore", photo_file, *options, "--report", tmp_path / "page.html")[0] == 0
+    assert "Removed slight noise everywhere." in (tmp_path / "page.html").read_text()
+    assert json.loads((tmp_path / "page.json").read_text())["choices"] == [[["up"]]]
+    assert_refused(
+        run("restore", photo_folder, *options, "--report", tmp_path / "page.html"), "--report", "single photo"
+    )
+    assert_refused(run("restore", photo_file, *options, "--resume"), "--resume", "a single photo has no journal")

@@ -7,9 +7,7 @@ input failed and the others are done, 2 for wrong usage, and 130 for an interrup
 import json
 import os
 import sys
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -20,7 +18,8 @@ import numpy as np
 from rich.console import Console
 
 import restore_env
-from restore_env.cli.folders import JOURNAL, Job, Journal, find_jobs, run_jobs
+from restore_env.cli.common import begin, run_all, say
+from restore_env.cli.folders import Job, find_jobs
 from restore_env.constants import (
     DEFAULT_POLICY,
     DEFAULT_TOOLBOX,
@@ -32,7 +31,7 @@ from restore_env.constants import (
     Severity,
 )
 from restore_env.errors import FormatError, ImageError, ToolError, is_out_of_memory
-from restore_env.utils.files import Paths, check_outputs, copy_file, write_text
+from restore_env.utils.files import write_text
 from restore_env.utils.interrupts import raise_interrupts
 from restore_env.utils.progress import escape_names, progress_bar
 
@@ -83,41 +82,31 @@ def _check_folder(_: click.Context, option: click.Parameter, path: Path | None) 
 _output = partial(click.option, type=_FILE, callback=_check_folder)
 
 
-def _begin(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
-    """Check what a command reads and writes before all work, as `check_outputs` does, and limit its threads."""
-    from restore_env.policies import available_policies
-    from restore_env.toolbox import available_toolboxes
-    from restore_env.utils.threads import limit_threads
-
-    limit_threads()
-    check_outputs(inputs, files=files, names=(*available_toolboxes(), *available_policies()))
-
-
 def main() -> None:
     """Run the command line; an error is printed as one line and ends the program with an exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # OpenCV would print lines of its own about damaged files
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # what is fetched and sent is small
-    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
     try:
         raise_interrupts()
         escape_names()
         result = commands.main(standalone_mode=False)
     except click.ClickException as error:
-        _say(f"{error.format_message()} (see restore-env --help)")
+        say(f"{error.format_message()} (see restore-env --help)")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted")
+        say("interrupted")
         sys.exit(130)
     except (ImageError, ToolError, OSError) as error:
-        _say(error)
+        say(error)
         sys.exit(1)
     except (FormatError, ValueError, TypeError) as error:
-        _say(error)
+        say(error)
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _say(f"not enough memory ({error})")
+        say(f"not enough memory ({error})")
         sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
 
@@ -141,7 +130,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
     from restore_env.data.image_io import check_writable
 
     check_writable(output, np.zeros((1, 1, 3), np.uint8))
-    _begin({}, {"--output": output})
+    begin({}, {"--output": output})
     with progress_bar("trying toolchains") as progress:
         table = demo_table(severity, seed, progress)
     Console().print(table)
@@ -194,101 +183,11 @@ def demo(output: Path, severity: str, seed: int) -> None:
     help="How much the neighbours of a region count in its choice: 0 not at all, 1 as much as the region itself.",
 )
 @_DEVICE
-def restore(
-    inputs: tuple[Path, ...],
-    output: Path | None,
-    steps: Path | None,
-    policy: str,
-    toolbox: str,
-    trust: bool,
-    decide: Decide,
-    max_steps: int,
-    ending: str | None,
-    quality: int | None,
-    report: Path | None,
-    recursive: bool,
-    resume: bool,
-    at_once: int,
-    strength: float,
-    stop_margin: float | None,
-    consistency: float,
-    device: str,
-) -> int:
+def restore(**options: Any) -> int:
     """Restore photos or folders of photos."""
-    from restore_env.data.image_io import check_writable, read_photo
-    from restore_env.inference import check_policy, with_margin
-    from restore_env.toolbox.fingerprint import digest_of_toolbox
+    from restore_env.cli import restoring
 
-    jobs = find_jobs(inputs, output, "restored", ending and f".{ending}", recursive)
-    if ending and any(job.target.suffix.lower() != f".{ending}" for job in jobs):
-        raise click.BadParameter(f"{str(output)!r} does not end in .{ending}", param_hint="--output")
-    many = len(jobs) > 1 or inputs[0].is_dir()
-    if resume and not many:
-        raise click.BadParameter("a single photo has no journal", param_hint="--resume")
-    if report is not None and many:
-        raise click.BadParameter("a report is of a single photo", param_hint="--report")
-    folder = output or (inputs[0] if inputs[0].is_dir() else inputs[0].parent)
-    written: dict[str, Paths] = {"--output": [job.target for job in jobs], "--steps": steps}
-    if report is not None:
-        written["--report"] = [report, report.with_suffix(".json")]
-    if many:
-        written["the journal"] = folder / JOURNAL
-    read: dict[str, Paths] = {"IN": [job.source for job in jobs], "--policy": policy, "--toolbox": toolbox}
-    _begin(read, written)
-    tools = restore_env.load_toolbox(toolbox, device, trust=trust)
-    chooser = with_margin(check_policy(restore_env.load_policy(policy, tools, device)), stop_margin)
-    settings = {
-        "policy": policy,
-        "toolbox": f"{tools.name} {digest_of_toolbox(tools)}",
-        "decide": decide,
-        "max-steps": max_steps,
-        "quality": quality,
-        "strength": strength,
-        "stop-margin": stop_margin,
-        "consistency": consistency,
-    }
-    journal = Journal(folder / JOURNAL, settings, resume) if many else None
-    taken: dict[str, Any] = {}
-
-    def one(job: Job) -> None:
-        source, target = job
-        photo, metadata = read_photo(source)
-        for remark in metadata.remarks:
-            _say(f"warning: {source} {remark}")
-        check_writable(target, photo, quality)
-        began = time.perf_counter()
-        restored = restore_env.restore(
-            photo,
-            chooser,
-            tools,
-            decide=decide,
-            max_steps=max_steps,
-            strength=strength,
-            consistency=consistency,
-            record=report is not None,
-            device=device,
-        )
-        if report is not None:
-            _write_report(report, source.name, photo, restored, tools, time.perf_counter() - began)
-        same_format = target.suffix.lower() == source.suffix.lower() and quality is None
-        if np.array_equal(restored.image, photo) and same_format:
-            copy_file(source, target)  # what is left alone keeps each byte
-        else:
-            restore_env.write_image(target, restored.image, metadata, quality)
-        taken[str(source)] = restored.steps
-        if journal is not None:
-            journal.add(job, restored.steps)
-        click.echo(f"{source} -> {target}: {', '.join(_in_words(step['votes']) for step in restored.steps)}")
-
-    left = [job for job in jobs if journal is None or not journal.has(job)]
-    if len(left) < len(jobs):
-        click.echo(f"{len(jobs) - len(left)} of {len(jobs)} photos are done already, by {folder / JOURNAL}")
-    failed = _run(left, one, at_once)
-    if steps is not None:
-        known = {} if journal is None else {source: entry["steps"] for source, entry in journal.done.items()}
-        everything = {str(job.source): (known | taken).get(str(job.source)) for job in jobs}
-        write_text(steps, json.dumps({name: each for name, each in everything.items() if each is not None}, indent=1))
-    return failed
+    return restoring.run(restoring.plan(restoring.RestoreOptions(**options)))
 
 
 @commands.command()
@@ -320,7 +219,7 @@ def evaluate(
     """Measure a policy on a pairs file or a pairs folder."""
     from restore_env.evaluation import share_of_best
 
-    _begin({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
+    begin({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
     tools, known = restore_env.load_toolbox(toolbox, device, trust=trust), restore_env.load_pairs(pairs)
     measure = partial(restore_env.evaluate, toolbox=tools, decide=decide, max_steps=max_steps, device=device)
     with progress_bar(f"evaluating {policy}") as progress:
@@ -351,7 +250,7 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
     from restore_env.data.image_io import as_rgb_bytes
 
     jobs = find_jobs(inputs, output, "distorted", ".png")
-    _begin({"IN": [job.source for job in jobs]}, {"--output": [job.target for job in jobs]})
+    begin({"IN": [job.source for job in jobs]}, {"--output": [job.target for job in jobs]})
     model = as_distortion(severity)
     numbers = count()  # each input has its number, so a file that cannot be read does not change the other files' seeds
 
@@ -361,7 +260,7 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
         restore_env.write_image(job.target, distorted)
         click.echo(f"{job.source} -> {job.target}: {', '.join(f'{key} {value:.3g}' for key, value in drawn.items())}")
 
-    return _run(jobs, one)
+    return run_all(jobs, one)
 
 
 @commands.command()
@@ -402,34 +301,6 @@ def push(folder: Path, repo: str) -> None:
     click.echo(f"{folder} -> {repo} at {hub.push(folder, repo)}")
 
 
-def _write_report(
-    path: Path, name: str, photo: Any, restored: "restore_env.Restored", toolbox: Any, seconds: float
-) -> None:
-    """Write the page that shows what was done to a photo, and its values as JSON beside it."""
-    from restore_env.cli.report import report_page, report_values
-
-    write_text(path.with_suffix(".json"), json.dumps(report_values(name, restored, toolbox, seconds), indent=1))
-    write_text(path, report_page(name, photo, restored, toolbox, seconds))
-
-
-def _run(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int = 1) -> int:
-    """Do all jobs, print a line for each that fails, and return 1 if one failed."""
-    with progress_bar("photos") as progress:
-        return min(1, run_jobs(jobs, one, at_once, _say, progress))
-
-
-def _in_words(votes: dict[str, int]) -> str:
-    """Return the actions of a step with their shares, the most frequent one first; one alone has no share.
-
-    Example:
-        >>> _in_words({"noise-2": 30, "stop": 10})
-        'noise-2 75% and stop 25%'
-    """
-    total = sum(votes.values())
-    shares = sorted(votes.items(), key=lambda item: -item[1])
-    return " and ".join(name if count == total else f"{name} {count / total:.0%}" for name, count in shares)
-
-
 def _print_evaluation(result: "restore_env.Evaluation") -> None:
     """Print the means and the most frequent actions of each step."""
     click.echo(f"{result.policy} with {result.toolbox} on {_pairs(result.n)}, {result.seconds:.1f} s")
@@ -444,8 +315,3 @@ def _print_evaluation(result: "restore_env.Evaluation") -> None:
 def _pairs(n: int) -> str:
     """Return "1 pair" or "2 pairs"."""
     return f"{n} pair{'s' * (n != 1)}"
-
-
-def _say(message: object) -> None:
-    """Print a message as one line on standard error."""
-    click.echo(f"restore-env: {' '.join(str(message).split())}", err=True)

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+from collections import Counter
 from importlib.resources import files
 from io import BytesIO
 from math import isnan
@@ -26,6 +27,9 @@ COLOURS: Final = (
     *("#d95f02", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#1f78b4", "#b2df8a", "#fb9a99", "#cab2d6", "#ffff99"),
 )
 """Colours of the tools on the map of choices, again from the first after the last; *stop* has none."""
+
+WORTH_TELLING: Final = 0.1
+"""Share of a photo from which on the summary tells what was done there."""
 
 NOUNS: Final = {"blur": "blur", "noise": "noise", "jpeg": "JPEG artefacts"}
 """What tools for the paper's distortions remove."""
@@ -86,9 +90,9 @@ def summary(restored: Restored, toolbox: Toolbox) -> str:
         >>> from restore_env import load_toolbox, restore
         >>> photo = np.full((80, 100, 3), 128, np.uint8)
         >>> summary(restore(photo, "fixed:median-3", "classical", max_steps=1), load_toolbox("classical"))
-        'Removed noise everywhere.'
+        'Applied median-3 everywhere.'
     """
-    steps = (step_in_words(choices, toolbox) for choices in restored.choices)
+    steps = (step_in_words(choices, toolbox, WORTH_TELLING) for choices in restored.choices)
     done = [" and ".join(words) for words in steps if words]
     if not done:
         return "Nothing was changed: nothing was expected to be gained."
@@ -96,26 +100,26 @@ def summary(restored: Restored, toolbox: Toolbox) -> str:
     return f"{_first_upper('; then '.join(done))}.{expected}"
 
 
-def step_in_words(choices: NDArray[np.int64], toolbox: Toolbox) -> list[str]:
-    """Return what was done in one step, the most frequent tool first.
+def step_in_words(choices: NDArray[np.int64], toolbox: Toolbox, least: float = 0.0) -> list[str]:
+    """Return what was done in one step, the most frequent first; tools that do the same count together.
 
     Args:
         choices: int64 (rows, columns), the action of each region.
         toolbox: the tools.
+        least: share of the regions under which something is not told.
 
     Example:
         >>> from restore_env import load_toolbox
         >>> step_in_words(np.array([[7, 7, 12, 12]]), load_toolbox("rl-restore-12"))
         ['removed strong noise in 50% of the picture']
     """
-    actions, counts = np.unique(choices, return_counts=True)
-    found = []
-    for place in np.argsort(-counts, kind="stable"):
-        if actions[place] < toolbox.stop:
-            share = counts[place] / choices.size
-            where = "everywhere" if share == 1 else f"in {share:.0%} of the picture"
-            found.append(f"{tool_in_words(toolbox[int(actions[place])])} {where}")
-    return found
+    actions = [int(action) for action in choices.flat if action < toolbox.stop]
+    shares = Counter(tool_in_words(toolbox[action]) for action in actions)
+    return [
+        f"{words} {'everywhere' if count == choices.size else f'in {count / choices.size:.0%} of the picture'}"
+        for words, count in shares.most_common()
+        if count >= least * choices.size
+    ]
 
 
 def tool_in_words(tool: Tool) -> str:
