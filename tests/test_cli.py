@@ -472,4 +472,9 @@ def test_restore_writes_a_report_of_one_photo(run, photo_file, photo_folder, too
     assert_refused(
         run("restore", photo_folder, *options, "--report", tmp_path / "page.html"), "--report", "single photo"
     )
+    assert_refused(
+        run("restore", photo_folder, *options, "--compare", tmp_path / "a.html"), "--compare", "single photo"
+    )
+    assert run("restore", photo_file, *options, "--compare", tmp_path / "a.html")[0] == 0
+    assert "<b>up</b>" in (tmp_path / "a.html").read_text()
     assert_refused(run("restore", photo_file, *options, "--resume"), "--resume", "a single photo has no journal")

@@ -161,6 +161,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @_output(
     "--report", help="HTML page that shows what was done to a single photo; all values go to a JSON file beside it."
 )
+@_output("--compare", help="HTML page that shows what each tool and each classical filter would do to a single photo.")
 @click.option("--recursive", is_flag=True, help="Restore the photos of subfolders too.")
 @click.option("--resume", is_flag=True, help="Skip what the journal in the folder of the results says is done.")
 @click.option(

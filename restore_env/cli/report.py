@@ -59,8 +59,8 @@ def report_page(name: str, photo: AnyImage, restored: Restored, toolbox: Toolbox
         "title": html.escape(name),
         "summary": html.escape(summary(restored, toolbox)),
         "size": f"{before.shape[1]} x {before.shape[0]} pixels, {seconds:.1f} s",
-        "before": _embedded(before),
-        "after": _embedded(as_rgb_bytes(restored.image)),
+        "before": embedded(before),
+        "after": embedded(as_rgb_bytes(restored.image)),
         "steps": "\n".join(steps),
         "legend": _legend(restored, toolbox),
         "json": html.escape(json.dumps(report_values(name, restored, toolbox, seconds), indent=1)),
@@ -150,7 +150,7 @@ def _first_upper(text: str) -> str:
 def _step(number: int, restored: Restored, before: NDArray[np.uint8], toolbox: Toolbox) -> str:
     """Return the part of the page for one step: what was done, the photo after it, and the map of choices."""
     words = step_in_words(restored.choices[number], toolbox) or ["nothing more was changed"]
-    image = _embedded(as_rgb_bytes(restored.images[number]))
+    image = embedded(as_rgb_bytes(restored.images[number]))
     chart = _map(restored.choices[number], before.shape[1], before.shape[0], toolbox)
     return (
         f"<section><h2>Step {number + 1}</h2><p>{html.escape(_first_upper('; '.join(words)))}.</p>"
@@ -188,7 +188,7 @@ def _colour(action: int) -> str:
     return COLOURS[action % len(COLOURS)]
 
 
-def _embedded(image: NDArray[np.uint8]) -> str:
+def embedded(image: NDArray[np.uint8]) -> str:
     """Return an image as a data URL, smaller if it is very large."""
     picture = Image.fromarray(image)
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)

@@ -11,6 +11,7 @@ import numpy as np
 
 import restore_env
 from restore_env.cli.common import begin, run_all, say
+from restore_env.cli.compare import compare_page
 from restore_env.cli.folders import JOURNAL, Job, Journal, find_jobs
 from restore_env.cli.report import report_page, report_values
 from restore_env.constants import Decide
@@ -20,6 +21,7 @@ from restore_env.policies import Policy
 from restore_env.toolbox import Toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.utils.files import Paths, copy_file, write_text
+from restore_env.utils.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class RestoreOptions:
     output: Path | None
     steps: Path | None
     report: Path | None
+    compare: Path | None
     policy: str
     toolbox: str
     trust: bool
@@ -82,6 +85,8 @@ def plan(options: RestoreOptions) -> Plan:
     written: dict[str, Paths] = {"--output": [job.target for job in jobs], "--steps": options.steps}
     if options.report is not None:
         written["--report"] = [options.report, options.report.with_suffix(".json")]
+    if options.compare is not None:
+        written["--compare"] = options.compare
     if many:
         written["the journal"] = options.folder / JOURNAL
     begin({"IN": [job.source for job in jobs], "--policy": options.policy, "--toolbox": options.toolbox}, written)
@@ -114,8 +119,9 @@ def _check_options(options: RestoreOptions, jobs: list[Job], many: bool) -> None
         raise click.BadParameter(f"{str(options.output)!r} does not end in .{options.ending}", param_hint="--output")
     if options.resume and not many:
         raise click.BadParameter("a single photo has no journal", param_hint="--resume")
-    if options.report is not None and many:
-        raise click.BadParameter("a report is of a single photo", param_hint="--report")
+    for name, page in (("--report", options.report), ("--compare", options.compare)):
+        if page is not None and many:
+            raise click.BadParameter("the page is of a single photo", param_hint=name)
 
 
 def _settings(options: RestoreOptions, toolbox: Toolbox) -> dict[str, Any]:
@@ -144,6 +150,10 @@ def _restore(job: Job, plan: Plan) -> None:
         record=options.report is not None,
         device=options.device,
     )
+    if options.compare is not None:
+        with progress_bar("comparing") as progress:
+            page = compare_page(job.source.name, photo, plan.policy, plan.toolbox, progress)
+        write_text(options.compare, page)
     if options.report is not None:
         _write_report(options.report, job.source.name, photo, restored, plan.toolbox, time.perf_counter() - began)
     same_format = job.target.suffix.lower() == job.source.suffix.lower() and options.quality is None
