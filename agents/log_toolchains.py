@@ -49,7 +49,7 @@ class Args(Options):
     toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""
     trust: bool = False
-    """Import the network classes that the toolbox folder names. This runs their code: trust only your own folders."""
+    """Import the network classes that the toolbox folder names, and load a .zip of SB3. Both run any code in them."""
     severity: str = "moderate"
     """Distortion of clean photos: the name of a severity, such as moderate or web, or several joined by +."""
     augment: bool = True
@@ -102,7 +102,7 @@ def plan(args: Args) -> Plan:
     inputs = {"--images": args.images, "--policy": args.policy, "--toolbox": args.toolbox}
     check_paths(inputs, folders={"--output": args.output})
     toolbox = load_toolbox(args.toolbox, args.device, trust=args.trust)
-    policy = load_policy(args.policy, toolbox, args.device)
+    policy = load_policy(args.policy, toolbox, args.device, args.trust)
     source = as_source(args.images, args.severity, args.patch_size)
     check_sizes(policy, source, args.patch_size)
     if args.augment and isinstance(source, PatchSampler):

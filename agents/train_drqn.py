@@ -58,8 +58,8 @@ class Args(AgentArgs):
     output: Path
     """Policy folder to write; its name becomes the policy's."""
     start: str = ""
-    """Policy to continue from, by name or folder; it sets the network and the patch size. The toolbox has its tools, and
-    may have others. Default: random weights."""
+    """Policy to continue from, by name or folder; it sets the network and the patch size. The toolbox may have more
+    tools than it knows. Default: random weights."""
     minutes: Positive = 60.0
     """Minutes of training on the clock; measuring is not counted."""
     iterations: Count | None = None

@@ -48,9 +48,11 @@ class Args(PatchArgs):
     toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
     policies: tuple[str, ...] = ()
-    """Policies to measure, [LABEL=]POLICY[@TOOLBOX] each: names, folders or .zip files of SB3. Loading a .zip can run
-    code: name only files you trust. Policies of one LABEL= are several seeds of one policy, and their mean is shown. A
-    path with = or @ in it needs both LABEL= and @TOOLBOX."""
+    """Policies to measure, [LABEL=]POLICY[@TOOLBOX] each: names, folders or, with --trust, .zip files of SB3. Policies
+    of one LABEL= are several seeds of one policy, and their mean is shown. A path with = or @ in it needs both LABEL=
+    and @TOOLBOX."""
+    trust: bool = False
+    """Load .zip files of SB3, which can run any code."""
     plot: str = ""
     """Label of the policy whose actions are plotted, by default the first."""
     rivals: tuple[str, ...] = ()
@@ -90,7 +92,7 @@ def plan(args: Args) -> Plan:
     inputs: dict[str, Paths] = {"--photos": args.photos, "--train-photos": args.train_photos, "--toolbox": args.toolbox}
     check_output(args.output, inputs | {"--policies": paths_in(args.policies)}, ".png", work=args.checkpoints)
     toolbox = load_toolbox(args.toolbox)
-    systems = [load_system(text, toolbox) for text in args.policies]
+    systems = [load_system(text, toolbox, args.trust) for text in args.policies]
     check_labels(systems, args.policies)
     search_patches = PatchSet(FolderPhotos(args.train_photos), args.n_search, args.seed)
     made = Plan(args=args, toolbox=toolbox, systems=systems, patches=open_patches(args), train_patches=search_patches)

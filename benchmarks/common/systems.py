@@ -29,12 +29,13 @@ def paths_in(texts: Iterable[str]) -> list[str]:
     return [part for text in texts for part in re.split("[=@]", text)]
 
 
-def load_system(text: str, toolbox: Toolbox) -> System:
+def load_system(text: str, toolbox: Toolbox, trust: bool = False) -> System:
     """Load what [LABEL=]POLICY[@TOOLBOX] names.
 
     Args:
         text: names or folders. A path with = or @ in it needs both LABEL= and @TOOLBOX.
         toolbox: what the policy acts on where the text names no toolbox.
+        trust: whether to load a .zip of SB3, which can run any code.
 
     Raises:
         ValueError: if there is no such policy or toolbox.
@@ -48,5 +49,5 @@ def load_system(text: str, toolbox: Toolbox) -> System:
     label, given, rest = text.partition("=")
     name, at, other = (rest if given else text).rpartition("@")
     tools = load_toolbox(other) if at and other else toolbox
-    policy = load_policy(name if at else other, tools)
+    policy = load_policy(name if at else other, tools, trust=trust)
     return System(label if given else policy.name, policy, tools)

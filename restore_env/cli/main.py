@@ -39,9 +39,9 @@ _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, help="Name or fold
 _TRUST = click.option(
     "--trust",
     is_flag=True,
-    help="Import the network classes that the toolbox folder names. This runs their code: trust only your own folders.",
+    help="Import the network classes that the toolbox folder names, and load a .zip of SB3. Both run any code in them.",
 )
-_POLICY_HELP = "Name or folder of a policy, or a .zip file of SB3 (loading it can run code)."
+_POLICY_HELP = "Name or folder of a policy, or a .zip file of SB3, with --trust."
 _RESTORED_HELP = "File to write, or folder for several photos; default: NAME-restored, with the input's extension."
 _DEVICE = click.option("--device", default="cpu", help="Device: cpu or cuda.")
 _STEPS = click.option(
@@ -222,9 +222,10 @@ def evaluate(
 
     begin({"PAIRS": pairs, "--policy": policy, "--toolbox": toolbox}, {"--json": json_file})
     tools, known = restore_env.load_toolbox(toolbox, device, trust=trust), restore_env.load_pairs(pairs)
+    player = restore_env.load_policy(policy, tools, device, trust)
     measure = partial(restore_env.evaluate, toolbox=tools, decide=decide, max_steps=max_steps, device=device)
     with progress_bar(f"evaluating {policy}") as progress:
-        result = measure(known, policy, progress=progress)
+        result = measure(known, player, progress=progress)
     content = result.to_json()
     _print_evaluation(result)
     if oracle is not None:

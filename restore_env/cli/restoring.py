@@ -91,7 +91,7 @@ def plan(options: RestoreOptions) -> Plan:
         written["the journal"] = options.folder / JOURNAL
     begin({"IN": [job.source for job in jobs], "--policy": options.policy, "--toolbox": options.toolbox}, written)
     toolbox = restore_env.load_toolbox(options.toolbox, options.device, trust=options.trust)
-    policy = check_policy(restore_env.load_policy(options.policy, toolbox, options.device))
+    policy = check_policy(restore_env.load_policy(options.policy, toolbox, options.device, options.trust))
     policy = with_margin(policy, options.stop_margin)
     journal = Journal(options.folder / JOURNAL, _settings(options, toolbox), options.resume) if many else None
     return Plan(options=options, jobs=jobs, toolbox=toolbox, policy=policy, journal=journal)

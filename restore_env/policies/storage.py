@@ -53,6 +53,7 @@ def load_policy(
     name: str | os.PathLike[str] | Policy = DEFAULT_POLICY,
     toolbox: Toolbox | None = None,
     device: str | torch.device = "cpu",
+    trust: bool = False,
 ) -> Policy:
     """Load a policy by name or from its folder or file.
 
@@ -63,16 +64,18 @@ def load_policy(
             - "random", "stop", "greedy" or "oracle"; the last two need references;
             - "fixed:" and a toolchain, such as "fixed:noise-3,blur-2";
             - a policy folder;
-            - a `.zip` file that SB3 saved. Loading it can run code, so load only files that you trust.
+            - a `.zip` file that SB3 saved, with `trust`.
         toolbox: the toolbox that the policy acts on. It is optional for shipped policies, folders and files.
         device: device of the policy's networks.
+        trust: whether to load a `.zip` file, which can run any code: trust only files whose origin you know.
 
     Returns:
         The policy.
 
     Raises:
         TypeError: if `name` is not a name, a path or a policy.
-        ValueError: if there is no such policy, or it was made for other actions than the toolbox has.
+        ValueError: if there is no such policy, it was made for other actions than the toolbox has, or it is a `.zip`
+            file that is not trusted.
         FormatError: if the folder's files are damaged or do not fit each other.
 
     Example:
@@ -80,7 +83,7 @@ def load_policy(
         >>> load_policy("fixed:median-3,bilateral", load_toolbox("classical")).tools
         ('median-3', 'bilateral')
     """
-    policy = find_policy(name, toolbox)
+    policy = find_policy(name, toolbox, trust)
     if toolbox is not None:
         check_actions_fit(policy, toolbox)
         _warn_of_other_tools(policy, toolbox)
@@ -146,7 +149,7 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox
     write_json(Path(folder) / DESCRIPTION, content)
 
 
-def find_policy(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) -> Policy:
+def find_policy(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None, trust: bool = False) -> Policy:
     """Return the policy that `name` stands for, as `load_policy` does, even if it was made for other actions.
 
     Example:
@@ -162,6 +165,11 @@ def find_policy(name: str | os.PathLike[str] | Policy, toolbox: Toolbox | None) 
     if (folder / DESCRIPTION).is_file():
         return _load_folder(folder)
     if folder.suffix == ".zip" and folder.is_file():
+        if not trust:
+            raise ValueError(
+                f"policy={str(name)!r}: a file of SB3 can run any code when it is loaded; give trust=True (--trust) if "
+                "you trust it"
+            )
         return _load_sb3(folder)
     text = str(name)
     is_fixed = text.startswith(FIXED)

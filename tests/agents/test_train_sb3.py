@@ -83,7 +83,7 @@ def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, 
     pairs = draw_pairs(as_source(args.photos, "moderate", 63), 3, 0)
     toolbox = load_toolbox(args.toolbox)
     expected = evaluate(pairs, trained, toolbox)
-    loaded = load_policy(args.output, toolbox)
+    loaded = load_policy(args.output, toolbox, trust=True)
     assert type(loaded.model) is ALGORITHMS[algo]
     assert loaded.action_names == toolbox.action_names
     assert [image.toolchain for image in evaluate(pairs, loaded, toolbox).images] == [
@@ -92,7 +92,7 @@ def test_each_algorithm_trains_and_its_file_is_a_policy(algo, args, one_thread, 
     photo = as_source(args.photos, "moderate", 63).photos[0]
     assert restore(photo, policy=loaded, toolbox=toolbox).image.shape == photo.shape
     with pytest.raises(ValueError, match="was made for the actions three, eight, stop"):
-        load_policy(args.output, load_toolbox("rl-restore-12"))
+        load_policy(args.output, load_toolbox("rl-restore-12"), trust=True)
     logged = list((folder_of(args) / "tensorboard").rglob("events*"))
     assert logged
 
@@ -107,10 +107,10 @@ def test_a_training_goes_on_from_its_checkpoint(algo, args, one_thread, last):
     assert steps == sorted(set(steps)) and {first, again.num_timesteps} <= set(steps)
     if algo == "dqn":
         assert again.replay_buffer.size() > first // args.n_envs  # what was remembered before is there
-    written = load_policy(args.output).network.state_dict()
+    written = load_policy(args.output, trust=True).network.state_dict()
     kept = last(replace(args, steps=first + 32))
     assert kept is again  # there was nothing left to do
-    for key, value in load_policy(args.output).network.state_dict().items():
+    for key, value in load_policy(args.output, trust=True).network.state_dict().items():
         assert torch.equal(value, written[key])
 
 
@@ -146,7 +146,7 @@ def test_a_flipped_bit_is_refused_wherever_it_is(args, one_thread):
         flip(folder_of(args) / name)
     flip(args.output)
     with pytest.raises(FormatError, match=r"agent\.zip: not an agent .* damaged, its SHA-256 is not the one"):
-        load_policy(args.output)
+        load_policy(args.output, trust=True)
 
 
 def test_an_agent_that_sees_the_step_is_not_asked_for_longer_toolchains(args, one_thread):
@@ -221,7 +221,7 @@ def test_a_checkpoint_of_another_training_is_refused(changes, args, one_thread):
 def test_the_image_alone_is_seen_in_a_stack_or_remembered(algo, channels, args, one_thread):
     policy = main(replace(args, algo=algo, observation="image", max_steps=2))
     assert policy.model.observation_space.shape == (channels, 63, 63)
-    loaded = load_policy(args.output, load_toolbox(args.toolbox))
+    loaded = load_policy(args.output, load_toolbox(args.toolbox), trust=True)
     pairs = draw_pairs(as_source(args.photos, "moderate", 63), 3, 0)
     found = [evaluate(pairs, each, args.toolbox, max_steps=2) for each in (policy, loaded)]
     assert [image.toolchain for image in found[0].images] == [image.toolchain for image in found[1].images]
@@ -230,7 +230,7 @@ def test_the_image_alone_is_seen_in_a_stack_or_remembered(algo, channels, args, 
 
 def test_patches_have_the_size_that_is_asked_for(args, one_thread):
     policy = main(replace(args, patch_size=40))
-    assert policy.patch_size == load_policy(args.output).patch_size == 40
+    assert policy.patch_size == load_policy(args.output, trust=True).patch_size == 40
     assert policy.model.observation_space["image"].shape == (3, 40, 40)
     assert plan(replace(args, patch_size=40)).data.validation.distorted.shape == (2, 40, 40, 3)
     assert json.loads(args.output.with_suffix(".json").read_text())["patch_size"] == 40
@@ -301,26 +301,26 @@ def test_other_files_are_refused(args, tmp_path, network_toolbox):
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK not really")
     with pytest.raises(FormatError, match=r"broken\.zip: not an agent that dqn, qrdqn, ppo"):
-        load_policy(broken)
+        load_policy(broken, trust=True)
     envs = SB3VecEnv(1, images=args.photos, toolbox=network_toolbox)
     A2C("MultiInputPolicy", envs, device="cpu").save(tmp_path / "a2c.zip")
     with pytest.raises(FormatError, match=r"a2c\.zip: not an agent that"):
-        load_policy(tmp_path / "a2c.zip")
+        load_policy(tmp_path / "a2c.zip", trust=True)
 
 
 def test_an_agent_that_was_trained_without_this_program_is_a_policy_too(args, tmp_path, network_toolbox):
     envs = SB3VecEnv(1, images=args.photos, toolbox=network_toolbox, include_step=True)
     PPO("MultiInputPolicy", envs, device="cpu").save(tmp_path / "own.zip")
     pairs = draw_pairs(as_source(args.photos, "moderate", 63), 2, 0)
-    assert evaluate(pairs, tmp_path / "own.zip", network_toolbox).policy == "own"
+    assert evaluate(pairs, load_policy(tmp_path / "own.zip", trust=True), network_toolbox).policy == "own"
     with pytest.raises(ValueError, match="was made for 3 actions, but the toolbox 'rl-restore-12' has 13"):
-        evaluate(pairs, tmp_path / "own.zip")
+        evaluate(pairs, load_policy(tmp_path / "own.zip", trust=True))
 
 
 def test_an_agent_of_another_environment_is_refused(tmp_path):
     PPO("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "cart.zip")
     with pytest.raises(FormatError, match=r"cart\.zip: "):
-        load_policy(tmp_path / "cart.zip")
+        load_policy(tmp_path / "cart.zip", trust=True)
 
 
 @pytest.mark.slow

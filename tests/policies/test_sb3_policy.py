@@ -1,5 +1,8 @@
 """Agents that Stable-Baselines3 saved."""
 
+import pickle
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -9,7 +12,7 @@ import torch
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from restore_env import FormatError, SB3VecEnv
+from restore_env import FormatError, SB3VecEnv, restore
 from restore_env.data.sources import as_source, draw_pairs
 from restore_env.policies import load_policy, play
 from restore_env.policies.sb3_policy import PaperExtractor, SB3Policy
@@ -20,7 +23,7 @@ AGENTS = sorted((Path(__file__).parents[2] / "benchmarks" / "sb3-agents").glob("
 
 @pytest.mark.parametrize("file", AGENTS, ids=lambda file: file.stem)
 def test_the_agents_of_the_repository_load_with_their_weights(file):
-    policy = load_policy(file)
+    policy = load_policy(file, trust=True)
     assert (policy.name, policy.patch_size, policy.n_actions) == (file.stem, 63, 13)
     images = torch.randint(0, 256, (6, 63, 63, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     none = torch.zeros(6, dtype=torch.int64)
@@ -90,4 +93,19 @@ def test_agents_of_other_environments_with_images_are_refused(tmp_path, shape, a
     model = PPO("CnnPolicy", Foreign(gym.spaces.Box(0, 255, shape, np.uint8), acts), device="cpu")
     model.save(tmp_path / "other.zip")
     with pytest.raises(FormatError, match=r"other\.zip: an agent of another environment; it observes Box"):
-        load_policy(tmp_path / "other.zip")
+        load_policy(tmp_path / "other.zip", trust=True)
+
+
+def test_a_file_of_sb3_is_only_loaded_with_trust(tmp_path):
+    """It holds pickled objects: this one makes a file when it is loaded."""
+
+    class Opens:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "opened"), "w"))
+
+    with zipfile.ZipFile(tmp_path / "agent.zip", "w") as archive:
+        archive.writestr("data", pickle.dumps(Opens()))
+    for load in (load_policy, partial(restore, np.zeros((64, 64, 3), np.uint8))):
+        with pytest.raises(ValueError, match=r"agent\.zip.*can run any code when it is loaded; give trust=True"):
+            load(tmp_path / "agent.zip")
+    assert not (tmp_path / "opened").exists()
