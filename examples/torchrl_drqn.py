@@ -42,18 +42,18 @@ def main(steps: int) -> None:
     envs = gym.make_vec("ImageRestore-v0", num_envs=ENVS, autoreset_mode="Disabled", time_limit="terminate")
     env = GymWrapper(envs, categorical_action_encoding=True).auto_register_info_dict()  # infos become tensors
     check_env_specs(env)
-    actions = int(envs.single_action_space.n)
+    action_spec, actions = env.action_spec_unbatched, int(envs.single_action_space.n)
     lstm = LSTMModule(input_size=32 + actions, hidden_size=50, in_key="embedding", out_key="memory")
     policy = TensorDictSequential(
         TensorDictModule(Embedding(actions), in_keys=["image", "previous_action"], out_keys=["embedding"]),
         lstm,
         TensorDictModule(nn.Linear(50, actions), in_keys=["memory"], out_keys=["action_value"]),
-        QValueModule(spec=env.action_spec),
+        QValueModule(spec=action_spec),
     )
-    greedy = EGreedyModule(spec=env.action_spec, annealing_num_steps=steps)
+    greedy = EGreedyModule(spec=action_spec, annealing_num_steps=steps)
     env = TransformedEnv(env, Compose(InitTracker(), lstm.make_tensordict_primer()))
     collector = Collector(env, TensorDictSequential(policy, greedy), frames_per_batch=ENVS * TIME, total_frames=steps)
-    loss_of = DQNLoss(policy, action_space=env.action_spec, delay_value=True, double_dqn=True)
+    loss_of = DQNLoss(policy, action_space=action_spec, delay_value=True, double_dqn=True)
     loss_of.make_value_estimator(gamma=1.0)
     target = SoftUpdate(loss_of, eps=0.95)
     optimizer = torch.optim.Adam(loss_of.parameters(), lr=1e-3)
