@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXAMPLES := .venv-examples
+EXAMPLES := .venv-tools .venv-rl .venv-rllib
 
 .PHONY: help install demo test test-all examples mutants check docs format wheel-test clean
 
@@ -25,13 +25,15 @@ test: $(STAMP)  ## run the fast tests on all cores, in under five minutes
 test-all: $(STAMP)  ## run all tests, the slow ones too, and check their coverage
 	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term:skip-covered
 
-$(EXAMPLES)/.installed: pyproject.toml examples/requirements.txt
-	$(PYTHON) -m venv $(EXAMPLES)
-	$(EXAMPLES)/bin/python -m pip install --quiet --upgrade --editable . --requirement examples/requirements.txt
+$(EXAMPLES:%=%/.installed): .venv-%/.installed: pyproject.toml examples/requirements-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --upgrade --editable . --requirement examples/requirements-$*.txt
 	@touch $@
 
-examples: $(EXAMPLES)/.installed  ## run the examples whose libraries are not in .venv, in an environment of their own
-	$(EXAMPLES)/bin/python -m pytest tests/examples tests/toolbox/test_spandrel.py
+examples: $(EXAMPLES:%=%/.installed)  ## run the examples whose libraries are not in .venv, in environments of their own
+	.venv-tools/bin/python -m pytest tests/examples/test_tool_recipes.py tests/toolbox/test_spandrel.py
+	.venv-rl/bin/python -m pytest tests/examples/test_libraries.py
+	.venv-rllib/bin/python -m pytest tests/examples/test_rllib.py
 
 mutants: $(STAMP)  ## break the code in 300 places and list what the tests miss; takes an hour
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[mutants]"

@@ -46,6 +46,7 @@ WRONG = {
     "log": ("{missing}", "{photos}", "{text}", "{loop}", "{damaged}", "{long}", ""),
     "output file": ("{photos}", "{text}/out{suffix}", "{loop}", "{sealed}/out{suffix}", "{long}{suffix}", ""),
     "output folder": ("{text}", "{text}/out", "{loop}", "{sealed}/out", "{long}", "", "{material}"),
+    "data set": ("mine", "../mine-v0", "{text}", "{loop}", "{long}", ""),
     "work": ("{text}", "{text}/out", "{loop}", "{sealed}/out", "{long}", ""),
 }
 """Values that an option of a kind refuses."""
@@ -194,6 +195,12 @@ PROGRAMS = {
         | {"--max-steps": "steps", "--device": "device", "--seed": "natural", "--output": "output folder"}
         | {"--patch-size": "patch"},
         own_input="{toolbox}",
+    ),
+    "agents.export_minari": Program(
+        {"--output": "restore-env/mine-v0", "--toolbox": "{toolbox}"},
+        {"--output": "data set", "--toolbox": "toolbox", "--device": "device"},
+        ("{log}",),
+        own_input="{log}",
     ),
     "agents.make_ensemble": Program(
         {"--agents": "{policy}", "--output": "{out}"},
@@ -362,7 +369,7 @@ class Accepted(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def nothing_runs(monkeypatch, tmp_path):
+def nothing_runs(monkeypatch, tmp_path, tmp_path_factory):
     """Raise `Accepted` where a program would start to work."""
 
     def accept(*_: object, **__: object) -> None:
@@ -382,6 +389,7 @@ def nothing_runs(monkeypatch, tmp_path):
     ):
         monkeypatch.setattr(work, accept)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the command line replaces it
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path_factory.mktemp("minari")))
     monkeypatch.chdir(tmp_path)
 
 

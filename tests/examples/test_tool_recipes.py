@@ -1,29 +1,10 @@
 """Each recipe for tools runs as its user would run it, if its packages are installed, as in `make examples`."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[2]
-
-
-def need(*packages: str) -> None:
-    for package in packages:
-        pytest.importorskip(package, reason=f"{package} is not installed here; `make examples` installs it")
-
-
-def output_of(recipe: str, *arguments: object) -> str:
-    """Run a recipe, and return what it prints."""
-    command = [sys.executable, ROOT / "examples" / recipe, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # tests run beside each other
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+from examples_runner import need, output_of
 
 
 def test_opencv_filter_bank():
