@@ -83,3 +83,14 @@ def test_pandas_tables():
     count, gain = numbers(r"count .* (\S+)\nmean .* (\S+)\n", printed)
     assert count == 16 and gain > 2
     assert "noise_sigma" in printed and re.search(r"(?m)^jpeg-\d ", printed)
+
+
+@pytest.mark.slow
+def test_digits_reward():
+    need("sklearn", "stable_baselines3")
+    printed = output_of("digits_reward.py", "--steps", STEPS)
+    read = {
+        name: numbers(rf"(?m)^{name}: (\S+)% of the digits are read, PSNR (\S+) dB$", printed)
+        for name in ("stop", "dqn")
+    }
+    assert read["dqn"][0] > read["stop"][0] > 50 and read["stop"][1] == pytest.approx(20, abs=1)
