@@ -2,7 +2,7 @@
 
 from copy import copy
 from math import nan
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from restore_env.policies.regions import RegionPolicy, episodes_of
 from restore_env.restoration.regions import RegionBatch
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.utils.checks import check_number
+
+ROWS: Final = 256
+"""Rows of a photo that are converted at once."""
 
 
 class Restored(NamedTuple):
@@ -102,6 +105,8 @@ def restore(
     batch, player = episodes_of(decide, chooser, tools, max_steps, consistency=consistency)
     before = _to_tensor(_extend(colour, chooser.patch_size or PATCH_SIZE)).to(device)
     batch.start(before)
+    if strength == 1:
+        del before  # a photo may be large
     shape = batch.shape[1:] if isinstance(batch, RegionBatch) else (1, 1)
     steps: list[dict[str, Any]] = []
     choices: list[NDArray[np.int64]] = []
@@ -174,8 +179,14 @@ def _like(restored: NDArray[np.float32], image: AnyImage) -> AnyImage:
     """Convert restored colours, float32 (h, w, 3), to the dtype and channels of the photo, and add its alpha."""
     peak = np.iinfo(image.dtype).max
     grey = image.ndim == 2 or image.shape[2] < 3
-    colour = restored.mean(axis=2, keepdims=True) if grey else restored
-    colour = np.rint(np.clip(colour, 0, 1) * peak).astype(image.dtype)
-    if image.ndim == 2:
-        return colour[..., 0]
-    return np.concatenate([colour, image[..., colour.shape[2] :]], axis=2)
+    result = image.copy()
+    for first in range(0, len(image), ROWS):  # a few rows at once: a photo may be large
+        colour = restored[first : first + ROWS]
+        colour = colour.mean(axis=2, keepdims=True) if grey else colour
+        rounded = np.rint(np.clip(colour, 0, 1) * peak)
+        rows = result[first : first + ROWS]
+        if image.ndim == 2:
+            rows[...] = rounded[..., 0]
+        else:
+            rows[..., : rounded.shape[2]] = rounded
+    return result

@@ -276,9 +276,7 @@ class RestorationBatch:
             rows: int64 (k,), numbers of the episodes; by default all.
         """
         rows = torch.arange(len(self), device=self.images.device) if rows is None else rows
-        return Observation(
-            tensor_to_images(self._parts(self.images)[rows]), self.previous_action[rows], self.steps[rows]
-        )
+        return Observation(self._seen(rows), self.previous_action[rows], self.steps[rows])
 
     def toolchain(self, row: int) -> tuple[str, ...]:
         """Return the names of the tools applied so far in one episode."""
@@ -295,9 +293,17 @@ class RestorationBatch:
         """Return the images after the actions of all episodes."""
         return self.toolbox.apply(self.images, actions)
 
+    def _episodes(self, images: Tensor) -> int:
+        """Return the number of episodes on some images."""
+        return len(images)
+
     def _parts(self, images: Tensor) -> Tensor:
         """Return what of the images each episode is about: its own image."""
         return images
+
+    def _seen(self, rows: Tensor) -> Tensor:
+        """Return what the policy sees of some episodes, uint8 (k, h, w, 3)."""
+        return tensor_to_images(self.images[rows])
 
     def _checked(self, actions: Tensor) -> Tensor:
         """Return valid actions on the batch's device, with *stop* for ended episodes, or raise a `ValueError`."""
@@ -350,10 +356,9 @@ class RestorationBatch:
 
     def _measure(self, images: Tensor) -> Tensor:
         """Return the PSNR of images in dB; NaN without references."""
-        parts = self._parts(images)
         if self.reference is None:
-            return torch.full((len(parts),), torch.nan, dtype=torch.float64, device=images.device)
-        return psnr(parts, self._parts(self.reference))
+            return torch.full((self._episodes(images),), torch.nan, dtype=torch.float64, device=images.device)
+        return psnr(self._parts(images), self._parts(self.reference))
 
     def _record(self, rows: Tensor) -> None:
         """Write the current PSNR, and the images if they are kept, into the history of some rows."""

@@ -13,6 +13,7 @@ from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.rewards import Reward
 from restore_env.toolbox import Tool, Toolbox
 from restore_env.utils.checks import check_whole
+from restore_env.utils.tensors import tensor_to_images
 
 BLEND: Final = 32
 """Width in pixels of the strip in which the results of two neighbouring regions pass into each other."""
@@ -166,6 +167,21 @@ class RegionBatch(RestorationBatch):
             change = change[:, rows.start - up : rows.stop - up, columns.start - left : columns.stop - left]
             weights = torch.outer(self.rows.weights(*part.rows)[rows], self.columns.weights(*part.columns)[columns])
             result[part.image, :, rows, columns] += weights.to(result.device) * change
+
+    def _episodes(self, images: Tensor) -> int:
+        """Return the number of regions on some photos."""
+        return len(images) * len(self.rows) * len(self.columns)
+
+    def _seen(self, rows: Tensor) -> Tensor:
+        """Return the patches of some regions, uint8 (k, size, size, 3); large photos take no more memory for it."""
+        size, per_photo = self.patch_size, len(self.rows) * len(self.columns)
+        seen = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, device=self.images.device)
+        for place, region in enumerate(rows.tolist()):
+            photo, (row, column) = region // per_photo, divmod(region % per_photo, len(self.columns))
+            top, left = self.rows.starts[row], self.columns.starts[column]
+            patch = self.images[photo : photo + 1, :, top : top + size, left : left + size]
+            seen[place] = tensor_to_images(patch)[0]
+        return seen
 
     def _parts(self, images: Tensor) -> Tensor:
         """Return the patches of all regions, (n * rows * columns, 3, size, size)."""
