@@ -39,6 +39,8 @@ def folder(tmp_path, monkeypatch, network_toolbox) -> Path:
     """A working folder with what the snippets take for granted."""
     monkeypatch.chdir(tmp_path)
     write_image("photo.jpg", smooth_photo(0))
+    Path("photos").mkdir()
+    write_image("photos/photo.jpg", smooth_photo(0))
     reference = np.stack([smooth_photo(1, 63, 63)])
     noise = np.random.default_rng(0).normal(0, 20, reference.shape)
     save_pairs("pairs.npz", Pairs(np.clip(reference + noise, 0, 255).astype(np.uint8), reference))
