@@ -110,8 +110,15 @@ def _processor() -> str:
 def _command(program: str, options: dict[str, Any]) -> str:
     """Return the command line that gives these options; empty ones are left out."""
     given = {key: value for key, value in options.items() if value not in ("", [], ())}
-    words = [f"--{key.replace('_', '-')} {_words(value)}" for key, value in given.items()]
+    words = [_option(key.replace("_", "-"), value) for key, value in given.items()]
     return f"python -m benchmarks.{program} {' '.join(words)}"
+
+
+def _option(name: str, value: Any) -> str:
+    """Return an option as words of a shell; True and False are options without a value."""
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {_words(value)}"
 
 
 def _words(value: Any) -> str:
