@@ -197,9 +197,7 @@ def episodes(env: ImageRestoreEnv, some: Toolchains) -> list[EpisodeBuffer]:
         outcomes.append(tuple(value.numpy(force=True) for value in core.batch.step(torch.from_numpy(actions[:, step]))))
         seen.append((core.observations(), core.infos(everyone)))
     # lists of t arrays (n, ...) -> arrays (n, t, ...)
-    observations, infos = (
-        {key: np.stack([one[key] for one in all_], 1) for key in all_[0]} for all_ in zip(*seen, strict=True)
-    )
+    observations, infos = (_stacked(all_) for all_ in zip(*seen, strict=True))
     rewards, terminated, truncated = (np.stack(values, 1) for values in zip(*outcomes, strict=True))
     lengths = np.minimum((some.chain >= 0).sum(1) + 1, steps)  # *stop* is a step too
     return [

@@ -22,9 +22,8 @@ class Median(nn.Module):
         padded = pad(images, (1, 1, 1, 1), mode="replicate")
         low, middle, high = _sorted(*_thirds(padded, -2))
         # The median of nine is that of these three. Twenty times as fast as torch.median
-        return _sorted(_sorted(*_thirds(low, -1))[2], _sorted(*_thirds(middle, -1))[1], _sorted(*_thirds(high, -1))[0])[
-            1
-        ]
+        of_low, of_middle, of_high = (_sorted(*_thirds(values, -1)) for values in (low, middle, high))
+        return _sorted(of_low[2], of_middle[1], of_high[0])[1]
 
 
 def _thirds(images: Tensor, dim: int) -> list[Tensor]:

@@ -150,12 +150,13 @@ def _restore(job: Job, plan: Plan) -> None:
         record=options.report is not None,
         device=options.device,
     )
+    seconds = time.perf_counter() - began
     if options.compare is not None:
         with progress_bar("comparing") as progress:
             page = compare_page(job.source.name, photo, plan.policy, plan.toolbox, progress)
         write_text(options.compare, page)
     if options.report is not None:
-        _write_report(options.report, job.source.name, photo, restored, plan.toolbox, time.perf_counter() - began)
+        _write_report(options.report, job.source.name, photo, restored, plan.toolbox, seconds)
     same_format = job.target.suffix.lower() == job.source.suffix.lower() and options.quality is None
     if np.array_equal(restored.image, photo) and same_format:
         copy_file(job.source, job.target)  # what is left alone keeps each byte

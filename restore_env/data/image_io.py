@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
-from restore_env.data.photo_metadata import XMP_TAG, PhotoMetadata, metadata_of
+from restore_env.data.photo_metadata import ORIENTATION, UPRIGHT, XMP_TAG, PhotoMetadata, metadata_of
 from restore_env.errors import ImageError
 from restore_env.utils.checks import check_whole
 from restore_env.utils.files import check_regular, is_temporary, replacing
@@ -66,7 +66,6 @@ _ORIENTATIONS: Final = {
     7: (1, True),
     8: (1, False),
 }
-_ORIENTATION_TAG: Final = 0x0112
 
 # Modes of Pillow: kept as they are, grey of more than 8 bits, and those in which 16 bits a channel may have become 8.
 _KEPT_MODES: Final = frozenset(("L", "LA", "RGB", "RGBA"))
@@ -322,7 +321,7 @@ def _decode(path: Path) -> tuple[int, AnyImage, PhotoMetadata]:
     with open_image(path) as image:
         reduced = _is_reduced(image)
         image.load()
-        orientation, metadata = int(image.getexif().get(_ORIENTATION_TAG, 1)), metadata_of(image)
+        orientation, metadata = int(image.getexif().get(ORIENTATION, UPRIGHT)), metadata_of(image)
         if image.mode in _DEEP_MODES:
             return orientation, _as_16_bits(np.asarray(image)), metadata
         if image.mode in _REDUCED_MODES and reduced:

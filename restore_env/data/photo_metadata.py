@@ -1,7 +1,7 @@
 """What an image file holds besides its pixels: colour profile, EXIF, XMP, resolution, and how JPEG compressed it."""
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,8 +24,7 @@ _DESCRIPTIVE: Final = frozenset(
 
 _XMP_ORIENTATION: Final = re.compile(rb"""(tiff:Orientation(?:=["']|>))[1-8]""")
 
-# Annex K of the JPEG standard: the table of luminance for quality 50, in the order of rows, sorted because only the sum
-# of differences counts.
+# Annex K of the JPEG standard: the table of luminance for quality 50; only its scaled sum is compared.
 _LUMINANCE: Final = np.array(
     [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29]
     + [51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121]
@@ -57,7 +56,7 @@ class PhotoMetadata:
     dpi: tuple[float, float] | None = None
     jpeg_quality: int | None = None
     jpeg_subsampling: int | None = None
-    remarks: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = ()
 
     def saved_with(self, suffix: str) -> dict[str, Any]:
         """Return the options with which Pillow writes this metadata into a file.

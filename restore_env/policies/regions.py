@@ -1,6 +1,6 @@
 """How policies decide for whole photos: region by region, or by a vote."""
 
-from typing import ClassVar, Final, get_args
+from typing import Final, get_args
 
 import torch
 from torch import Tensor
@@ -62,9 +62,6 @@ class RegionPolicy(Policy):
         expected_gain: float32 (photos,), what the policy expects to gain on each photo in dB, mean over its regions;
             None before the first decision.
     """
-
-    name: str
-    needs_reference: ClassVar[bool] = False
 
     def __init__(self, policy: QPolicy, gate: float = 0.0, consistency: float = 0.0) -> None:
         self.policy, self.gate, self.consistency = policy, gate, consistency

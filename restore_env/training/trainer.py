@@ -247,10 +247,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         state: what `load_checkpoint` returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = BytesIO()
-    torch.save(
-        state, content
-    )  # into memory: where a file cannot be written, PyTorch's error says neither which nor why
+    content = BytesIO()  # where a file cannot be written, PyTorch's error says neither which nor why
+    torch.save(state, content)
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
         add_checksum(temporary)
