@@ -289,6 +289,30 @@ class RestorationBatch:
             tuple(names[action] for action in chain if action != NO_TOOL) for chain in self.toolchains[rows].tolist()
         ]
 
+    def transition(self, images: Tensor, values: Tensor, ended: Tensor, actions: Tensor) -> Transition:
+        """Return what a reward function sees of a step from the current images.
+
+        Args:
+            images: float32 (n, 3, h, w), images after the step.
+            values: float64 (n,), their PSNR in dB.
+            ended: bool (n,), whether each episode ends with the step.
+            actions: int64 (n,), the actions.
+        """
+        assert self.reference is not None
+        return Transition(
+            before=self._parts(self.images),
+            after=self._parts(images),
+            reference=self._parts(self.reference),
+            psnr_initial=self.psnr_initial,
+            psnr_before=self.psnr,
+            psnr_after=values,
+            ended=ended,
+            action=actions,
+            step=self.steps,
+            label=tuple(self.labels),
+            toolbox=self.toolbox,
+        )
+
     def _apply(self, actions: Tensor) -> Tensor:
         """Return the images after the actions of all episodes."""
         return self.toolbox.apply(self.images, actions)
@@ -339,19 +363,7 @@ class RestorationBatch:
         """Return the rewards of a step; `values` is the PSNR after it."""
         if self.reference is None:
             return torch.zeros_like(values)
-        step = Transition(
-            before=self._parts(self.images),
-            after=self._parts(images),
-            reference=self._parts(self.reference),
-            psnr_initial=self.psnr_initial,
-            psnr_before=self.psnr,
-            psnr_after=values,
-            ended=ended,
-            action=chosen,
-            step=self.steps,
-            label=tuple(self.labels),
-            toolbox=self.toolbox,
-        )
+        step = self.transition(images, values, ended, chosen)
         return torch.where(acting, compute_reward(self.reward, step), 0.0)
 
     def _measure(self, images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from restore_env.data.pairs import Pairs
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.metrics import psnr
-from restore_env.restoration.rewards import Reward, Transition, compute_reward
+from restore_env.restoration.rewards import Reward, compute_reward
 from restore_env.toolbox import Toolbox
 from restore_env.training.logging import RunLogger
 from restore_env.training.trainer import Status
@@ -69,19 +69,9 @@ def reward_of_references(reward: Reward, pairs: Pairs, toolbox: Toolbox, device:
         batch = RestorationBatch(toolbox, reward=reward)
         batch.start(*some.to_tensors(device), some.labels)
         assert batch.reference is not None
-        step = Transition(
-            before=batch.images,
-            after=batch.reference,
-            reference=batch.reference,
-            psnr_initial=batch.psnr,
-            psnr_before=batch.psnr,
-            psnr_after=psnr(batch.reference, batch.reference),
-            ended=torch.ones_like(batch.ended),
-            action=batch.previous_action,  # stop, which costs nothing
-            step=batch.steps,
-            label=tuple(batch.labels),
-            toolbox=toolbox,
-        )
+        values = psnr(batch.reference, batch.reference)
+        # The previous action is stop, which costs nothing.
+        step = batch.transition(batch.reference, values, torch.ones_like(batch.ended), batch.previous_action)
         rewards += compute_reward(reward, step).tolist()
     return fmean(rewards)
 
