@@ -19,8 +19,8 @@ from benchmarks.common.intervals import mean_difference
 from benchmarks.common.patches import PhotoArgs
 from benchmarks.common.report import Results, check_output, table_of, track, write_results
 from benchmarks.common.systems import System, load_system, paths_in
-from restore_env import Policy, load_policy, load_toolbox
-from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, RESTORING_POLICY
+from restore_env import load_policy, load_toolbox, restore
+from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.data.distortions import DistortionModel, GaussianBlur, GaussianNoise, JPEGCompression, as_distortion
 from restore_env.data.pairs import Pair, input_psnr
 from restore_env.data.photos import FolderPhotos
@@ -28,7 +28,6 @@ from restore_env.inference import check_policy
 from restore_env.policies import play
 from restore_env.policies.q_policy import QPolicy
 from restore_env.policies.regions import GATE, RegionPolicy
-from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.regions import BLEND, RegionBatch
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
@@ -230,24 +229,18 @@ def _psnr(image: ByteImage, photo: ByteImage) -> float:
 
 def _by_vote(photo: ByteImage, system: System) -> ByteImage:
     """Return a photo restored by the vote of its patches."""
-    return _played(photo, RestorationBatch(system.toolbox, max_steps=MAX_STEPS), system.policy)
+    return restore(photo, system.policy, system.toolbox, decide="vote").image
 
 
 def _by_regions(photo: ByteImage, plan: Plan, setting: Setting) -> tuple[ByteImage, float]:
     """Return a photo restored region by region, and the expected gain in dB."""
     assert plan.policy.patch_size is not None
     policy = RegionPolicy(plan.policy, setting.gate, setting.consistency)
-    image = _played(photo, RegionBatch(plan.system.toolbox, plan.policy.patch_size, blend=setting.blend), policy)
-    assert policy.expected_gain is not None
-    return image, float(policy.expected_gain[0])
-
-
-def _played(photo: ByteImage, batch: RestorationBatch, policy: Policy) -> ByteImage:
-    """Return a photo after a policy has played."""
+    batch = RegionBatch(plan.system.toolbox, plan.policy.patch_size, blend=setting.blend)
     batch.start(images_to_tensor([photo]))
     play(policy, batch)
-    image: ByteImage = tensor_to_images(batch.images)[0].numpy()
-    return image
+    assert policy.expected_gain is not None
+    return tensor_to_images(batch.images)[0].numpy(), float(policy.expected_gain[0])
 
 
 if __name__ == "__main__":

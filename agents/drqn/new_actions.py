@@ -1,6 +1,5 @@
 """Start an agent for a larger toolbox from one that knows some of its tools."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +8,8 @@ from torch import Tensor
 
 from restore_env.policies import RecurrentQPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
+from restore_env.policies.storage import warn_of_other_tools
 from restore_env.toolbox import Toolbox
-from restore_env.toolbox.fingerprint import digest_of_weights
 
 
 def network_for(policy: RecurrentQPolicy, toolbox: Toolbox) -> RecurrentQNetwork:
@@ -40,12 +39,7 @@ def network_for(policy: RecurrentQPolicy, toolbox: Toolbox) -> RecurrentQNetwork
         )
     if names == toolbox.action_names:
         return policy.network
-    modules = [toolbox[toolbox.index(name)].module for name in names[:-1]]
-    if policy.fingerprint not in (None, digest_of_weights(module for module in modules if module is not None)):
-        warnings.warn(
-            f"policy {policy.name!r} was trained with other tools of the same names than those of {toolbox.name!r}",
-            stacklevel=2,
-        )
+    warn_of_other_tools(policy, Toolbox([toolbox[toolbox.index(name)] for name in names[:-1]], toolbox.name))
     return with_actions(policy.network, [toolbox.index(name) for name in names[:-1]], len(toolbox))
 
 

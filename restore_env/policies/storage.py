@@ -86,7 +86,7 @@ def load_policy(
     policy = find_policy(name, toolbox, trust)
     if toolbox is not None:
         check_actions_fit(policy, toolbox)
-        _warn_of_other_tools(policy, toolbox)
+        warn_of_other_tools(policy, toolbox)
     return policy.to(device)
 
 
@@ -207,7 +207,7 @@ def _folder_of(name: str | os.PathLike[str], toolbox: Toolbox | None) -> Path:
     return next((f for f in [*own, *folders] if read_json(f / DESCRIPTION).get("actions") == actions), folders[0])
 
 
-def _warn_of_other_tools(policy: Policy, toolbox: Toolbox) -> None:
+def warn_of_other_tools(policy: Policy, toolbox: Toolbox) -> None:
     """Warn if a policy was trained with other tools of the same names."""
     if policy.fingerprint is not None and policy.fingerprint != digest_of_toolbox(toolbox):
         warnings.warn(
