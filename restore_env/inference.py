@@ -1,8 +1,9 @@
 """Restoring a photo of any size, without a reference."""
 
+from collections.abc import Sequence
 from copy import copy
-from math import nan
-from typing import Any, Final, NamedTuple
+from math import inf, nan
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +13,16 @@ from torch import Tensor
 from restore_env.constants import DEFAULT_TOOLBOX, MAX_STEPS, PATCH_SIZE, RESTORING_POLICY, Decide
 from restore_env.data.image_io import AnyImage, check_image
 from restore_env.policies import Policy, load_policy, play
+from restore_env.policies.baselines import FixedToolchain
 from restore_env.policies.q_policy import QPolicy
 from restore_env.policies.regions import RegionPolicy, episodes_of
-from restore_env.restoration.regions import RegionBatch
+from restore_env.restoration.batch import RestorationBatch
+from restore_env.restoration.blocks import BLOCK_PIXELS, Block, blocks_of
+from restore_env.restoration.canvas import Canvas
+from restore_env.restoration.regions import RegionBatch, axis_of
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.utils.checks import check_number
-
-ROWS: Final = 256
-"""Rows of a photo that are converted at once."""
+from restore_env.utils.progress import Progress
 
 
 class Restored(NamedTuple):
@@ -60,14 +63,18 @@ def restore(
     consistency: float = 0.0,
     record: bool = False,
     device: str = "cpu",
+    progress: Progress | None = None,
 ) -> Restored:
     """Restore a photo.
 
     Each region of about a patch's size gets the tools that the policy chooses for it. Where neighbours get different
     ones, the results pass into each other. A photo on which little is expected to be gained is left as it is. With
     `decide="vote"` all patches vote, and the winning tool is applied to the whole photo, as in the authors' program. A
-    policy that sees whole photos also decides for the whole photo. A photo that is smaller than a patch is extended by
-    reflection first.
+    policy that sees whole photos also decides for the whole photo.
+
+    A photo that is smaller than a patch is extended by reflection first. A large photo is restored in blocks, so that
+    memory beside that of the photo itself stays below 200 MB. It is restored at once if one toolchain is decided for,
+    or the toolbox has functions, which may have to see all of it.
 
     Args:
         image: uint8 or uint16; (h, w) grey, (h, w, 1) grey, (h, w, 2) grey and alpha, (h, w, 3) RGB, or (h, w, 4) RGB
@@ -82,6 +89,7 @@ def restore(
         consistency: how much the Q-values of a region's neighbours count, beside its own: 0 not at all, 1 as much.
         record: whether the result holds the photo after each step.
         device: device of tools and policy, "cpu" or "cuda".
+        progress: called with the share of the photo that is done.
 
     Returns:
         The restored photo and the steps.
@@ -100,37 +108,49 @@ def restore(
     check_number("consistency", consistency, 0)
     tools: Toolbox = load_toolbox(toolbox, device)
     chooser = with_margin(check_policy(load_policy(policy, tools, device)), stop_margin)
-    colour = _to_rgb(image)
-    height, width = colour.shape[:2]
     batch, player = episodes_of(decide, chooser, tools, max_steps, consistency=consistency)
-    before = _to_tensor(_extend(colour, chooser.patch_size or PATCH_SIZE)).to(device)
-    batch.start(before)
-    if strength == 1:
-        del before  # a photo may be large
-    shape = batch.shape[1:] if isinstance(batch, RegionBatch) else (1, 1)
-    steps: list[dict[str, Any]] = []
-    choices: list[NDArray[np.int64]] = []
-    images: list[AnyImage] = []
+    return restore_in(batch, player, image, strength=strength, record=record, device=device, progress=progress)
 
-    def as_photo() -> AnyImage:
-        mixed = batch.images if strength == 1 else torch.lerp(before, batch.images, strength)
-        restored = mixed[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()  # (3, h, w) -> (h, w, 3)
-        return _like(restored, image)
 
-    def note(actions: Tensor, votes: Tensor) -> None:
-        if record and steps:
-            images.append(as_photo())  # after the step before
-        names, counted = tools.action_names, votes.sum(0)  # (n, actions) -> (actions,)
-        winner = int(actions[0]) if len(actions) == 1 else int(counted.argmax())
-        counts = {name: count for name, count in zip(names, counted.tolist(), strict=True) if count}
-        steps.append({"step": len(steps) + 1, "action": names[winner], "votes": counts})
-        choices.append(actions.view(shape).cpu().numpy())
+def restore_in(
+    batch: RestorationBatch,
+    player: Policy,
+    image: AnyImage,
+    *,
+    strength: float = 1.0,
+    record: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Restored:
+    """Restore a photo in a batch, block after block; see `restore`.
 
-    play(player, batch, note)
-    last = as_photo()
-    gain = player.expected_gain if isinstance(player, RegionPolicy) else None
-    expected = nan if gain is None else float(gain[0])
-    return Restored(last, steps, np.stack(choices), expected, [*images, last] if record else [])
+    Args:
+        batch: the batch.
+        player: the policy that plays it.
+        image: the photo.
+        strength: how much of the change is made, 0 to 1.
+        record: whether the result holds the photo after each step.
+        device: the device of the tools and the policy.
+        progress: called with the share of the photo that is done.
+    """
+    canvas, (blocks, shape) = Canvas(image, record), _blocks(image, batch, player)
+    log, expected = _Log(batch.toolbox.action_names, shape), nan
+    if isinstance(player, RegionPolicy) and len(blocks) > 1:
+        expected = _look(canvas, blocks, batch, player, device)
+        # The gate is one for the whole photo
+        player = RegionPolicy(player.policy, inf if expected < player.gate else -inf, player.consistency)
+    for number, block in enumerate(blocks):
+        _start(batch, canvas.read(block).to(device), block)
+        after = _play(batch, player, block, log, record)
+        if strength < 1:
+            before = canvas.read(block).to(device)
+            after = [torch.lerp(before, each, strength) for each in after]
+        canvas.write(block, after)
+        if progress is not None:
+            progress((number + 1) / len(blocks))
+    if len(blocks) == 1 and isinstance(player, RegionPolicy) and player.expected_gain is not None:
+        expected = float(player.expected_gain[0])
+    return Restored(canvas.images[-1], log.steps, np.stack(log.choices), expected, canvas.images if record else [])
 
 
 def check_policy(policy: Policy) -> Policy:
@@ -156,37 +176,89 @@ def with_margin(policy: Policy, stop_margin: float | None) -> Policy:
     return changed
 
 
-def _to_rgb(image: AnyImage) -> AnyImage:
-    """Return the colour of a photo as three channels."""
-    if image.ndim == 2:
-        return np.repeat(image[..., None], 3, axis=2)  # (h, w) -> (h, w, 3)
-    return image[..., :3] if image.shape[2] > 2 else np.repeat(image[..., :1], 3, axis=2)
+class _Log:
+    """The actions of the regions of a photo, block after block.
+
+    Args:
+        names: names of the actions, *stop* last.
+        shape: rows and columns of regions of the photo.
+
+    Attributes:
+        choices: for each step int64 (rows, columns), the actions; *stop* where nothing happens any more.
+        votes: for each step int64 (actions,), how many regions or patches chose each.
+    """
+
+    def __init__(self, names: Sequence[str], shape: tuple[int, int]) -> None:
+        self.names, self.shape = names, shape
+        self.choices: list[NDArray[np.int64]] = []
+        self.votes: list[NDArray[np.int64]] = []
+
+    def note(self, step: int, block: Block, actions: Tensor, votes: Tensor) -> None:
+        """Note a step of a block: the actions of all regions that it sees, and the votes for each of them."""
+        if step == len(self.choices):
+            self.choices.append(np.full(self.shape, len(self.names) - 1))
+            self.votes.append(np.zeros(len(self.names), np.int64))
+        rows, columns = block
+        own = rows.decided, columns.decided
+        shape = len(rows.axis), len(columns.axis)
+        self.choices[step][rows.regions, columns.regions] = actions.view(shape)[own].cpu().numpy()
+        self.votes[step] += votes.view(*shape, -1)[own].sum((0, 1)).cpu().numpy()
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The steps as `Restored` has them."""
+        steps, stop = [], len(self.names) - 1
+        total = self.votes[0].sum()
+        for number, (choices, votes) in enumerate(zip(self.choices, self.votes, strict=True), start=1):
+            votes[stop] += total - votes.sum()  # blocks that had ended
+            winner = int(choices.flat[0]) if choices.size == 1 else int(votes.argmax())
+            counts = {name: int(count) for name, count in zip(self.names, votes, strict=True) if count}
+            steps.append({"step": number, "action": self.names[winner], "votes": counts})
+        return steps
 
 
-def _extend(image: AnyImage, side: int) -> AnyImage:
-    """Extend an image below and to the right by reflection until it is at least as large as a patch."""
-    missing = [max(0, side - length) for length in image.shape[:2]]
-    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+def _blocks(image: AnyImage, batch: RestorationBatch, player: Policy) -> tuple[list[Block], tuple[int, int]]:
+    """Return the blocks of a photo, and its numbers of rows and columns of regions."""
+    size = player.patch_size or PATCH_SIZE
+    sides = [max(size, side) for side in image.shape[:2]]  # a photo smaller than a patch is extended by reflection
+    regional, blend = (True, batch.blend) if isinstance(batch, RegionBatch) else (False, 1)
+    rows, columns = (axis_of(side, size, blend) for side in sides)
+    cut = regional or isinstance(player, FixedToolchain)  # other policies see the whole photo; this one sees nothing
+    cut = cut and all(tool.radius is not None for tool in batch.toolbox)  # else a tool may have to see all of it
+    blocks = blocks_of(rows, columns, BLOCK_PIXELS if cut else inf)
+    if regional:
+        return list(blocks), (len(rows), len(columns))
+    return [block.as_one() for block in blocks], (1, 1)
 
 
-def _to_tensor(image: AnyImage) -> Tensor:
-    """Convert a photo: uint8 or uint16 (h, w, 3) -> float32 (1, 3, h, w) in [0, 1]."""
-    floats = np.divide(image, np.iinfo(image.dtype).max, dtype=np.float32)
-    return torch.from_numpy(floats).permute(2, 0, 1).unsqueeze(0)  # (h, w, 3) -> (3, h, w) -> (1, 3, h, w)
+def _start(batch: RestorationBatch, images: Tensor, block: Block) -> None:
+    """Begin the episodes of a block."""
+    if isinstance(batch, RegionBatch):
+        batch.start(images, axes=(block.rows.axis, block.columns.axis))
+    else:
+        batch.start(images)
 
 
-def _like(restored: NDArray[np.float32], image: AnyImage) -> AnyImage:
-    """Convert restored colours, float32 (h, w, 3), to the dtype and channels of the photo, and add its alpha."""
-    peak = np.iinfo(image.dtype).max
-    grey = image.ndim == 2 or image.shape[2] < 3
-    result = image.copy()
-    for first in range(0, len(image), ROWS):  # a few rows at once: a photo may be large
-        colour = restored[first : first + ROWS]
-        colour = colour.mean(axis=2, keepdims=True) if grey else colour
-        rounded = np.rint(np.clip(colour, 0, 1) * peak)
-        rows = result[first : first + ROWS]
-        if image.ndim == 2:
-            rows[...] = rounded[..., 0]
-        else:
-            rows[..., : rounded.shape[2]] = rounded
-    return result
+def _look(canvas: Canvas, blocks: Sequence[Block], batch: RestorationBatch, player: RegionPolicy, device: str) -> float:
+    """Return what a policy expects to gain on a photo in dB, mean over its regions."""
+    found = []
+    for block in blocks:
+        _start(batch, canvas.read(block).to(device), block)
+        player.act(batch.observe(), player.start(batch))
+        assert player.gains is not None
+        found.append(player.gains[0, block.rows.decided, block.columns.decided].flatten())
+    return float(torch.cat(found).mean())
+
+
+def _play(batch: RestorationBatch, player: Policy, block: Block, log: _Log, record: bool) -> list[Tensor]:
+    """Play the episodes of a block to their end; return what it sees after each step, or only after the last."""
+    images: list[Tensor] = []
+
+    def note(actions: Tensor, votes: Tensor) -> None:
+        step = int(batch.steps.max())
+        log.note(step, block, actions, votes)
+        if record and step:
+            images.append(batch.images)
+
+    play(player, batch, note)
+    return [*images, batch.images]

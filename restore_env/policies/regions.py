@@ -59,19 +59,24 @@ class RegionPolicy(Policy):
         consistency: how much the Q-values of a region's neighbours count, beside its own: 0 not at all, 1 as much.
 
     Attributes:
-        expected_gain: float32 (photos,), what the policy expects to gain on each photo in dB, mean over its regions;
-            None before the first decision.
+        gains: float32 (photos, rows, columns), what the policy expects to gain on each region in dB; None before the
+            first decision.
     """
 
     def __init__(self, policy: QPolicy, gate: float = 0.0, consistency: float = 0.0) -> None:
         self.policy, self.gate, self.consistency = policy, gate, consistency
         self.name, self.patch_size, self.action_names = policy.name, policy.patch_size, policy.action_names
-        self.expected_gain: Tensor | None = None
+        self.gains: Tensor | None = None
+
+    @property
+    def expected_gain(self) -> Tensor | None:
+        """Return what the policy expects to gain on each photo in dB, mean over its regions, float32 (photos,)."""
+        return None if self.gains is None else self.gains.mean((1, 2))
 
     def start(self, batch: RestorationBatch, progress: Progress | None = None) -> State:
         """Return the state at the start of the regions of a batch of photos."""
         assert isinstance(batch, RegionBatch)
-        self._shape, self.expected_gain = batch.shape, None
+        self._shape, self.gains = batch.shape, None
         return self.policy.start(batch, progress)
 
     def act(self, observation: Observation, state: State) -> tuple[Tensor, State]:
@@ -80,13 +85,13 @@ class RegionPolicy(Policy):
         if self.consistency:
             values = self._smooth(values)
         actions = self.policy.choose(values)
-        if self.expected_gain is None:
+        if self.gains is None:
             gains = values.gather(1, actions.unsqueeze(1)).squeeze(1) - values[:, -1]  # (n, actions) -> (n, 1) -> (n,)
-            self.expected_gain = gains.view(self._shape).mean((1, 2))
+            self.gains = gains.view(self._shape)
             photos, rows, columns = self._shape
             if rows * columns > 1:  # a single patch is decided as in the environment
-                closed = (self.expected_gain < self.gate).repeat_interleave(rows * columns)  # (photos,) -> (n,)
-                actions = torch.where(closed, values.shape[1] - 1, actions)
+                closed = self.gains.mean((1, 2)) < self.gate
+                actions = torch.where(closed.repeat_interleave(rows * columns), values.shape[1] - 1, actions)
         return actions, state
 
     def _smooth(self, values: Tensor) -> Tensor:

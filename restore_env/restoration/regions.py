@@ -24,12 +24,14 @@ class Axis(NamedTuple):
 
     Attributes:
         side: length of the side in pixels.
+        size: height or width of a patch in pixels.
         blend: width in pixels of the strip in which the results of two neighbouring regions pass into each other.
         starts: for each row or column of regions, the first pixel of its patches.
         edges: where regions begin and end: one number more than there are rows or columns.
     """
 
     side: int
+    size: int
     blend: int
     starts: Sequence[int]
     edges: Sequence[int]
@@ -66,7 +68,7 @@ class Part(NamedTuple):
 
 
 class RegionBatch(RestorationBatch):
-    """A batch of photos of one size, in which each region is an episode.
+    """A batch of photos of one size, or of one part of each, in which each region is an episode.
 
     Each region has a patch in its middle, which the policy sees, and its own toolchain. A step applies each tool where
     it was chosen. Between two regions with different tools, the results pass into each other linearly over 32 pixels.
@@ -121,7 +123,11 @@ class RegionBatch(RestorationBatch):
         return len(self.images), len(self.rows), len(self.columns)
 
     def start(
-        self, images: Tensor, reference: Tensor | None = None, labels: Sequence[Label | None] | None = None
+        self,
+        images: Tensor,
+        reference: Tensor | None = None,
+        labels: Sequence[Label | None] | None = None,
+        axes: tuple[Axis, Axis] | None = None,
     ) -> None:
         """Begin the episodes of all regions.
 
@@ -129,6 +135,7 @@ class RegionBatch(RestorationBatch):
             images: float32 (n, 3, h, w), distorted photos, at least as large as a patch.
             reference: float32 (n, 3, h, w), reference photos; needed for PSNR and rewards.
             labels: n labels, for rewards; by default none is known.
+            axes: the rows and columns of regions; by default as many as the photos have room for.
 
         Raises:
             ValueError: if the photos are smaller than a patch.
@@ -136,7 +143,7 @@ class RegionBatch(RestorationBatch):
         size, (height, width) = self.patch_size, images.shape[2:]
         if min(height, width) < size:
             raise ValueError(f"images of {width}x{height} pixels; the policy looks at {size}x{size}")
-        self.rows, self.columns = (axis_of(side, size, self.blend) for side in images.shape[2:])
+        self.rows, self.columns = axes or [axis_of(side, size, self.blend) for side in images.shape[2:]]
         regions = len(self.rows) * len(self.columns)
         super().start(
             images, reference, None if labels is None else [label for label in labels for _ in range(regions)]
@@ -203,12 +210,12 @@ def axis_of(side: int, size: int, blend: int = BLEND) -> Axis:
 
     Example:
         >>> axis_of(150, 60)
-        Axis(side=150, blend=30, starts=[0, 90], edges=[0, 75, 150])
+        Axis(side=150, size=60, blend=30, starts=[0, 90], edges=[0, 75, 150])
     """
     count = max(1, round(side / size))
     starts = [round(number * (side - size) / (count - 1)) if number else 0 for number in range(count)]
     inner = [(first + second + size) // 2 for first, second in pairwise(starts)]
-    return Axis(side, min(blend, size // 2), starts, [0, *inner, side])
+    return Axis(side, size, min(blend, size // 2), starts, [0, *inner, side])
 
 
 def rectangles(mask: Tensor, image: int = 0) -> Iterator[Part]:

@@ -153,4 +153,4 @@ def test_small_photos_are_refused(toolbox):
 
 def test_an_axis_of_one_region_counts_everywhere():
     axis = axis_of(30, SIZE)
-    assert axis == Axis(30, 12, [0], [0, 30]) and axis.span(0, 1) == slice(0, 30)
+    assert axis == Axis(30, SIZE, 12, [0], [0, 30]) and axis.span(0, 1) == slice(0, 30)
