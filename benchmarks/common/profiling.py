@@ -143,14 +143,14 @@ def memory(n: int, pairs: str, toolbox: str) -> float:
 
 def _memory(n: int, pairs: str, toolbox: str) -> float:
     batched(1, 0, images=pairs, toolbox=toolbox)()
-    before = _peak()
+    before = peak_memory()
     play = batched(n, 0, images=pairs, toolbox=toolbox)
     for _ in range(4):
         play()
-    return _peak() - before
+    return peak_memory() - before
 
 
-def _peak() -> float:
+def peak_memory() -> float:
     """Return the largest memory in bytes that this process ever had, as Linux tells it."""
     # getrusage would include what the process was forked from.
     lines = Path("/proc/self/status").read_text().splitlines()
