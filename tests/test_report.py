@@ -12,8 +12,11 @@ import torch
 from PIL import Image
 
 from restore_env import Tool, Toolbox, restore
+from restore_env.cli.likeness import likeness_of
 from restore_env.cli.report import report_page, report_values, step_in_words, summary, tool_in_words
 from restore_env.policies import Policy
+from restore_env.restoration.metrics import psnr, ssim
+from restore_env.utils.tensors import images_to_tensor
 
 UP, DOWN, STOP = range(3)
 
@@ -153,3 +156,40 @@ def test_a_photo_that_is_left_alone(photo, toolbox):
     assert (
         summary(restore(photo, "stop", toolbox), toolbox) == "Nothing was changed: nothing was expected to be gained."
     )
+
+
+def test_a_known_reference_is_compared_with_each_step(photo, toolbox):
+    restored = restore(photo, ByColour(), toolbox, record=True)
+    reference = restored.image + np.uint8(5) * (np.arange(128) % 2)[None, :, None].astype(np.uint8)
+    likeness = likeness_of([photo, *restored.images], reference)
+    pairs = [(images_to_tensor([each]), images_to_tensor([reference])) for each in (photo, *restored.images)]
+    expected = [(float(psnr(*pair)), float(ssim(*pair))) for pair in pairs]
+    assert likeness == [(pytest.approx(one), pytest.approx(other, abs=1e-6)) for one, other in expected]
+    page = Page(report_page("p", photo, restored, toolbox, 1.0, reference))
+    assert f"PSNR {expected[0][0]:.2f} dB" in page.text and f"{likeness[-1]} after" in page.text
+    values = report_values("p", restored, toolbox, 1.0, likeness)
+    assert values["likeness"][1]["psnr"] == pytest.approx(expected[1][0])
+
+
+def test_a_tall_reference_is_compared_strip_by_strip():
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, 256, (2, 600, 20, 3), dtype=np.uint8)
+    found = likeness_of([one], other)[0]
+    pair = images_to_tensor([one]), images_to_tensor([other])
+    assert found == (pytest.approx(float(psnr(*pair))), pytest.approx(float(ssim(*pair)), abs=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((64, 127, 3), "the reference has 127x64 pixels, and the photo 128x64"), ((8, 9, 3), "SSIM needs 11x11")],
+)
+def test_a_reference_that_does_not_fit_is_refused(shape, message):
+    photo = np.zeros((64, 128, 3) if shape[0] == 64 else shape, np.uint8)
+    with pytest.raises(ValueError, match=message):
+        likeness_of([photo], np.zeros(shape, np.uint8))
+
+
+def test_without_a_reference_nothing_is_compared(photo, toolbox):
+    restored = restore(photo, ByColour(), toolbox, record=True)
+    assert "PSNR" not in report_page("p", photo, restored, toolbox, 1.0)
+    assert "likeness" not in report_values("p", restored, toolbox, 1.0)

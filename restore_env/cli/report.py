@@ -4,6 +4,7 @@ import base64
 import html
 import json
 from collections import Counter
+from collections.abc import Sequence
 from importlib.resources import files
 from io import BytesIO
 from math import isnan
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from restore_env.cli.likeness import Likeness, likeness_of
 from restore_env.constants import BLUR_EDGES, NOISE_EDGES
 from restore_env.data.image_io import AnyImage, as_rgb_bytes
 from restore_env.inference import Restored
@@ -38,7 +40,14 @@ STRONGEST: Final = {"blur": BLUR_EDGES[-1], "noise": NOISE_EDGES[-1], "jpeg": 90
 """The strongest of these distortions: as a standard deviation, and as 100 less the JPEG quality."""
 
 
-def report_page(name: str, photo: AnyImage, restored: Restored, toolbox: Toolbox, seconds: float) -> str:
+def report_page(
+    name: str,
+    photo: AnyImage,
+    restored: Restored,
+    toolbox: Toolbox,
+    seconds: float,
+    reference: AnyImage | None = None,
+) -> str:
     """Return a page of HTML that needs no other file.
 
     Args:
@@ -47,6 +56,7 @@ def report_page(name: str, photo: AnyImage, restored: Restored, toolbox: Toolbox
         restored: the result of `restore` with `record=True`.
         toolbox: the tools.
         seconds: how long it took.
+        reference: how the photo should be, if that is known; of the same size.
 
     Raises:
         ValueError: if the result holds no images.
@@ -54,22 +64,26 @@ def report_page(name: str, photo: AnyImage, restored: Restored, toolbox: Toolbox
     if not restored.images:
         raise ValueError("restored holds no images; call restore with record=True")
     before = as_rgb_bytes(photo)
-    steps = [_step(number, restored, before, toolbox) for number in range(len(restored.steps))]
+    likeness = likeness_of([photo, *restored.images], reference)
+    steps = [_step(number, restored, before, toolbox, likeness) for number in range(len(restored.steps))]
     values = {
         "title": html.escape(name),
         "summary": html.escape(summary(restored, toolbox)),
         "size": f"{before.shape[1]} x {before.shape[0]} pixels, {seconds:.1f} s",
+        "likeness": f"<p>{likeness[0]} before; {likeness[-1]} after.</p>" if likeness else "",
         "before": embedded(before),
         "after": embedded(as_rgb_bytes(restored.image)),
         "steps": "\n".join(steps),
         "legend": _legend(restored, toolbox),
-        "json": html.escape(json.dumps(report_values(name, restored, toolbox, seconds), indent=1)),
+        "json": html.escape(json.dumps(report_values(name, restored, toolbox, seconds, likeness), indent=1)),
     }
     template = files("restore_env.cli").joinpath("report.html").read_text(encoding="utf-8")
     return Template(template).substitute(values)
 
 
-def report_values(name: str, restored: Restored, toolbox: Toolbox, seconds: float) -> dict[str, Any]:
+def report_values(
+    name: str, restored: Restored, toolbox: Toolbox, seconds: float, likeness: Sequence[Likeness] = ()
+) -> dict[str, Any]:
     """Return what the page says, as plain JSON values."""
     gain = restored.expected_gain
     return {
@@ -80,6 +94,7 @@ def report_values(name: str, restored: Restored, toolbox: Toolbox, seconds: floa
         "steps": restored.steps,
         "choices": [[[toolbox.action_names[action] for action in row] for row in each] for each in restored.choices],
         "words": summary(restored, toolbox),
+        **({"likeness": [each._asdict() for each in likeness]} if likeness else {}),
     }
 
 
@@ -147,13 +162,16 @@ def _first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _step(number: int, restored: Restored, before: NDArray[np.uint8], toolbox: Toolbox) -> str:
+def _step(
+    number: int, restored: Restored, before: NDArray[np.uint8], toolbox: Toolbox, likeness: Sequence[Likeness]
+) -> str:
     """Return the part of the page for one step: what was done, the photo after it, and the map of choices."""
     words = step_in_words(restored.choices[number], toolbox) or ["nothing more was changed"]
     image = embedded(as_rgb_bytes(restored.images[number]))
     chart = _map(restored.choices[number], before.shape[1], before.shape[0], toolbox)
+    reached = f" {likeness[number + 1]}." if likeness else ""
     return (
-        f"<section><h2>Step {number + 1}</h2><p>{html.escape(_first_upper('; '.join(words)))}.</p>"
+        f"<section><h2>Step {number + 1}</h2><p>{html.escape(_first_upper('; '.join(words)))}.{reached}</p>"
         f'<div class="pair"><img alt="the photo after step {number + 1}" src="{image}">'
         f'<div class="over"><img alt="" src="{image}">{chart}</div></div></section>'
     )
