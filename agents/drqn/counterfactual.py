@@ -1,6 +1,6 @@
 """Counterfactual actions: their outcomes can be computed without taking a step, so the network learns them too."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,17 +13,46 @@ TEMPERATURE: Final = 1.0
 """Temperature, in units of the reward, of the softmax of the Q-values from which the tools to try are drawn."""
 
 
-def step_with_trials(
-    network: RecurrentQNetwork, batch: RestorationBatch, state: LSTMState, tried: Tensor, gamma: float
-) -> tuple[Tensor, Tensor]:
+class Valuer(NamedTuple):
+    """Values the states that tried actions lead to, by double Q-learning (van Hasselt et al., 2016).
+
+    If the network that chooses the next action also valued it, tools would be overrated: the largest of several values
+    with errors is too large on average.
+
+    Attributes:
+        network: chooses the next action.
+        target: values it; the same network stands for Q-learning without a second one.
+        state: the network's memory of the episodes so far.
+        target_state: that of the target.
+        gamma: discount factor.
+    """
+
+    network: RecurrentQNetwork
+    target: RecurrentQNetwork
+    state: LSTMState
+    target_state: LSTMState
+    gamma: float
+
+    def value_after(self, trial: Trial) -> Tensor:
+        """Return the discounted values of the states that a trial leads to, float32 (n,); 0 where an episode ends."""
+        over = trial.outcome.terminated | trial.outcome.truncated | ~trial.acting
+        if bool(over.all()):
+            return torch.zeros_like(trial.psnr, dtype=torch.float32)
+        # An episode that stops has no next state; its row is computed too and not used.
+        images = bytes_to_floats(tensor_to_images(trial.images))
+        values, _ = self.network(images, trial.actions, self.state)
+        known = values if self.target is self.network else self.target(images, trial.actions, self.target_state)[0]
+        best = known.gather(1, values.argmax(1, keepdim=True)).squeeze(1)  # (n, actions) -> (n, 1) -> (n,)
+        return torch.where(over, 0.0, self.gamma * best)
+
+
+def step_with_trials(batch: RestorationBatch, tried: Tensor, valuer: Valuer) -> tuple[Tensor, Tensor]:
     """Try several actions in each episode, then take the first of them.
 
     Args:
-        network: values the states that the actions lead to.
         batch: n started episodes.
-        state: the LSTM's state.
         tried: int64 (k, n), the actions to try.
-        gamma: discount factor.
+        valuer: values the states that the actions lead to.
 
     Returns:
         The rewards of the actions taken, float32 (n,); and the values of the actions that were only tried, float32
@@ -31,7 +60,7 @@ def step_with_trials(
         had ended.
     """
     trials = [batch.attempt(actions) for actions in tried]
-    values = [trial.outcome.reward.float() + gamma * _value_after(network, trial, state) for trial in trials[1:]]
+    values = [trial.outcome.reward.float() + valuer.value_after(trial) for trial in trials[1:]]
     unknown = torch.full((len(batch), len(batch.toolbox) + 1), torch.nan, device=batch.images.device)
     known = unknown.scatter(1, tried[1:].T, torch.stack(values, dim=1))  # k - 1 times (n,) -> (n, k - 1)
     batch.commit(trials[0])
@@ -59,13 +88,3 @@ def draw_actions(chosen: Tensor, q_values: Tensor, n: int, generator: torch.Gene
     drawn = order[:, :-1].argsort(1, descending=True)[:, :n].T  # (n, actions) -> (k, n)
     stop = torch.full_like(chosen, q_values.shape[1] - 1)
     return torch.cat([chosen.unsqueeze(0), stop.unsqueeze(0), drawn])
-
-
-def _value_after(network: RecurrentQNetwork, trial: Trial, state: LSTMState) -> Tensor:
-    """Return the best Q-values of the states that a trial leads to, float32 (n,); 0 where it ends the episode."""
-    over = trial.outcome.terminated | trial.outcome.truncated | ~trial.acting
-    if bool(over.all()):
-        return torch.zeros_like(trial.psnr, dtype=torch.float32)
-    # An episode that stops has no next state; its row is computed too and not used.
-    values, _ = network(bytes_to_floats(tensor_to_images(trial.images)), trial.actions, state)
-    return torch.where(over, 0.0, values.amax(1))

@@ -2,7 +2,7 @@
 
 import torch
 
-from agents.drqn.counterfactual import draw_actions, step_with_trials
+from agents.drqn.counterfactual import Valuer, draw_actions, step_with_trials
 from agents.drqn.replay_buffer import NO_STEP, Episodes
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.restoration.batch import RestorationBatch
@@ -12,6 +12,7 @@ from restore_env.utils.tensors import bytes_to_floats
 @torch.no_grad()
 def collect_episodes(
     network: RecurrentQNetwork,
+    target: RecurrentQNetwork,
     batch: RestorationBatch,
     exploration_rate: float,
     n_counterfactual: int,
@@ -21,7 +22,8 @@ def collect_episodes(
     """Play the started episodes of a batch to their end.
 
     Args:
-        network: the network that acts, and that values the states which tried tools lead to.
+        network: the network that acts.
+        target: the network that values what `network` would do in the states that tried tools lead to.
         batch: n started episodes with references, which rewards need.
         exploration_rate: probability of a random action.
         n_counterfactual: number of tools that are also tried at each step.
@@ -32,17 +34,20 @@ def collect_episodes(
         The n episodes, all of the batch's largest number of steps.
     """
     n, actions = len(batch), len(batch.toolbox) + 1
-    state, steps = network.initial_state(n), []
+    state, target_state, steps = network.initial_state(n), target.initial_state(n), []
     while not bool(batch.ended.all()):
         seen = batch.observe()
-        values, state = network(bytes_to_floats(seen.image), seen.previous_action, state)
+        images = bytes_to_floats(seen.image)
+        values, state = network(images, seen.previous_action, state)
         explores = torch.rand(n, generator=generator) < exploration_rate
         at_random = torch.randint(actions, (n,), generator=generator)
         chosen = torch.where(explores, at_random, values.argmax(1).cpu()).to(batch.images.device)
         action = torch.where(batch.ended, NO_STEP, chosen)
         if n_counterfactual:
             tried = draw_actions(chosen, values, n_counterfactual, generator)
-            reward, outcomes = step_with_trials(network, batch, state, tried, gamma)
+            _, target_state = target(images, seen.previous_action, target_state)
+            valuer = Valuer(network, target, state, target_state, gamma)
+            reward, outcomes = step_with_trials(batch, tried, valuer)
         else:
             reward, outcomes = batch.step(chosen).reward.float(), torch.full_like(values, torch.nan)
         steps.append((seen.image, action, reward, outcomes))

@@ -141,7 +141,8 @@ class DRQNTraining(Training):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
         exploration_rate = self.config.exploration_rate(self.progress)
         n_tried, gamma = self.config.n_counterfactual, self.config.gamma
-        episodes = collect_episodes(self.network, self.batch, exploration_rate, n_tried, gamma, generator)
+        target = self.target if self.config.double_q else self.network
+        episodes = collect_episodes(self.network, target, self.batch, exploration_rate, n_tried, gamma, generator)
         self.steps += int((episodes.action >= 0).sum())
         self.replay_buffer.add(episodes)
 

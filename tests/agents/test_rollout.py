@@ -28,7 +28,8 @@ ALL, SOME, NONE = 2, 1, 0
 
 def collected(batch, exploration_rate=0.7, tried=NONE, network=None):
     generator = torch.Generator().manual_seed(3)
-    return collect_episodes(network or small_network(), batch, exploration_rate, tried, GAMMA, generator)
+    network = network or small_network()
+    return collect_episodes(network, network, batch, exploration_rate, tried, GAMMA, generator)
 
 
 def played(exploration_rate: float = 0.7, tried: int = NONE, **options):
@@ -107,6 +108,28 @@ def test_a_tried_action_has_its_reward_and_the_discounted_value_of_what_follows(
     taken = episodes.tried[lives, 2].gather(1, episodes.action[lives, 2].unsqueeze(1)).squeeze(1)
     assert lives.any()
     torch.testing.assert_close(taken, episodes.reward[lives, 2])
+
+
+def test_what_follows_a_tried_tool_is_chosen_by_one_network_and_valued_by_the_other():
+    network, target, batch = small_network(), small_network(1), started()
+    with torch.no_grad():
+        target.values.bias[0] = 1.0  # so that the two choose differently
+    episodes = collect_episodes(network, target, batch, 0.0, ALL, GAMMA, torch.Generator().manual_seed(3))
+    batch = started()
+    seen = batch.observe()
+    images = bytes_to_floats(seen.image)
+    memories = [each(images, seen.previous_action, each.initial_state(N))[1] for each in (network, target)]
+    reward = batch.step(torch.zeros(N, dtype=torch.int64)).reward.float()
+    after = batch.observe()
+    chooses, values = (
+        each(bytes_to_floats(after.image), after.previous_action, memory)[0]
+        for each, memory in zip((network, target), memories, strict=True)
+    )
+    following = values.gather(1, chooses.argmax(1, keepdim=True)).squeeze(1)
+    assert not torch.equal(chooses.argmax(1), values.argmax(1))
+    expected = torch.where(episodes.action[:, 0] == 0, episodes.tried[:, 0, 0], (reward + GAMMA * following).detach())
+    torch.testing.assert_close(episodes.tried[:, 0, 0], expected, equal_nan=True)
+    assert (episodes.action[:, 0] != 0).any()
 
 
 def test_trying_some_tools_notes_the_same_of_fewer():
