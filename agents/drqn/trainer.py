@@ -190,6 +190,14 @@ class DRQNTraining(Training):
             self._measured = self.iteration, found
         return self._measured[1]
 
+    @torch.no_grad()
+    def expected_return(self) -> float:
+        """Return the averaged network's highest Q-value at the start of an episode, mean over the validation pairs."""
+        images = self.data.validation.to_tensors(self.device)[0]
+        nothing = torch.full((len(images),), self.network.n_tools, device=self.device)
+        values, _ = self.averaged_network(images, nothing, self.averaged_network.initial_state(len(images)))
+        return float(values.amax(1).mean())
+
     def status(self) -> Status:
         """Measure how the training stands."""
         if self.budget.iterations is None:
@@ -200,6 +208,7 @@ class DRQNTraining(Training):
             "training/updates": self.updates,
             "training/steps": self.steps,
             "training/exploration_rate": self.config.exploration_rate(self.progress),
+            "validation/expected_return": self.expected_return(),  # far above the reward: tools are overrated
         }
         of_oracle = ""
         if share is not None:

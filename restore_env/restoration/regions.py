@@ -163,14 +163,14 @@ class RegionBatch(RestorationBatch):
 
     def _add(self, result: Tensor, number: int, parts: Sequence[Part]) -> None:
         """Add to `result` what a tool changes in some parts."""
-        for part in parts:
-            rows, columns = self.rows.span(*part.rows), self.columns.span(*part.columns)
-            (up, down), (left, right) = (
-                _surroundings(self.toolbox[number], span, side)
-                for span, side in zip((rows, columns), result.shape[2:], strict=True)
-            )
-            before = self.images[part.image : part.image + 1, :, up:down, left:right]
-            change = (self.toolbox.apply(before, [number]) - before)[0]
+        tool, (height, width) = self.toolbox[number], result.shape[2:]
+        spans = [(self.rows.span(*part.rows), self.columns.span(*part.columns)) for part in parts]
+        seen = [(_surroundings(tool, rows, height), _surroundings(tool, columns, width)) for rows, columns in spans]
+        before = [self.images[part.image, :, rows, columns] for part, (rows, columns) in zip(parts, seen, strict=True)]
+        after = self.toolbox.apply_each(before, [number] * len(parts))
+        for place, (part, (rows, columns)) in enumerate(zip(parts, spans, strict=True)):
+            up, left = seen[place][0].start, seen[place][1].start
+            change = after[place] - before[place]
             change = change[:, rows.start - up : rows.stop - up, columns.start - left : columns.stop - left]
             weights = torch.outer(self.rows.weights(*part.rows)[rows], self.columns.weights(*part.columns)[columns])
             result[part.image, :, rows, columns] += weights.to(result.device) * change
@@ -243,9 +243,9 @@ def rectangles(mask: Tensor, image: int = 0) -> Iterator[Part]:
         yield Part(image, (row, below), (column, right))
 
 
-def _surroundings(tool: Tool, span: slice, side: int) -> tuple[int, int]:
-    """Return the first and the last pixel, plus one, that a tool must see for its result in a span."""
+def _surroundings(tool: Tool, span: slice, side: int) -> slice:
+    """Return the pixels that a tool must see for its result in a span."""
     if tool.radius is None:
-        return 0, side
+        return slice(0, side)
     first = max(0, span.start - tool.radius)
-    return first - first % tool.multiple, min(span.stop + tool.radius, side)
+    return slice(first - first % tool.multiple, min(span.stop + tool.radius, side))

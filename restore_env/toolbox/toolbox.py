@@ -152,24 +152,58 @@ class Toolbox(Sequence[Tool]):
         result = torch.empty_like(images, memory_format=torch.channels_last)
         groups = chosen.argsort(stable=True).to(images.device).split(chosen.bincount(minlength=self.stop + 1).tolist())
         tasks = [
-            Task(tool, chunk, rows, columns)
+            Task(tool, images, result, chunk, rows, columns)
             for tool, group in zip(self, groups, strict=False)
             for chunk in (group.split(_chunk_length(images, tool)) if len(group) else ())
             for rows, columns in _tiles(tool, images)
         ]
+        self._run(tasks)
+        result[groups[self.stop]] = images[groups[self.stop]]
+        return result
+
+    def apply_each(self, images: Sequence[Tensor], tools: Sequence[int]) -> list[Tensor]:
+        """Apply to each image a tool, all side by side, though their sizes differ.
+
+        Args:
+            images: n times float (3, h, w), RGB in about [0, 1]; they stay as they are.
+            tools: n numbers of tools.
+
+        Returns:
+            New tensors of the same shapes, not clipped.
+
+        Raises:
+            ToolError: if a tool fails.
+
+        Example:
+            >>> tools = [Tool("darken", lambda images: images / 2), Tool("invert", lambda images: 1 - images)]
+            >>> toolbox = Toolbox(tools)
+            >>> dark, inverse = toolbox.apply_each([torch.ones(3, 4, 4), torch.ones(3, 2, 9)], [0, 1])
+            >>> float(dark.mean()), float(inverse.mean()), tuple(inverse.shape)
+            (0.5, 0.0, (3, 2, 9))
+        """
+        batches = [image.unsqueeze(0) for image in images]  # (3, h, w) -> (1, 3, h, w)
+        results = [torch.empty_like(batch, memory_format=torch.channels_last) for batch in batches]
+        tasks = [
+            Task(self[number], batch, result, torch.zeros(1, dtype=torch.int64, device=batch.device), rows, columns)
+            for batch, result, number in zip(batches, results, tools, strict=True)
+            for rows, columns in _tiles(self[number], batch)
+        ]
+        self._run(tasks)
+        return [result[0] for result in results]
+
+    def _run(self, tasks: Sequence["Task"]) -> None:
+        """Do some tasks, those of networks on a CPU side by side."""
 
         def run(task: Task) -> None:
-            tool, chunk, rows, columns = task
+            tool, images, result, chunk, rows, columns = task
             seen = images[chunk, :, rows.seen, columns.seen].contiguous(memory_format=torch.channels_last)
             with torch.inference_mode(), self._precision(images.device):
                 result[chunk, :, rows.own, columns.own] = tool(seen)[:, :, rows.inner, columns.inner]
 
-        apart = [_bears_threads(task.tool, images) for task in tasks]
+        apart = [_bears_threads(task.tool, task.images) for task in tasks]
         run_in_threads(run, sorted(compress(tasks, apart), key=_cost, reverse=True))
         for task in compress(tasks, map(not_, apart)):
             run(task)
-        result[groups[self.stop]] = images[groups[self.stop]]
-        return result
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context in which networks run; it does not round the images themselves."""
@@ -206,10 +240,21 @@ class Span(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A tool's work on one tile of some images."""
+    """A tool's work on one tile of some images.
+
+    Attributes:
+        tool: the tool.
+        images: float (n, 3, h, w), the images.
+        result: float (n, 3, h, w), where the results go.
+        chunk: int64 (k,), numbers of the images that the tool gets.
+        rows: rows of the tile.
+        columns: its columns.
+    """
 
     tool: Tool
     images: Tensor
+    result: Tensor
+    chunk: Tensor
     rows: Span
     columns: Span
 
@@ -239,7 +284,7 @@ def _cost(task: Task) -> int:
     assert task.tool.module is not None
     height, width = (int(span.seen.stop) - int(span.seen.start) for span in (task.rows, task.columns))
     parameters = sum(parameter.numel() for parameter in task.tool.module.parameters())
-    return parameters * len(task.images) * height * width
+    return parameters * len(task.chunk) * height * width
 
 
 def _bears_threads(tool: Tool, images: Tensor) -> bool:
