@@ -90,6 +90,15 @@ def network_toolbox() -> Toolbox:
 
 
 @pytest.fixture
+def shared_photos() -> Path:
+    """The folder of photos that the project does not ship."""
+    folder = SHARED / "data"
+    if not (folder / "valid-sharp").is_dir():
+        pytest.skip("the photos to measure on (../shared/data) are not on this machine")
+    return folder
+
+
+@pytest.fixture
 def official() -> Path:
     """The folder with what the authors of RL-Restore released."""
     folder = SHARED / "official"
