@@ -86,6 +86,7 @@ def main() -> None:
     """Run the command line; an error is printed as one line and ends the program with an exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # OpenCV would print lines of its own about damaged files
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # what is fetched and sent is small
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged or large files, without a name; errors have one
     warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
     try:
         raise_interrupts()
