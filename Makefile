@@ -33,7 +33,7 @@ $(EXAMPLES:%=%/.installed): .venv-%/.installed: pyproject.toml examples/requirem
 examples: $(EXAMPLES:%=%/.installed)  ## run the examples whose libraries are not in .venv, in environments of their own
 	.venv-tools/bin/python -m pytest tests/examples/test_tool_recipes.py tests/toolbox/test_spandrel.py
 	.venv-rl/bin/python -m pytest tests/examples/test_libraries.py
-	.venv-rllib/bin/python -m pytest tests/examples/test_rllib.py
+	.venv-rllib/bin/python -m pytest tests/examples/test_rllib.py tests/examples/test_restore_on_ray.py
 
 mutants: $(STAMP)  ## break the code in 300 places and list what the tests miss; takes an hour
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[mutants]"

@@ -154,7 +154,7 @@ def photo(megapixels: float, seed: int) -> ByteImage:
     height, width = (round((1e6 * megapixels * share) ** 0.5) for share in (3 / 4, 4 / 3))
     tile = embedded_photos()[0]
     rows, columns = (np.arange(side) % length for side, length in zip((height, width), tile.shape[:2], strict=True))
-    image = tile[rows[:, None], columns]
+    image: ByteImage = tile[rows[:, None], columns]
     rng = np.random.default_rng(seed)
     for row in image:  # one row after the other takes little memory
         row[:] = np.clip(row + rng.normal(0, 20, row.shape), 0, 255)

@@ -1,5 +1,10 @@
 """Network classes as a user may have them in a module of their own."""
 
+import os
+import signal
+import time
+from contextlib import suppress
+
 from torch import Tensor, arange, nn
 
 
@@ -46,3 +51,19 @@ class Darker(nn.Module):
 class Failing(nn.Module):
     def __init__(self) -> None:
         raise OSError("no weights\nhere")
+
+
+class Mortal(nn.Module):
+    """Softens; if there is a file that the environment names MORTAL, removes it and kills the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share = nn.Parameter(arange(1.0) + 0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if "MORTAL" in os.environ:
+            time.sleep(0.2)  # so that all workers have something to do
+            with suppress(FileNotFoundError):
+                os.unlink(os.environ["MORTAL"])  # only one process can
+                os.kill(os.getpid(), signal.SIGKILL)
+        return images + self.share * (images.roll(1, 3) - images)

@@ -185,7 +185,7 @@ def _outcomes(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int) -> 
     """Yield for each job that ends its error, None if there was none."""
     if at_once == 1:
         for job in jobs:
-            yield _attempt(one, job)
+            yield attempt(one, job)
         return
     with ThreadPoolExecutor(at_once) as executor:
         waiting: set[Future[Exception | None]] = set()
@@ -194,7 +194,7 @@ def _outcomes(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int) -> 
                 if len(waiting) == at_once:
                     ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in ended)
-                waiting.add(executor.submit(_attempt, one, job))
+                waiting.add(executor.submit(attempt, one, job))
             while waiting:
                 ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)
@@ -202,7 +202,7 @@ def _outcomes(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int) -> 
             executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _attempt(one: Callable[[Job], None], job: Job) -> Exception | None:
+def attempt(one: Callable[[Job], None], job: Job) -> Exception | None:
     """Do a job and return the error that ended it, if it is one that concerns this photo alone."""
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)

@@ -86,6 +86,7 @@ def main() -> None:
     """Run the command line; an error is printed as one line and ends the program with an exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # OpenCV would print lines of its own about damaged files
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # what is fetched and sent is small
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged or large files, without a name; errors have one
     warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
     try:
         raise_interrupts()
@@ -171,6 +172,12 @@ def demo(output: Path, severity: str, seed: int) -> None:
     default=1,
     help="Photos at once. A large photo keeps all cores busy by itself.",
 )
+@click.option(
+    "--ray",
+    is_flag=True,
+    help="Restore on the running Ray cluster, or a local one, by as many workers as --jobs says. All machines must see "
+    "photos, output, policy and toolbox under the same paths. Needs the extra `ray`.",
+)
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the change is made.")
 @click.option(
     "--stop-margin",
@@ -186,9 +193,9 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @_DEVICE
 def restore(**options: Any) -> int:
     """Restore photos or folders of photos."""
-    from restore_env.cli import restoring
+    from restore_env.cli import one_photo, restoring
 
-    return restoring.run(restoring.plan(restoring.RestoreOptions(**options)))
+    return restoring.run(restoring.plan(one_photo.RestoreOptions(**options)))
 
 
 @commands.command()

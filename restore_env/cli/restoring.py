@@ -1,58 +1,19 @@
 """The command `restore-env restore`: it plans once, then runs."""
 
 import json
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
-import restore_env
 from restore_env.cli.common import begin, run_all, say
-from restore_env.cli.compare import compare_page
 from restore_env.cli.folders import JOURNAL, Job, Journal, find_jobs
-from restore_env.cli.report import report_page, report_values
-from restore_env.constants import Decide
-from restore_env.data.image_io import AnyImage, check_writable, read_photo
-from restore_env.inference import Restored, check_policy, with_margin
+from restore_env.cli.one_photo import RestoreOptions, load, restore_photo
 from restore_env.policies import Policy
 from restore_env.toolbox import Toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
-from restore_env.utils.files import Paths, copy_file, write_text
+from restore_env.utils.files import Paths, write_text
 from restore_env.utils.progress import progress_bar
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestoreOptions:
-    """The options of the command; the command line says what they mean."""
-
-    inputs: tuple[Path, ...]
-    output: Path | None
-    steps: Path | None
-    report: Path | None
-    compare: Path | None
-    policy: str
-    toolbox: str
-    trust: bool
-    decide: Decide
-    max_steps: int
-    ending: str | None
-    quality: int | None
-    recursive: bool
-    resume: bool
-    at_once: int
-    strength: float
-    stop_margin: float | None
-    consistency: float
-    device: str
-
-    @property
-    def folder(self) -> Path:
-        """Where the journal of several photos lies."""
-        first = self.inputs[0]
-        return self.output or (first if first.is_dir() else first.parent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +51,7 @@ def plan(options: RestoreOptions) -> Plan:
     if many:
         written["the journal"] = options.folder / JOURNAL
     begin({"IN": [job.source for job in jobs], "--policy": options.policy, "--toolbox": options.toolbox}, written)
-    toolbox = restore_env.load_toolbox(options.toolbox, options.device, trust=options.trust)
-    policy = check_policy(restore_env.load_policy(options.policy, toolbox, options.device, options.trust))
-    policy = with_margin(policy, options.stop_margin)
+    toolbox, policy = load(options)
     journal = Journal(options.folder / JOURNAL, _settings(options, toolbox), options.resume) if many else None
     return Plan(options=options, jobs=jobs, toolbox=toolbox, policy=policy, journal=journal)
 
@@ -104,7 +63,10 @@ def run(plan: Plan) -> int:
     if len(left) < len(jobs):
         done = len(jobs) - len(left)
         click.echo(f"{done} of {len(jobs)} photos are done already, by {options.folder / JOURNAL}")
-    failed = run_all(left, lambda job: _restore(job, plan), options.at_once)
+    if options.ray and left:
+        failed = _run_on_ray(left, plan)
+    else:
+        failed = run_all(left, lambda job: _restore(job, plan), options.at_once)
     if options.steps is not None:
         before = {} if journal is None else {source: entry["steps"] for source, entry in journal.done.items()}
         known = before | plan.taken
@@ -117,6 +79,10 @@ def _check_options(options: RestoreOptions, jobs: list[Job], many: bool) -> None
     """Refuse options that do not fit each other."""
     if options.ending and any(job.target.suffix.lower() != f".{options.ending}" for job in jobs):
         raise click.BadParameter(f"{str(options.output)!r} does not end in .{options.ending}", param_hint="--output")
+    if options.ray:
+        from restore_env.cli.on_ray import import_ray  # noqa: PLC0415  # it is rarely needed
+
+        import_ray()
     if options.resume and not many:
         raise click.BadParameter("a single photo has no journal", param_hint="--resume")
     for name, page in (("--report", options.report), ("--compare", options.compare)):
@@ -132,46 +98,40 @@ def _settings(options: RestoreOptions, toolbox: Toolbox) -> dict[str, Any]:
 
 
 def _restore(job: Job, plan: Plan) -> None:
-    """Restore a photo, and tell what was done."""
-    options = plan.options
-    photo, metadata = read_photo(job.source)
-    for remark in metadata.remarks:
-        say(f"warning: {job.source} {remark}")
-    check_writable(job.target, photo, options.quality)
-    began = time.perf_counter()
-    restored = restore_env.restore(
-        photo,
-        plan.policy,
-        plan.toolbox,
-        decide=options.decide,
-        max_steps=options.max_steps,
-        strength=options.strength,
-        consistency=options.consistency,
-        record=options.report is not None,
-        device=options.device,
-    )
-    seconds = time.perf_counter() - began
-    if options.compare is not None:
-        with progress_bar("comparing") as progress:
-            page = compare_page(job.source.name, photo, plan.policy, plan.toolbox, progress)
-        write_text(options.compare, page)
-    if options.report is not None:
-        _write_report(options.report, job.source.name, photo, restored, plan.toolbox, seconds)
-    same_format = job.target.suffix.lower() == job.source.suffix.lower() and options.quality is None
-    if np.array_equal(restored.image, photo) and same_format:
-        copy_file(job.source, job.target)  # what is left alone keeps each byte
-    else:
-        restore_env.write_image(job.target, restored.image, metadata, options.quality)
-    plan.taken[str(job.source)] = restored.steps
+    """Restore a photo here."""
+    steps = restore_photo(job, plan.options, plan.toolbox, plan.policy, lambda remark: _warn(job, remark))
+    _note(job, steps, plan)
+
+
+def _run_on_ray(jobs: list[Job], plan: Plan) -> int:
+    """Restore photos on a Ray cluster, and return 1 if one failed, else 0."""
+    from restore_env.cli.on_ray import outcomes_on_ray  # noqa: PLC0415  # it is rarely needed
+
+    failed = 0
+    with progress_bar("photos") as progress:
+        for number, (job, outcome) in enumerate(outcomes_on_ray(jobs, plan.options), start=1):
+            for remark in outcome.remarks:
+                _warn(job, remark)
+            if outcome.error is None:
+                _note(job, outcome.steps, plan)
+            else:
+                say(outcome.error)
+                failed = 1
+            progress(number / len(jobs))
+    return failed
+
+
+def _warn(job: Job, remark: str) -> None:
+    """Tell what was remarked about a file."""
+    say(f"warning: {job.source} {remark}")
+
+
+def _note(job: Job, steps: list[dict[str, Any]], plan: Plan) -> None:
+    """Keep and tell what was done to a photo."""
+    plan.taken[str(job.source)] = steps
     if plan.journal is not None:
-        plan.journal.add(job, restored.steps)
-    click.echo(f"{job.source} -> {job.target}: {', '.join(_in_words(step['votes']) for step in restored.steps)}")
-
-
-def _write_report(path: Path, name: str, photo: AnyImage, restored: Restored, toolbox: Toolbox, seconds: float) -> None:
-    """Write the page that shows what was done to a photo, and its values as JSON beside it."""
-    write_text(path.with_suffix(".json"), json.dumps(report_values(name, restored, toolbox, seconds), indent=1))
-    write_text(path, report_page(name, photo, restored, toolbox, seconds))
+        plan.journal.add(job, steps)
+    click.echo(f"{job.source} -> {job.target}: {', '.join(_in_words(step['votes']) for step in steps)}")
 
 
 def _in_words(votes: dict[str, int]) -> str:

@@ -1,7 +1,9 @@
 """Read, write and check images."""
 
+import logging
 import os
 import warnings
+import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
 from restore_env.data.photo_metadata import ORIENTATION, UPRIGHT, XMP_TAG, PhotoMetadata, metadata_of
 from restore_env.errors import ImageError
@@ -56,6 +59,8 @@ _LOSSY: Final = _JPEG | {".webp", ".avif"}
 _PNG_HEADER: Final = 8 + 25
 """Bytes of a PNG before what follows its first chunk."""
 
+_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+
 # For each EXIF orientation: the quarter turns counter-clockwise, then whether to mirror left to right.
 _ORIENTATIONS: Final = {
     2: (0, True),
@@ -67,11 +72,12 @@ _ORIENTATIONS: Final = {
     8: (1, False),
 }
 
-# Modes of Pillow: kept as they are, grey of more than 8 bits, and those in which 16 bits a channel may have become 8.
-_KEPT_MODES: Final = frozenset(("L", "LA", "RGB", "RGBA"))
+# Modes of Pillow: grey, grey of more than 8 bits, and those in which 16 bits a channel may have become 8.
+_GREY_MODES: Final = frozenset(("1", "L", "LA", "La"))
 _DEEP_MODES: Final = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 _REDUCED_MODES: Final = frozenset(("LA", "RGB", "RGBA"))
 _OTHER_COLOURS: Final = frozenset(("CMYK", "YCbCr", "LAB", "HSV"))
+_PLANES: Final = "planes"
 
 
 def read_image(path: str | os.PathLike[str]) -> AnyImage:
@@ -316,22 +322,29 @@ def _decode(path: Path) -> tuple[int, AnyImage, PhotoMetadata]:
     """Return the EXIF orientation, the pixels and the metadata of an image.
 
     Pillow decodes, because its decoders withstand damaged files. It reduces 16 bits of colour to 8. Only such a file
-    goes to OpenCV, after Pillow has decoded all of it.
+    goes to OpenCV or tifffile, after Pillow has decoded all of it.
     """
     with open_image(path) as image:
-        reduced = _is_reduced(image)
+        image.filename = ""  # else Pillow maps the file into memory, and mixes up the pixels of a turned grey TIFF
+        raw_mode, stored = _raw_mode_of_16_bits(image), _orientation(image)
         image.load()
-        orientation, metadata = int(image.getexif().get(ORIENTATION, UPRIGHT)), metadata_of(image)
+        orientation, metadata = _orientation(image), metadata_of(image)  # Pillow itself has turned a TIFF
         if image.mode in _DEEP_MODES:
-            return orientation, _as_16_bits(np.asarray(image)), metadata
-        if image.mode in _REDUCED_MODES and reduced:
-            return orientation, _decode_16_bits(path), metadata
-        if image.mode in _KEPT_MODES:
-            return orientation, np.asarray(image), metadata
-        converted = image.convert(_target_mode(image))
+            return orientation, _as_16_bits(image), metadata
+        if image.mode in _REDUCED_MODES and raw_mode == _PLANES:
+            return stored, _decode_planes(path), metadata
+        if image.mode in _REDUCED_MODES and raw_mode:
+            return orientation, _decode_16_bits(path, image, raw_mode), metadata
+        target = _target_mode(image)
+        converted = image if image.mode == target else image.convert(target)
         if image.mode in _OTHER_COLOURS:
             converted, metadata = _to_rgb(image, converted, metadata)
         return orientation, np.asarray(converted), metadata
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation."""
+    return int(image.getexif().get(ORIENTATION, UPRIGHT))
 
 
 def _to_rgb(image: Image.Image, converted: Image.Image, metadata: PhotoMetadata) -> tuple[Image.Image, PhotoMetadata]:
@@ -400,36 +413,99 @@ def _tiff_16_bits(image: AnyImage, metadata: PhotoMetadata) -> bytes:
 
 
 def _target_mode(image: Image.Image) -> str:
-    """Return the mode to convert an image to: grey, or RGB, with alpha if it is transparent anywhere."""
+    """Return the mode to convert an image to: grey or RGB, with alpha if it is transparent anywhere."""
     if image.mode == "F":
         raise ImageError("not an image of 8 or 16 bits a channel")
-    if image.mode == "1":
-        return "L"
-    if image.mode == "La":
-        return "LA"
+    if image.mode in _GREY_MODES:
+        return "LA" if image.has_transparency_data else "L"
     return "RGBA" if image.has_transparency_data else "RGB"
 
 
-def _is_reduced(image: ImageFile.ImageFile) -> bool:
-    """Return whether Pillow will reduce an image of 16 bits a channel to 8; it tells only before it decodes."""
-    raw_modes = [str(tile[3]) for tile in image.tile]  # "BGR;16" is 16 bits a pixel, not a channel
-    deep = any(";16" in mode and "BGR" not in mode for mode in raw_modes)
-    return deep and not getattr(image, "is_animated", False)
+def _raw_mode_of_16_bits(image: ImageFile.ImageFile) -> str:
+    """Return how the file holds 16 bits a channel that Pillow will reduce to 8, else ""; call it before decoding."""
+    raw_modes = [str(tile[3]) for tile in image.tile]
+    if image.format == "TIFF" and len(image.getbands()) > 1 and max(_tags(image).get(BITSPERSAMPLE, (8,))) > 8:
+        return _PLANES if _tags(image).get(PLANAR_CONFIGURATION) == 2 else raw_modes[0]
+    if image.format == "PPM":  # each value is scaled by the largest one, which only then is all 16 bits
+        return next((mode for mode in raw_modes if mode == "('RGB', 65535)"), "")
+    return next((mode for mode in raw_modes if ";16" in mode and "BGR" not in mode), "")  # "BGR;16": 16 bits a pixel
 
 
-def _decode_16_bits(path: Path) -> AnyImage:
-    """Return an image of 16 bits a channel, decoded by OpenCV."""
-    found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+def _tags(image: Image.Image) -> dict[int, Any]:
+    """Return the tags of a TIFF; an image of another format has none."""
+    return dict(getattr(image, "tag_v2", {}))
+
+
+def _decode_16_bits(path: Path, image: Image.Image, raw_mode: str) -> AnyImage:
+    """Return an image of 16 bits a channel, decoded by OpenCV.
+
+    Args:
+        path: the file.
+        image: the same, decoded by Pillow.
+        raw_mode: how the file holds its channels.
+    """
+    content = path.read_bytes()
+    data = _pixels_of_png(content) if image.format == "PNG" else content
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16:
         raise ImageError("not an image of 8 or 16 bits a channel")
-    return _swap_red_and_blue(np.asarray(found))
+    pixels = _swap_red_and_blue(np.asarray(found))
+    if pixels.ndim == 3 and not image.has_transparency_data:
+        pixels = pixels[..., :3]  # a fourth channel without a meaning
+    return _without_alpha_in_colours(pixels) if "RGBa" in raw_mode else pixels
 
 
-def _as_16_bits(pixels: AnyImage) -> AnyImage:
-    """Return grey pixels as uint16."""
+def _pixels_of_png(content: bytes) -> bytes:
+    """Return a PNG that Pillow has decoded, with nothing that OpenCV would print warnings about.
+
+    It has the chunks that make the pixels, right checksums and an end; Pillow does without them. A chunk that is longer
+    than the file makes OpenCV hang.
+
+    Raises:
+        ImageError: if the file ends within a chunk.
+    """
+    kept, place = [content[:8]], 8
+    while place < len(content):
+        end = place + 8 + int.from_bytes(content[place : place + 4], "big")
+        if end + 4 > len(content):
+            raise ImageError("cannot be read (the file is cut off)")
+        if content[place + 4 : place + 8] in (b"IHDR", b"tRNS", b"IDAT"):
+            kept += [content[place:end], zlib.crc32(content[place + 4 : end]).to_bytes(4, "big")]
+        place = end + 4
+    return b"".join([*kept, _PNG_END])
+
+
+def _without_alpha_in_colours(pixels: AnyImage) -> AnyImage:
+    """Return uint16 (h, w, 4) whose colours are no longer multiplied by alpha."""
+    colours, alpha = pixels[..., :3], pixels[..., 3:]
+    whole = np.where(alpha > 0, np.rint(colours * (65535 / np.maximum(alpha, 1))), colours)
+    return np.concatenate([np.minimum(whole, 65535).astype(np.uint16), alpha], axis=2)
+
+
+def _decode_planes(path: Path) -> AnyImage:
+    """Return a TIFF of 16 bits whose channels lie apart, decoded by tifffile; Pillow and OpenCV mix them up."""
+    import tifffile  # noqa: PLC0415  # it takes a while
+
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else what it logs of damaged files is printed
+    with tifffile.TiffFile(path) as file:
+        planes = np.asarray(file.pages[0].asarray())  # (channels, h, w)
+    if planes.dtype != np.uint16 or planes.ndim != 3 or planes.shape[0] not in (3, 4):
+        raise ImageError("not an image of 8 or 16 bits a channel")
+    return np.moveaxis(planes, 0, 2)
+
+
+def _as_16_bits(image: Image.Image) -> AnyImage:
+    """Return grey pixels as uint16, with alpha if the file names a transparent grey."""
+    pixels = np.asarray(image)
     if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
         raise ImageError("not an image of 8 or 16 bits a channel")
-    return pixels.astype(np.uint16)
+    deep = pixels.astype(np.uint16)
+    if _tags(image).get(PHOTOMETRIC_INTERPRETATION) == 0:  # white is 0; Pillow inverts only 8 bits
+        deep = np.iinfo(np.uint16).max - deep
+    clear = image.info.get("transparency")
+    if clear is None:
+        return deep
+    return np.stack([deep, np.where(deep == clear, 0, np.iinfo(np.uint16).max).astype(np.uint16)], axis=2)
 
 
 def _swap_red_and_blue(image: AnyImage) -> AnyImage:
