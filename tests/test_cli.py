@@ -464,6 +464,20 @@ def test_strength_margin_and_consistency_are_passed_on(run, photo_file, toolbox,
     assert_refused(run("restore", photo_file, *options, "--consistency", -1), "--consistency", "-1")
 
 
+def test_a_report_compares_with_the_reference(run, photo_file, toolbox, tmp_path):
+    page, clean, small = tmp_path / "page.html", tmp_path / "clean.png", tmp_path / "small.png"
+    photo = read_image(photo_file)
+    write_image(clean, photo)
+    write_image(small, photo[:-1])
+    options = [photo_file, "--toolbox", toolbox, "--policy", "stop", "-o", tmp_path / "out.png"]
+    assert run("restore", *options, "--report", page, "--reference", clean)[0] == 0
+    assert json.loads(page.with_suffix(".json").read_text())["likeness"][0] == {"psnr": 100, "ssim": 1}
+    assert "PSNR 100.00 dB, SSIM 1.0000 before" in page.read_text()
+    code, _, errors = run("restore", *options, "--report", page, "--reference", small)
+    assert code == 1 and "the reference has" in errors
+    assert_refused(run("restore", *options, "--reference", clean), "--reference", "give --report too")
+
+
 def test_restore_writes_a_report_of_one_photo(run, photo_file, photo_folder, toolbox, tmp_path):
     options = ("--policy", "fixed:up", "--toolbox", toolbox, "--max-steps", 1)
     assert run("restore", photo_file, *options, "--report", tmp_path / "page.html")[0] == 0

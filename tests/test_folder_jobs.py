@@ -81,20 +81,22 @@ def jobs(tmp_path, photos):
 def test_a_job_that_fails_costs_itself(at_once, jobs):
     errors, done, shares = [], [], []
 
-    def one(job):
+    def one(job, progress):
+        progress(0.5)
         if job.source.name in ("1.png", "4.png"):
             raise ImageError(job.source.name)
         done.append(job.source.name)
 
     assert run_jobs(jobs, one, at_once, errors.append, shares.append) == 2
     assert sorted(done) == ["0.png", "2.png", "3.png", "5.png"]
-    assert sorted(map(str, errors)) == ["1.png", "4.png"] and shares[-1] == 1 and len(shares) == 6
+    assert sorted(map(str, errors)) == ["1.png", "4.png"] and shares[-1] == 1
+    assert len(shares) == 12 and shares[0] == pytest.approx(0.5 / 6) and shares == sorted(shares)
 
 
 def test_as_many_jobs_run_at_once_as_wanted(jobs):
     lock, together, three = Lock(), [0, 0], Event()
 
-    def one(_):
+    def one(job, progress):
         with lock:
             together[0] += 1
             together[1] = max(together)
@@ -109,7 +111,7 @@ def test_as_many_jobs_run_at_once_as_wanted(jobs):
 
 
 def test_an_error_that_is_no_photos_fault_ends_all(jobs):
-    def one(job):
+    def one(job, progress):
         raise KeyError(job.source.name)
 
     for at_once in (1, 2):

@@ -165,7 +165,7 @@ def test_a_known_reference_is_compared_with_each_step(photo, toolbox):
     pairs = [(images_to_tensor([each]), images_to_tensor([reference])) for each in (photo, *restored.images)]
     expected = [(float(psnr(*pair)), float(ssim(*pair))) for pair in pairs]
     assert likeness == [(pytest.approx(one), pytest.approx(other, abs=1e-6)) for one, other in expected]
-    page = Page(report_page("p", photo, restored, toolbox, 1.0, reference))
+    page = Page(report_page("p", photo, restored, toolbox, 1.0, likeness))
     assert f"PSNR {expected[0][0]:.2f} dB" in page.text and f"{likeness[-1]} after" in page.text
     values = report_values("p", restored, toolbox, 1.0, likeness)
     assert values["likeness"][1]["psnr"] == pytest.approx(expected[1][0])

@@ -6,7 +6,7 @@ import click
 
 from restore_env.cli.folders import Job, run_jobs
 from restore_env.utils.files import Paths, check_outputs
-from restore_env.utils.progress import progress_bar
+from restore_env.utils.progress import Progress, progress_bar
 
 
 def begin(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
@@ -19,7 +19,7 @@ def begin(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
     check_outputs(inputs, files=files, names=(*available_toolboxes(), *available_policies()))
 
 
-def run_all(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int = 1) -> int:
+def run_all(jobs: Sequence[Job], one: Callable[[Job, Progress], None], at_once: int = 1) -> int:
     """Do all jobs, print a line for each that fails, and return 1 if one failed."""
     with progress_bar("photos") as progress:
         return min(1, run_jobs(jobs, one, at_once, say, progress))

@@ -158,7 +158,7 @@ def _state_of(file: Path) -> list[int]:
 
 def run_jobs(
     jobs: Sequence[Job],
-    one: Callable[[Job], None],
+    one: Callable[[Job, Progress], None],
     at_once: int,
     failed: Callable[[Exception], None],
     progress: Progress,
@@ -167,25 +167,36 @@ def run_jobs(
 
     Args:
         jobs: the jobs.
-        one: restores a photo.
+        one: restores a photo; it may call the function that it gets with the share of the photo that is done.
         at_once: largest number of jobs at once.
         failed: called with the error of a job that failed.
-        progress: called with the share of the jobs that are done.
+        progress: called with the share of all jobs that is done.
     """
+    shares = dict.fromkeys(jobs, 0.0)
+
+    def advance(job: Job, share: float) -> None:
+        shares[job] = share
+        progress(sum(shares.values()) / len(jobs))
+
+    def attempted(job: Job) -> Exception | None:
+        error = attempt(lambda job: one(job, lambda share: advance(job, share)), job)
+        advance(job, 1.0)
+        return error
+
     count = 0
-    for number, error in enumerate(_outcomes(jobs, one, at_once), start=1):
+    for error in _outcomes(jobs, attempted, at_once):
         if error is not None:
             failed(error)
             count += 1
-        progress(number / len(jobs))
     return count
 
 
-def _outcomes(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int) -> Iterator[Exception | None]:
+def _outcomes(
+    jobs: Sequence[Job], attempted: Callable[[Job], Exception | None], at_once: int
+) -> Iterator[Exception | None]:
     """Yield for each job that ends its error, None if there was none."""
     if at_once == 1:
-        for job in jobs:
-            yield attempt(one, job)
+        yield from map(attempted, jobs)
         return
     with ThreadPoolExecutor(at_once) as executor:
         waiting: set[Future[Exception | None]] = set()
@@ -194,7 +205,7 @@ def _outcomes(jobs: Sequence[Job], one: Callable[[Job], None], at_once: int) -> 
                 if len(waiting) == at_once:
                     ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in ended)
-                waiting.add(executor.submit(attempt, one, job))
+                waiting.add(executor.submit(attempted, job))
             while waiting:
                 ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)

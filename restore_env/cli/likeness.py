@@ -51,14 +51,21 @@ def likeness_of(photos: Sequence[AnyImage], reference: AnyImage | None) -> list[
     """
     if reference is None:
         return []
+    check_reference(photos[0], reference)
+    other = as_rgb_bytes(reference)
+    return [_likeness(as_rgb_bytes(photo), other) for photo in photos]
+
+
+def check_reference(photo: AnyImage, reference: AnyImage | None) -> None:
+    """Raise a `ValueError` if a photo cannot be compared with a reference."""
+    if reference is None:
+        return
     height, width = reference.shape[:2]
-    if photos[0].shape[:2] != (height, width):
-        size = f"{photos[0].shape[1]}x{photos[0].shape[0]}"
+    if photo.shape[:2] != (height, width):
+        size = f"{photo.shape[1]}x{photo.shape[0]}"
         raise ValueError(f"the reference has {width}x{height} pixels, and the photo {size}")
     if min(height, width) < WINDOW:
         raise ValueError(f"a reference of {width}x{height} pixels; SSIM needs {WINDOW}x{WINDOW}")
-    other = as_rgb_bytes(reference)
-    return [_likeness(as_rgb_bytes(photo), other) for photo in photos]
 
 
 def _likeness(photo: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Likeness:

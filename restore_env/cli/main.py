@@ -33,7 +33,7 @@ from restore_env.constants import (
 from restore_env.errors import FormatError, ImageError, ToolError, is_out_of_memory
 from restore_env.utils.files import write_text
 from restore_env.utils.interrupts import raise_interrupts
-from restore_env.utils.progress import escape_names, progress_bar
+from restore_env.utils.progress import Progress, escape_names, progress_bar
 
 _TOOLBOX = click.option("--toolbox", default=DEFAULT_TOOLBOX, help="Name or folder of a toolbox.")
 _TRUST = click.option(
@@ -162,6 +162,7 @@ def demo(output: Path, severity: str, seed: int) -> None:
 @_output(
     "--report", help="HTML page that shows what was done to a single photo; all values go to a JSON file beside it."
 )
+@click.option("--reference", type=_FILE, help="How a single photo should be: the report then states PSNR and SSIM.")
 @_output("--compare", help="HTML page that shows what each tool and each classical filter would do to a single photo.")
 @click.option("--recursive", is_flag=True, help="Restore the photos of subfolders too.")
 @click.option("--resume", is_flag=True, help="Skip what the journal in the folder of the results says is done.")
@@ -263,7 +264,7 @@ def distort(inputs: tuple[Path, ...], output: Path | None, severity: str, seed: 
     model = as_distortion(severity)
     numbers = count()  # each input has its number, so a file that cannot be read does not change the other files' seeds
 
-    def one(job: Job) -> None:
+    def one(job: Job, _: Progress) -> None:
         rng = np.random.default_rng([seed, next(numbers)])
         distorted, drawn = model(as_rgb_bytes(restore_env.read_image(job.source)), rng)
         restore_env.write_image(job.target, distorted)

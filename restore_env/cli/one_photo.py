@@ -13,14 +13,15 @@ import numpy as np
 import restore_env
 from restore_env.cli.compare import compare_page
 from restore_env.cli.folders import Job
+from restore_env.cli.likeness import check_reference, likeness_of
 from restore_env.cli.report import report_page, report_values
 from restore_env.constants import Decide
-from restore_env.data.image_io import AnyImage, check_writable, read_photo
-from restore_env.inference import Restored, check_policy, with_margin
+from restore_env.data.image_io import check_writable, read_photo
+from restore_env.inference import check_policy, with_margin
 from restore_env.policies import Policy, available_policies
 from restore_env.toolbox import Toolbox, available_toolboxes
 from restore_env.utils.files import copy_file, write_text
-from restore_env.utils.progress import progress_bar
+from restore_env.utils.progress import Progress, progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class RestoreOptions:
     output: Path | None
     steps: Path | None
     report: Path | None
+    reference: Path | None
     compare: Path | None
     policy: str
     toolbox: str
@@ -61,6 +63,7 @@ class RestoreOptions:
             policy=_absolute(self.policy, available_policies()),
             toolbox=_absolute(self.toolbox, available_toolboxes()),
             report=self.report and self.report.absolute(),
+            reference=self.reference and self.reference.absolute(),
             compare=self.compare and self.compare.absolute(),
         )
 
@@ -78,7 +81,12 @@ def load(options: RestoreOptions) -> tuple[Toolbox, Policy]:
 
 
 def restore_photo(
-    job: Job, options: RestoreOptions, toolbox: Toolbox, policy: Policy, warn: Callable[[str], object]
+    job: Job,
+    options: RestoreOptions,
+    toolbox: Toolbox,
+    policy: Policy,
+    warn: Callable[[str], object],
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Read, restore and write a photo.
 
@@ -88,6 +96,7 @@ def restore_photo(
         toolbox: the tools.
         policy: the policy.
         warn: called with each remark about the file.
+        progress: called with the share of the photo that is done.
 
     Returns:
         The steps, as `restore` returns them.
@@ -96,6 +105,8 @@ def restore_photo(
     for remark in metadata.remarks:
         warn(remark)
     check_writable(job.target, photo, options.quality)
+    reference = None if options.reference is None else restore_env.read_image(options.reference)
+    check_reference(photo, reference)
     began = time.perf_counter()
     restored = restore_env.restore(
         photo,
@@ -107,6 +118,7 @@ def restore_photo(
         consistency=options.consistency,
         record=options.report is not None,
         device=options.device,
+        progress=progress,
     )
     seconds = time.perf_counter() - began
     if options.compare is not None:
@@ -114,16 +126,13 @@ def restore_photo(
             page = compare_page(job.source.name, photo, policy, toolbox, progress)
         write_text(options.compare, page)
     if options.report is not None:
-        _write_report(options.report, job.source.name, photo, restored, toolbox, seconds)
+        likeness = likeness_of([photo, *restored.images], reference)
+        values = report_values(job.source.name, restored, toolbox, seconds, likeness)
+        write_text(options.report.with_suffix(".json"), json.dumps(values, indent=1))
+        write_text(options.report, report_page(job.source.name, photo, restored, toolbox, seconds, likeness))
     same_format = job.target.suffix.lower() == job.source.suffix.lower() and options.quality is None
     if np.array_equal(restored.image, photo) and same_format:
         copy_file(job.source, job.target)  # what is left alone keeps each byte
     else:
         restore_env.write_image(job.target, restored.image, metadata, options.quality)
     return restored.steps
-
-
-def _write_report(path: Path, name: str, photo: AnyImage, restored: Restored, toolbox: Toolbox, seconds: float) -> None:
-    """Write the page that shows what was done to a photo, and its values as JSON beside it."""
-    write_text(path.with_suffix(".json"), json.dumps(report_values(name, restored, toolbox, seconds), indent=1))
-    write_text(path, report_page(name, photo, restored, toolbox, seconds))

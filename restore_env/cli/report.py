@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from restore_env.cli.likeness import Likeness, likeness_of
+from restore_env.cli.likeness import Likeness
 from restore_env.constants import BLUR_EDGES, NOISE_EDGES
 from restore_env.data.image_io import AnyImage, as_rgb_bytes
 from restore_env.inference import Restored
@@ -46,7 +46,7 @@ def report_page(
     restored: Restored,
     toolbox: Toolbox,
     seconds: float,
-    reference: AnyImage | None = None,
+    likeness: Sequence[Likeness] = (),
 ) -> str:
     """Return a page of HTML that needs no other file.
 
@@ -56,7 +56,7 @@ def report_page(
         restored: the result of `restore` with `record=True`.
         toolbox: the tools.
         seconds: how long it took.
-        reference: how the photo should be, if that is known; of the same size.
+        likeness: how like the reference the photo is before and after each step, if there is one (`likeness_of`).
 
     Raises:
         ValueError: if the result holds no images.
@@ -64,7 +64,6 @@ def report_page(
     if not restored.images:
         raise ValueError("restored holds no images; call restore with record=True")
     before = as_rgb_bytes(photo)
-    likeness = likeness_of([photo, *restored.images], reference)
     steps = [_step(number, restored, before, toolbox, likeness) for number in range(len(restored.steps))]
     values = {
         "title": html.escape(name),

@@ -13,7 +13,7 @@ from restore_env.policies import Policy
 from restore_env.toolbox import Toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
 from restore_env.utils.files import Paths, write_text
-from restore_env.utils.progress import progress_bar
+from restore_env.utils.progress import Progress, progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,8 @@ def plan(options: RestoreOptions) -> Plan:
         written["--compare"] = options.compare
     if many:
         written["the journal"] = options.folder / JOURNAL
-    begin({"IN": [job.source for job in jobs], "--policy": options.policy, "--toolbox": options.toolbox}, written)
+    read: dict[str, Paths] = {"IN": [job.source for job in jobs], "--reference": options.reference}
+    begin(read | {"--policy": options.policy, "--toolbox": options.toolbox}, written)
     toolbox, policy = load(options)
     journal = Journal(options.folder / JOURNAL, _settings(options, toolbox), options.resume) if many else None
     return Plan(options=options, jobs=jobs, toolbox=toolbox, policy=policy, journal=journal)
@@ -66,7 +67,7 @@ def run(plan: Plan) -> int:
     if options.ray and left:
         failed = _run_on_ray(left, plan)
     else:
-        failed = run_all(left, lambda job: _restore(job, plan), options.at_once)
+        failed = run_all(left, lambda job, progress: _restore(job, plan, progress), options.at_once)
     if options.steps is not None:
         before = {} if journal is None else {source: entry["steps"] for source, entry in journal.done.items()}
         known = before | plan.taken
@@ -85,6 +86,8 @@ def _check_options(options: RestoreOptions, jobs: list[Job], many: bool) -> None
         import_ray()
     if options.resume and not many:
         raise click.BadParameter("a single photo has no journal", param_hint="--resume")
+    if options.reference is not None and options.report is None:
+        raise click.BadParameter("the comparison is part of the page; give --report too", param_hint="--reference")
     for name, page in (("--report", options.report), ("--compare", options.compare)):
         if page is not None and many:
             raise click.BadParameter("the page is of a single photo", param_hint=name)
@@ -97,9 +100,9 @@ def _settings(options: RestoreOptions, toolbox: Toolbox) -> dict[str, Any]:
     return settings | {"toolbox": f"{toolbox.name} {digest_of_toolbox(toolbox)}"}
 
 
-def _restore(job: Job, plan: Plan) -> None:
+def _restore(job: Job, plan: Plan, progress: Progress) -> None:
     """Restore a photo here."""
-    steps = restore_photo(job, plan.options, plan.toolbox, plan.policy, lambda remark: _warn(job, remark))
+    steps = restore_photo(job, plan.options, plan.toolbox, plan.policy, lambda remark: _warn(job, remark), progress)
     _note(job, steps, plan)
 
 
