@@ -21,8 +21,9 @@ from agents.drqn.config import PRESETS, DRQNConfig
 from agents.drqn.model_card import write_agent_card
 from agents.drqn.new_actions import network_for
 from agents.drqn.trainer import DRQNTraining
-from restore_env import Evaluation, Toolbox, load_toolbox
+from restore_env import Evaluation, Policy, Toolbox, load_toolbox
 from restore_env.policies import RecurrentQPolicy, save_policy
+from restore_env.policies.ensemble import EnsembleQPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.policies.storage import find_policy
 from restore_env.restoration.batch import RestorationBatch
@@ -58,8 +59,8 @@ class Args(AgentArgs):
     output: Path
     """Policy folder to write; its name becomes the policy's."""
     start: str = ""
-    """Policy to continue from, by name or folder; it sets the network and the patch size. The toolbox may have more
-    tools than it knows. Default: random weights."""
+    """Policy to continue from, by name or folder; it sets the sizes of the networks and the patches. The toolbox may
+    have more tools than it knows. Default: random weights."""
     minutes: Positive = 60.0
     """Minutes of training on the clock; measuring is not counted."""
     iterations: Count | None = None
@@ -97,7 +98,7 @@ class Plan:
         args: the options.
         folder: folder of all that belongs to the unfinished training.
         toolbox: the tools.
-        network: the network with its first weights.
+        networks: the networks with their first weights.
         data: the data, of which the identity also names the task, the tools and the first weights.
         oracle: results of the best toolchains on the first of the pairs to measure on; None if not asked for.
     """
@@ -105,12 +106,12 @@ class Plan:
     args: Args
     folder: Path
     toolbox: Toolbox
-    network: RecurrentQNetwork
+    networks: list[RecurrentQNetwork]
     data: AgentData
     oracle: Evaluation | None
 
 
-def main(args: Args, clock: Callable[[], float] = time.monotonic) -> RecurrentQPolicy:
+def main(args: Args, clock: Callable[[], float] = time.monotonic) -> Policy:
     """Train, write the policy folder with its model card, and return the policy.
 
     Args:
@@ -128,21 +129,21 @@ def plan(args: Args) -> Plan:
     """Open and draw all that a training needs, and make its folders."""
     check_run(args.inputs | {"--start": args.start}, args.output, args.checkpoints)
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype, trust=args.trust)
-    network = first_network(args, toolbox)
+    networks = first_networks(args, toolbox)
     fraction = args.config.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)
     task = (args.max_steps, args.reward, args.dtype, args.severity, *([f"cost {args.cost:g}"] if args.cost else []))
-    start = f", start {digest_of_weights([network])}" if args.start else ""
+    start = f", start {digest_of_weights(networks)}" if args.start else ""
     identity = f"photos or pairs {data.identity}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
     folder = make_run_folder(args.output, args.checkpoints)
     oracle = None
     if args.oracle:
         oracle = oracle_of(data.validation.first(args.oracle), toolbox, folder, args.max_steps, args.device)
     data = data._replace(identity=identity)
-    return Plan(args=args, folder=folder, toolbox=toolbox, network=network, data=data, oracle=oracle)
+    return Plan(args=args, folder=folder, toolbox=toolbox, networks=networks, data=data, oracle=oracle)
 
 
-def run(plan: Plan, clock: Callable[[], float] = time.monotonic) -> RecurrentQPolicy:
+def run(plan: Plan, clock: Callable[[], float] = time.monotonic) -> Policy:
     """Train as planned, as `main` does."""
     args, training = plan.args, new_training(plan)
     training.clock = clock
@@ -162,7 +163,7 @@ def new_training(plan: Plan) -> DRQNTraining:
     """Return the planned training, resumed from its checkpoint."""
     args = plan.args
     return DRQNTraining(
-        deepcopy(plan.network).to(args.device),
+        [network.to(args.device) for network in deepcopy(plan.networks)],
         RestorationBatch(
             plan.toolbox,
             max_steps=args.max_steps,
@@ -181,35 +182,49 @@ def new_training(plan: Plan) -> DRQNTraining:
     )
 
 
-def first_network(args: Args, toolbox: Toolbox) -> RecurrentQNetwork:
-    """Return the network that the training begins with.
+def first_networks(args: Args, toolbox: Toolbox) -> list[RecurrentQNetwork]:
+    """Return the networks that the training begins with.
 
     Raises:
-        ValueError: if `args.start` is no recurrent Q-network for tools of this toolbox and `args.patch_size`.
+        ValueError: if `args.start` is no recurrent Q-network for tools of this toolbox and `args.patch_size`, or the
+            mean of more of them than `args.config.n_networks`.
     """
     if args.start:
-        try:
-            policy = find_policy(args.start, toolbox)
-            network = network_for(policy, toolbox) if isinstance(policy, RecurrentQPolicy) else None
-        except ValueError as error:
-            raise ValueError(f"start: {error}") from error
-        if network is None:
-            raise ValueError(f"start={args.start!r} is not a recurrent Q-network, such as agents.train_drqn writes")
-        if network.patch_size != args.patch_size:
-            size = network.patch_size
-            raise ValueError(f"start={args.start!r} looks at patches of {size} pixels; give --patch-size {size}")
-        return network
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        return RecurrentQNetwork(
-            len(toolbox),
-            args.channels,
-            args.features,
-            args.hidden,
-            args.patch_size,
-            scaled=args.config.scaled,
-            degradation_features=args.config.degradation_features,
-        )
+        return _networks_of(args, toolbox)
+    networks = []
+    for number in range(args.config.n_networks):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(args.seed + number * 1_000_003)
+            network = RecurrentQNetwork(
+                len(toolbox),
+                args.channels,
+                args.features,
+                args.hidden,
+                args.patch_size,
+                scaled=args.config.scaled,
+                degradation_features=args.config.degradation_features,
+            )
+        networks.append(network)
+    return networks
+
+
+def _networks_of(args: Args, toolbox: Toolbox) -> list[RecurrentQNetwork]:
+    """Return the networks of the policy to continue from; a single one is copied."""
+    try:
+        policy = find_policy(args.start, toolbox)
+        members = policy.members if isinstance(policy, EnsembleQPolicy) else [policy]
+        known = [member for member in members if isinstance(member, RecurrentQPolicy)]
+        networks = [network_for(member, toolbox) for member in known]
+    except ValueError as error:
+        raise ValueError(f"start: {error}") from error
+    if not networks:
+        raise ValueError(f"start={args.start!r} is not a recurrent Q-network, such as agents.train_drqn writes")
+    size, wanted = networks[0].patch_size, args.config.n_networks
+    if size != args.patch_size:
+        raise ValueError(f"start={args.start!r} looks at patches of {size} pixels; give --patch-size {size}")
+    if len(networks) not in (1, wanted):
+        raise ValueError(f"start={args.start!r} has {len(networks)} networks; give --n-networks {len(networks)}")
+    return networks if len(networks) == wanted else [deepcopy(networks[0]) for _ in range(wanted)]
 
 
 def settings_of(args: Args, training: DRQNTraining) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def plan(args: Args) -> Plan:
     larger = Toolbox([*toolbox, Tool.from_module(TOOL, Median(), removes=NEW)], f"{toolbox.name}-and-{TOOL}")
     trainings = {label: training_of(start, args) for label, start in starts_of(args).items()}
     for training in trainings.values():
-        train_drqn.first_network(training, larger)  # refuses a start that cannot be trained
+        train_drqn.first_networks(training, larger)  # refuses a start that cannot be trained
     pairs = {damage: open_data(args.photos, args.validation, damage, args.patches).validation for damage in DAMAGE}
     return Plan(args=args, before=before, larger=larger, trainings=trainings, pairs=pairs)
 

@@ -34,7 +34,10 @@ class DRQNConfig(Options):
     gamma: Fraction = 1.0
     """Discount factor."""
     double_q: bool = True
-    """Double Q-learning (van Hasselt et al., 2016): the target network values the action that the network chooses."""
+    """Double Q-learning (van Hasselt et al., 2016): another network values the action that a network chooses."""
+    n_networks: Count = 2
+    """Q-networks that take turns in playing and learning. Each one's choices are valued by the next one, so that errors
+    of its own do not make tools look better than they are. The policy takes the mean of their Q-values."""
     loss: Literal["huber", "squared"] = "huber"
     """Loss of the Q-values; huber is quadratic up to an error of 1."""
     batch_size: Count = 32
@@ -48,7 +51,7 @@ class DRQNConfig(Options):
     gradient_steps: Count = 16
     """Updates in an iteration."""
     target_update_interval: Count = 250
-    """Updates after which the weights are copied into the target network."""
+    """Updates after which the weights of a single network are copied into its target network."""
     exploration_initial_eps: Fraction = 1.0
     """Probability of a random action at the start."""
     exploration_final_eps: Fraction = 0.1
@@ -106,6 +109,7 @@ class DRQNConfig(Options):
 _PAPER: Final = DRQNConfig(
     gamma=0.99,
     double_q=False,
+    n_networks=1,
     loss="squared",
     buffer_size=500_000,
     learning_starts=5_000,

@@ -26,7 +26,7 @@ def write_agent_card(folder: Path, training: DRQNTraining, settings: Mapping[str
         "minutes": round(training.seconds / 60, 1),
         "settings": settings,
     }
-    parameters = sum(parameter.numel() for parameter in training.network.parameters())
+    parameters = sum(parameter.numel() for network in training.networks for parameter in network.parameters())
     share = f", {training.kept_share:.0%} of the best possible." if training.kept_share else "."
     chosen = "" if training.keep_last else " The policy was chosen on these patches, so this figure is optimistic."
     blocks: Blocks = [

@@ -7,7 +7,7 @@ from functools import cached_property
 from math import inf, isinf
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from agents.drqn.rollout import collect_episodes
 from restore_env.data.sources import draw_pairs
 from restore_env.errors import FormatError
 from restore_env.evaluation import Evaluation, evaluate, share_of_best
+from restore_env.policies.ensemble import EnsembleQPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.training.ema import averaged
@@ -38,14 +39,15 @@ MARGIN: Final = 16
 
 @dataclass(eq=False)
 class DRQNTraining(Training):
-    """Trains a recurrent Q-network; call `run`.
+    """Trains one or several recurrent Q-networks; call `run`.
 
     An iteration plays episodes side by side, adds them to the replay buffer, and updates the network. The policy is
     the best of the networks that were evaluated. With a budget in minutes each report evaluates, with one in iterations
     fixed iterations do: the same command then ends with the same policy, however often it was stopped.
 
     Args:
-        network: the network with its first weights; it is trained in place.
+        networks: the networks with their first weights; they are trained in place. Of several, each learns from the
+            values that the next one gives to its choices, and the policy takes the mean of their Q-values.
         batch: plays the episodes, on the device that trains.
         data: where episodes begin, the pairs to measure on, and what the training was given.
         config: hyperparameters.
@@ -62,7 +64,7 @@ class DRQNTraining(Training):
         ValueError: if the checkpoint in the folder belongs to another training.
     """
 
-    network: RecurrentQNetwork
+    networks: list[RecurrentQNetwork]
     batch: RestorationBatch
     data: AgentData
     config: DRQNConfig
@@ -75,20 +77,23 @@ class DRQNTraining(Training):
     keep_last: bool = False
     cost: float = 0.0
     saved = (
-        *("network", "target", "average", "kept_network", "optimizer"),
+        *("networks", "targets", "averages", "kept_networks", "optimizers"),
         *("kept_score", "kept_gain", "kept_share", "updates", "steps"),
     )
 
     def __post_init__(self) -> None:
-        network, config = self.network, self.config
-        network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        config = self.config
+        for network in self.networks:
+            network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.toolbox, self.checkpoint = self.batch.toolbox, self.folder / "training.pt"
-        self.device = next(network.parameters()).device
-        self.target = deepcopy(network)
-        self.average = averaged(network, config.ema_decay)
-        self.kept_network, self.kept_score, self.kept_gain = deepcopy(network), -inf, -inf
+        self.device = next(self.network.parameters()).device
+        self.targets = deepcopy(self.networks)
+        self.averages = [averaged(network, config.ema_decay) for network in self.networks]
+        self.kept_networks, self.kept_score, self.kept_gain = deepcopy(self.networks), -inf, -inf
         self.kept_share: float | None = None
-        self.optimizer = new_optimizer(config.optimizer, network.parameters(), config.learning_rate)
+        self.optimizers = [
+            new_optimizer(config.optimizer, network.parameters(), config.learning_rate) for network in self.networks
+        ]
         self.updates = self.steps = self._saved = 0
         self._measured: tuple[int, Evaluation] | None = None
         self.restore()
@@ -104,16 +109,24 @@ class DRQNTraining(Training):
         )
 
     @property
-    def policy(self) -> RecurrentQPolicy:
-        """The policy of the network that is kept."""
-        return RecurrentQPolicy(deepcopy(self.kept_network), self.toolbox.action_names, self.name)
+    def network(self) -> RecurrentQNetwork:
+        """The first network; all have the same sizes."""
+        return self.networks[0]
 
     @property
-    def averaged_network(self) -> RecurrentQNetwork:
-        """The network with the averaged weights."""
-        network = self.average.module
-        assert isinstance(network, RecurrentQNetwork)
-        return network
+    def policy(self) -> RecurrentQPolicy | EnsembleQPolicy:
+        """The policy of the networks that are kept."""
+        return self._policy_of(deepcopy(self.kept_networks))
+
+    @property
+    def averaged_networks(self) -> list[RecurrentQNetwork]:
+        """The networks with the averaged weights."""
+        return [cast(RecurrentQNetwork, average.module) for average in self.averages]
+
+    def valuer(self, number: int) -> RecurrentQNetwork:
+        """Return the network that values what a network chooses: the next one, or else an older copy of itself."""
+        others = self.averaged_networks if len(self.networks) > 1 else self.targets
+        return others[(number + 1) % len(others)]
 
     @property
     def rate(self) -> float:
@@ -141,8 +154,10 @@ class DRQNTraining(Training):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
         exploration_rate = self.config.exploration_rate(self.progress)
         n_tried, gamma = self.config.n_counterfactual, self.config.gamma
-        target = self.target if self.config.double_q else self.network
-        episodes = collect_episodes(self.network, target, self.batch, exploration_rate, n_tried, gamma, generator)
+        number = self.iteration % len(self.networks)  # the networks take turns
+        network = self.networks[number]
+        target = self.valuer(number) if self.config.double_q else network
+        episodes = collect_episodes(network, target, self.batch, exploration_rate, n_tried, gamma, generator)
         self.steps += int((episodes.action >= 0).sum())
         self.replay_buffer.add(episodes)
 
@@ -153,37 +168,40 @@ class DRQNTraining(Training):
         for _ in range(config.gradient_steps):
             # Whole toolchains, so that the LSTM's state at each step is that of the present weights
             episodes = self._sample(rng)
-            q_values = unroll(self.network, episodes)  # (n, t, actions)
+            number = self.updates % len(self.networks)
+            network, optimizer = self.networks[number], self.optimizers[number]
+            q_values = unroll(network, episodes)  # (n, t, actions)
             with torch.no_grad():
-                target_q_values = unroll(self.target, episodes)  # (n, t, actions)
+                target_q_values = unroll(self.valuer(number), episodes)  # (n, t, actions)
                 taken = q_targets(episodes, q_values, target_q_values, config.gamma, config.double_q)  # (n, t)
                 targets = targets_of_actions(episodes, taken)  # (n, t) -> (n, t, actions)
             loss = td_loss(q_values, targets, config.loss).mean()
             if config.regret_coef:
                 loss = loss + config.regret_coef * regret(q_values, targets).mean()
-            self.optimizer.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            take_step(self.optimizer, self.network, self.rate, config.max_grad_norm)
-            self.average.update_parameters(self.network)
+            take_step(optimizer, network, self.rate, config.max_grad_norm)
+            self.averages[number].update_parameters(network)
             self.updates += 1
             if self.updates % config.target_update_interval == 0:
-                self.target.load_state_dict(self.network.state_dict())
+                for target, source in zip(self.targets, self.networks, strict=True):
+                    target.load_state_dict(source.state_dict())
             losses.append(loss.detach())
         self.loss = float(torch.stack(losses).mean())
 
     def choose(self) -> None:
-        """Keep the averaged network if it is the best so far, or the last is wanted."""
+        """Keep the averaged networks if they are the best so far, or the last are wanted."""
         evaluation = self.measure()
         score = evaluation.gain - self.cost * self._mean_cost(evaluation)
         if self.keep_last or score > self.kept_score:
             self.kept_score, self.kept_gain = score, evaluation.gain
-            self.kept_network = deepcopy(self.averaged_network)
+            self.kept_networks = deepcopy(self.averaged_networks)
             self.kept_share = self._share(evaluation)
 
     def measure(self) -> Evaluation:
-        """Return the averaged network's results on the validation pairs, measured once an iteration."""
+        """Return the averaged networks' results on the validation pairs, measured once an iteration."""
         if self._measured is None or self._measured[0] != self.iteration:
-            policy = RecurrentQPolicy(self.averaged_network, self.toolbox.action_names, self.name)
+            policy = self._policy_of(self.averaged_networks)
             steps, device = self.batch.max_steps, str(self.device)
             options: dict[str, Any] = {"max_steps": steps, "reward": self.batch.reward, "device": device}
             found = evaluate(self.data.validation, policy, self.toolbox, **options)
@@ -192,10 +210,10 @@ class DRQNTraining(Training):
 
     @torch.no_grad()
     def expected_return(self) -> float:
-        """Return the averaged network's highest Q-value at the start of an episode, mean over the validation pairs."""
-        images = self.data.validation.to_tensors(self.device)[0]
-        nothing = torch.full((len(images),), self.network.n_tools, device=self.device)
-        values, _ = self.averaged_network(images, nothing, self.averaged_network.initial_state(len(images)))
+        """Return the averaged networks' highest Q-value at the start of an episode, mean over the validation pairs."""
+        batch, policy = RestorationBatch(self.toolbox), self._policy_of(self.averaged_networks)
+        batch.start(self.data.validation.to_tensors(self.device)[0])
+        values, _ = policy.q_values(batch.observe(), policy.initial_state(len(batch)))
         return float(values.amax(1).mean())
 
     def status(self) -> Status:
@@ -259,6 +277,11 @@ class DRQNTraining(Training):
             moves = rng.integers(-pad, pad + 1, size=(len(episodes), 2))
             images = random_shift(images, torch.from_numpy(moves).to(self.device))
         return replace(episodes, image=images)
+
+    def _policy_of(self, networks: list[RecurrentQNetwork]) -> RecurrentQPolicy | EnsembleQPolicy:
+        """Return the policy of one network, or of the mean of several."""
+        members = [RecurrentQPolicy(network, self.toolbox.action_names, self.name) for network in networks]
+        return members[0] if len(members) == 1 else EnsembleQPolicy(members, self.name)
 
     def _mean_cost(self, evaluation: Evaluation) -> float:
         """Return the multiplications of an image's tools in 1e9, mean over the images."""

@@ -59,7 +59,7 @@ def new_training(folder: Path, iterations: int, config: DRQNConfig = QUICK, seed
     source, toolbox = changes.get("source", Shifts((-40, -20, 0, 20, 40))), changes.get("toolbox", shift_toolbox())
     validation = draw_pairs(source, 8, changes.get("validation", 99))
     return DRQNTraining(
-        changes.get("network", small_network(seed)),
+        changes.get("networks", [small_network(seed)]),
         RestorationBatch(toolbox, reward=in_bels, max_steps=changes.get("max_steps", 3)),
         AgentData(source, validation, changes.get("data", "shifts")),
         config,
@@ -102,7 +102,7 @@ def test_a_training_that_was_killed_ends_as_if_it_never_had_been(config, tmp_pat
         interrupted.run(kill, every=0.0)
     for _ in range(3):  # lost with the kill, after files of the replay buffer had changed
         interrupted.advance()
-    again = new_training(tmp_path / "killed", 20, config, network=small_network(5))
+    again = new_training(tmp_path / "killed", 20, config, networks=[small_network(5)])
     assert again.iteration == 10
     assert same_weights(finished(again, every=0.0).network, expected.network)
     assert same_weights(again.policy.network, expected.policy.network)
@@ -145,6 +145,28 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, one_thread):
     assert same_weights(finished(again).network, expected.network)
 
 
+def test_several_networks_go_on_where_they_were(tmp_path, one_thread):
+    def training(name):
+        return new_training(tmp_path / name, 9, networks=[small_network(0), small_network(1)])
+
+    expected = finished(training("whole"))
+    asked, stopped = count(), training("stopped")
+    assert not stopped.run(silent, stopping=lambda: next(asked) == 4)
+    again = finished(training("stopped"))
+    for one, other in zip(again.networks, expected.networks, strict=True):
+        assert same_weights(one, other)
+    assert not same_weights(*again.networks) and len(again.policy.members) == 2
+    assert same_weights(again.policy.network, expected.policy.network)
+
+
+def test_the_next_of_several_networks_values_what_one_chooses(tmp_path):
+    several = new_training(tmp_path / "several", 1, networks=[small_network(number) for number in range(3)])
+    averaged = several.averaged_networks
+    assert [several.valuer(number) for number in range(3)] == [averaged[1], averaged[2], averaged[0]]
+    single = new_training(tmp_path / "single", 1)
+    assert single.valuer(0) is single.targets[0]
+
+
 def test_which_policy_is_the_best_does_not_depend_on_stops_and_reports(tmp_path, one_thread, monkeypatch):
     monkeypatch.setattr("agents.drqn.trainer.EVALUATIONS", 3)
     expected = finished(new_training(tmp_path / "whole", 12), every=1e9)
@@ -172,7 +194,7 @@ BOTH = pytest.mark.parametrize("learnt_from", [{}, pytest.param(TAKEN, marks=pyt
 def test_the_agent_learns_what_helps(learnt_from, tmp_path, one_thread):
     config = DRQNConfig(**LEARNING, **learnt_from)
     source = Shifts((-25, 25))
-    problem = {"source": source, "network": small_network(width=8)}
+    problem = {"source": source, "networks": [small_network(width=8)]}
     run = finished(new_training(tmp_path, ITERATIONS, config, **problem))
     pairs = draw_pairs(source, 24, seed=5)
     learnt, possible = (evaluate(pairs, policy, run.toolbox) for policy in (run.policy, "greedy"))
@@ -182,10 +204,10 @@ def test_the_agent_learns_what_helps(learnt_from, tmp_path, one_thread):
 @pytest.mark.slow
 def test_a_new_tool_is_learnt_and_the_old_ones_are_kept(tmp_path, one_thread):
     config, old, new = DRQNConfig(**LEARNING), Shifts((-25, 25)), Shifts((-90,))
-    first = finished(new_training(tmp_path / "old", ITERATIONS, config, source=old, network=small_network(width=8)))
+    first = finished(new_training(tmp_path / "old", ITERATIONS, config, source=old, networks=[small_network(width=8)]))
     toolbox = Toolbox([Tool("much-lighter", lambda images: images + 80 / 255), *first.toolbox])
     start = network_for(first.policy, toolbox)
-    problem = {"source": Shifts((-25, 25, -90)), "toolbox": toolbox, "network": start}
+    problem = {"source": Shifts((-25, 25, -90)), "toolbox": toolbox, "networks": [start]}
     run = finished(new_training(tmp_path / "new", ITERATIONS, replace(config, learning_rate=1e-3), **problem))
     for source in (old, new):
         pairs = draw_pairs(source, 24, seed=5)
@@ -200,7 +222,7 @@ def test_a_problem_that_needs_the_previous_action_is_solved_with_memory_only(lea
     gains = {}
     for kind in (RecurrentQNetwork, Memoryless):
         network = small_network(kind=kind, width=8)
-        problem = {"toolbox": hidden_toolbox(), "source": White(), "network": network}
+        problem = {"toolbox": hidden_toolbox(), "source": White(), "networks": [network]}
         run = finished(new_training(tmp_path / kind.__name__, ITERATIONS, config, **problem))
         result = evaluate(draw_pairs(White(), 4, 0), run.policy, run.toolbox)
         gains[kind] = result.gain
@@ -217,7 +239,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         "seed": {"seed": 1},
         "data": {"data": "other"},
         "validation": {"validation": 98},
-        "network": {"network": small_network(scaled=True)},
+        "network": {"networks": [small_network(scaled=True)]},
         "actions": {"toolbox": hidden_toolbox()},
     }
     for what, change in changes.items():
@@ -326,7 +348,7 @@ def test_the_policy_is_the_best_on_the_validation_pairs_or_the_last(keep_last, k
     )
     run = new_training(tmp_path, len(gains), keep_last=keep_last)
     weights = []
-    assert run.run(lambda status: weights.append(run.averaged_network.values.weight.clone()), every=0)
+    assert run.run(lambda status: weights.append(run.averaged_networks[0].values.weight.clone()), every=0)
     assert len(weights) == len(gains) + 1  # reported once more at the end, of what was measured already
     assert torch.equal(run.policy.network.values.weight, weights[kept])
     again = new_training(tmp_path, len(gains), keep_last=keep_last)

@@ -19,11 +19,12 @@ from restore_env import Tool, Toolbox, evaluate, load_policy
 from restore_env.data import photos
 from restore_env.data.pairs import save_pairs
 from restore_env.data.sources import as_source, draw_pairs
+from restore_env.policies.ensemble import EnsembleQPolicy
 from restore_env.toolbox import save_toolbox
 from restore_env.toolbox.networks import ThreeLayerCNN
 
 ROOT = Path(__file__).parent.parent.parent
-QUICK = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60)
+QUICK = DRQNConfig(n_networks=1, n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, buffer_size=60)
 
 
 @pytest.fixture
@@ -155,6 +156,30 @@ def test_an_agent_is_refreshed_on_changed_tools(args, network_toolbox, tmp_path,
         main(replace(refreshed, start="random"))
 
 
+def test_two_networks_begin_apart_and_become_one_policy(args, tmp_path, one_thread):
+    args = replace(args, config=replace(QUICK, n_networks=2))
+    one, other = plan(args).networks
+    assert not torch.equal(one.values.weight, other.values.weight)
+    policy = main(args)
+    assert isinstance(policy, EnsembleQPolicy) and len(policy.members) == 2
+    loaded = load_policy(args.output)
+    for first, second in zip(policy.network.parameters(), loaded.network.parameters(), strict=True):
+        assert torch.equal(first, second)
+    again = replace(args, start=str(args.output), output=tmp_path / "again", checkpoints=tmp_path / "again-runs")
+    for network, member in zip(plan(again).networks, loaded.members, strict=True):
+        assert torch.equal(network.values.weight, member.network.values.weight)
+    with pytest.raises(ValueError, match="has 2 networks; give --n-networks 2"):
+        plan(replace(again, config=replace(QUICK, n_networks=3)))
+
+
+def test_one_network_to_start_from_is_copied(args, tmp_path, one_thread):
+    first = main(args)
+    again = {"start": str(args.output), "output": tmp_path / "again", "checkpoints": tmp_path / "again-runs"}
+    networks = plan(replace(args, **again, config=replace(QUICK, n_networks=2))).networks
+    assert len(networks) == 2 and networks[0] is not networks[1]
+    assert all(torch.equal(network.values.weight, first.network.values.weight) for network in networks)
+
+
 @pytest.fixture
 def larger(args, network_toolbox, tmp_path, one_thread) -> Args:
     """Options of a training from an agent of two tools, on a toolbox of three."""
@@ -225,7 +250,7 @@ def test_the_hyperparameters_given_are_those_that_train(args):
     paper = replace(PRESETS["paper"], n_envs=4, gradient_steps=1, batch_size=4, learning_starts=0, buffer_size=60)
     training = new_training(plan(replace(args, config=paper)))
     assert training.config == paper
-    assert isinstance(training.optimizer, torch.optim.Adam) and not training.network.arguments["scaled"]
+    assert isinstance(training.optimizers[0], torch.optim.Adam) and not training.network.arguments["scaled"]
 
 
 @pytest.mark.slow
