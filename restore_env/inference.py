@@ -103,19 +103,15 @@ def restore(
     colour = _to_rgb(image)
     height, width = colour.shape[:2]
     batch, player = episodes_of(decide, chooser, tools, max_steps, consistency=consistency)
-    before = _to_tensor(_extend(colour, chooser.patch_size or PATCH_SIZE)).to(device)
-    batch.start(before)
-    if strength == 1:
-        del before  # a photo may be large
+    batch.start(_to_tensor(_extend(colour, chooser.patch_size or PATCH_SIZE)).to(device))
     shape = batch.shape[1:] if isinstance(batch, RegionBatch) else (1, 1)
     steps: list[dict[str, Any]] = []
     choices: list[NDArray[np.int64]] = []
     images: list[AnyImage] = []
 
     def as_photo() -> AnyImage:
-        mixed = batch.images if strength == 1 else torch.lerp(before, batch.images, strength)
-        restored = mixed[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()  # (3, h, w) -> (h, w, 3)
-        return _like(restored, image)
+        restored = batch.images[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()  # (3, h, w) -> (h, w, 3)
+        return blend(image, _like(restored, image), strength)
 
     def note(actions: Tensor, votes: Tensor) -> None:
         if record and steps:
@@ -131,6 +127,35 @@ def restore(
     gain = player.expected_gain if isinstance(player, RegionPolicy) else None
     expected = nan if gain is None else float(gain[0])
     return Restored(last, steps, np.stack(choices), expected, [*images, last] if record else [])
+
+
+def blend(before: AnyImage, after: AnyImage, strength: float) -> AnyImage:
+    """Return a photo of which only a part of the change is made.
+
+    Args:
+        before: the photo, uint8 or uint16, (h, w) or (h, w, channels).
+        after: the changed photo, of the same shape and dtype.
+        strength: how much of the change is made, 0 to 1.
+
+    Returns:
+        A photo of the same shape and dtype; `after` itself if the strength is 1.
+
+    Raises:
+        ValueError: if `strength` is no number from 0 to 1.
+
+    Example:
+        >>> blend(np.array([[10, 20]], np.uint8), np.array([[20, 0]], np.uint8), 0.3).tolist()
+        [[13, 14]]
+    """
+    check_number("strength", strength, 0, 1)
+    if strength == 1:
+        return after
+    result = before.copy()
+    for first in range(0, len(before), ROWS):  # a few rows at once: a photo may be large
+        rows = slice(first, first + ROWS)
+        start = before[rows].astype(np.float32)
+        result[rows] = np.rint(start + np.float32(strength) * (after[rows] - start))
+    return result
 
 
 def check_policy(policy: Policy) -> Policy:

@@ -16,6 +16,7 @@ from restore_env.cli.folders import JOURNAL, Job, Journal, find_jobs
 from restore_env.cli.report import report_page, report_values
 from restore_env.constants import Decide
 from restore_env.data.image_io import AnyImage, check_writable, read_photo
+from restore_env.data.photo_metadata import PhotoMetadata
 from restore_env.inference import Restored, check_policy, with_margin
 from restore_env.policies import Policy
 from restore_env.toolbox import Toolbox
@@ -157,15 +158,34 @@ def _restore(job: Job, plan: Plan) -> None:
         write_text(options.compare, page)
     if options.report is not None:
         _write_report(options.report, job.source.name, photo, restored, plan.toolbox, seconds)
-    same_format = job.target.suffix.lower() == job.source.suffix.lower() and options.quality is None
-    if np.array_equal(restored.image, photo) and same_format:
-        copy_file(job.source, job.target)  # what is left alone keeps each byte
-    else:
-        restore_env.write_image(job.target, restored.image, metadata, options.quality)
+    write_result(job, photo, restored.image, metadata, options.quality)
     plan.taken[str(job.source)] = restored.steps
     if plan.journal is not None:
         plan.journal.add(job, restored.steps)
     click.echo(f"{job.source} -> {job.target}: {', '.join(_in_words(step['votes']) for step in restored.steps)}")
+
+
+def write_result(
+    job: Job, photo: AnyImage, image: AnyImage, metadata: PhotoMetadata, quality: int | None = None
+) -> None:
+    """Write what became of a photo, with the photo's metadata.
+
+    Args:
+        job: the photo's file, and the file to write.
+        photo: the photo, as `read_photo` returns it.
+        image: what became of it, of the same shape and dtype.
+        metadata: what the photo's file holds besides.
+        quality: quality of the format, None for the usual one.
+
+    Raises:
+        ValueError: if the format cannot hold the image.
+        OSError: if the file cannot be written.
+    """
+    same_format = job.target.suffix.lower() == job.source.suffix.lower() and quality is None
+    if same_format and np.array_equal(image, photo):
+        copy_file(job.source, job.target)  # what is left alone keeps each byte
+    else:
+        restore_env.write_image(job.target, image, metadata, quality)
 
 
 def _write_report(path: Path, name: str, photo: AnyImage, restored: Restored, toolbox: Toolbox, seconds: float) -> None:
