@@ -154,18 +154,21 @@ def make_page(bench: Workbench) -> "gr.Blocks":
                     list(EXAMPLES), value=None, label="or take a distorted example", elem_id="example"
                 )
                 go = gr.Button("Restore", variant="primary", elem_id="restore")
-                strength = gr.Slider(0, 1, 1, step=0.05, label="Strength of the change", elem_id="strength")
-                tool = gr.Dropdown(list(bench.tools), label="Try a tool by hand", elem_id="tool")
-                with gr.Row():
-                    apply = gr.Button("Apply", size="md", min_width=60, elem_id="apply")
-                    undo = gr.Button("Undo", size="md", min_width=60, elem_id="undo")
-                    reset = gr.Button("Reset", size="md", min_width=60, elem_id="reset")
+                strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
+                with gr.Group():
+                    tool = gr.Dropdown(list(bench.tools), label="Try a tool by hand", elem_id="tool")
+                    with gr.Row():
+                        apply, undo, reset = (
+                            gr.Button(name, size="md", min_width=60, elem_id=name.lower())
+                            for name in ("Apply", "Undo", "Reset")
+                        )
                 result = gr.DownloadButton("Download the photo", interactive=False, elem_id="result")
                 report = gr.DownloadButton("Download the report", interactive=False, elem_id="report")
             with gr.Column(scale=3, min_width=300):
                 message = gr.HTML("Drop a photo, or take an example.", elem_id="message")
                 slider = gr.ImageSlider(
-                    label="before and after", type="filepath", interactive=False, max_height=700, elem_id="slider"
+                    **{"label": "before and after", "type": "filepath", "interactive": False, "max_height": 700},
+                    **{"buttons": ["fullscreen"], "elem_id": "slider"},
                 )
                 steps = gr.HTML(elem_id="steps")
         shown = [message, slider, steps, strength, result, report]
@@ -174,9 +177,7 @@ def make_page(bench: Workbench) -> "gr.Blocks":
             try:
                 view = do()
             except (ImageError, ToolError, OSError, ValueError, MemoryError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and not isinstance(error, ToolError) and not is_out_of_memory(error):
-                    raise
-                words = html.escape(" ".join(str(error).split()) or type(error).__name__)
+                words = html.escape(_told(error))
                 return [f'<span class="problem" role="alert">{words}</span>', *[gr.skip()] * (len(shown) - 1)]
             return [
                 view.message,
@@ -223,6 +224,15 @@ def make_page(bench: Workbench) -> "gr.Blocks":
         page.unload(left)
     page.queue(max_size=WAITING)
     return page  # type: ignore[no-any-return]
+
+
+def _told(error: Exception) -> str:
+    """Return what the page says about an error, or raise it if nobody expects it."""
+    if isinstance(error, (ImageError, ToolError, OSError, ValueError)):
+        return " ".join(str(error).split())
+    if is_out_of_memory(error):
+        return "not enough memory for this photo"
+    raise error
 
 
 def _path_of(upload: Any) -> str | None:

@@ -4,6 +4,7 @@ import html
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -169,7 +170,16 @@ class Workbench:
         Raises:
             ImageError: if it is no photo, or too large.
         """
-        return self._begin(key, upload.name, lambda path: shutil.move(upload, path))
+
+        def take(source: Path) -> None:
+            try:
+                shutil.move(upload, source)
+            except FileNotFoundError:  # another session has just dropped the same photo
+                raise ImageError(f"{upload.name}: got lost; drop it again") from None
+            with suppress(OSError):  # Gradio makes a folder for each upload
+                upload.parent.rmdir()
+
+        return self._begin(key, upload.name, take)
 
     def example(self, key: str, name: str) -> View:
         """Begin with a photo of scikit-image that is distorted, as `open` does."""
