@@ -81,7 +81,9 @@ class TestRestore:
         view = bench.restore("me")
         expected = restore(photo, POLICY, TOOLBOX)
         assert view.result.name == "photo-restored.png" and (read_image(view.result) == expected.image).all()
-        assert "removed slight noise everywhere" in view.message.lower() and "photo.png: 128 x 96 pixels" in view.message
+        assert (
+            "removed slight noise everywhere" in view.message.lower() and "photo.png: 128 x 96 pixels" in view.message
+        )
         assert view.steps.count("<section>") == len(expected.steps) and "applied down everywhere" in view.steps.lower()
         assert json.loads(view.report.read_text().split("<pre>")[1].split("</pre>")[0].replace("&quot;", '"'))["steps"]
 

@@ -258,7 +258,9 @@ def _read(path: Path, largest: float) -> tuple[AnyImage, PhotoMetadata]:
             width, height = image.size
         if width * height > largest * 1e6:
             found = width * height / 1e6
-            raise ImageError(f"{width} x {height} pixels are {found:.1f} megapixels; at most {largest:g} are taken here")
+            raise ImageError(
+                f"{width} x {height} pixels are {found:.1f} megapixels; at most {largest:g} are taken here"
+            )
         return read_photo(path)
     except ImageError as error:  # the page knows the photo by its name alone
         raise ImageError(f"{path.name}: {str(error).removeprefix(f'{path}: ')}") from error
