@@ -36,7 +36,7 @@ def draw(page: Any, address: str) -> None:
     page.locator("#message").get_by_text("451 x 300 pixels").wait_for()
     page.locator("#restore").click()
     page.locator("#steps section").first.wait_for()
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("[...document.querySelectorAll('#slider img, #steps img')].every(image => image.complete)")
     page.wait_for_timeout(3000)  # the slider moves to the middle
     save(page, "serve.webp")
     page.locator("#steps section").first.evaluate("element => element.scrollIntoView()")

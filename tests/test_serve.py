@@ -244,7 +244,7 @@ def test_a_visit(browser, tmp_path):
         assert wait_until(lambda: not kept(temporary))
 
         assert all(url.startswith((address, "data:", "blob:")) for url in page.asked)
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         _, err = process.communicate(timeout=120)
         assert err.split() == ["restore-env:", "interrupted"]
     assert not list(temporary.glob("restore-env-serve-*"))

@@ -266,39 +266,40 @@ def test_examples_are_distorted_photos(tmp_path, worker):
     assert read_image(view.result).shape == (300, 451, 3)
 
 
+@pytest.fixture(scope="module")
+def process():
+    worker = Worker(Settings("fixed:median-3,bilateral", "classical"), seconds=120)
+    yield worker
+    worker.close()
+
+
 @pytest.mark.slow
 class TestWorker:
     """A process of its own; each takes seconds to start."""
 
-    @pytest.fixture(scope="class")
-    def worker(self):
-        worker = Worker(Settings("fixed:median-3,bilateral", "classical"), seconds=120)
-        yield worker
-        worker.close()
-
-    def test_it_restores_as_restore_does(self, worker, photo):
-        found = worker.restore(photo)
+    def test_it_restores_as_restore_does(self, process, photo):
+        found = process.restore(photo)
         expected = restore(photo, "fixed:median-3,bilateral", "classical", record=True)
         assert (found.image == expected.image).all() and found.steps == expected.steps
         assert (found.choices == expected.choices).all() and len(found.images) == 3
-        found = worker.restore(photo, "bilateral-mild")
+        found = process.restore(photo, "bilateral-mild")
         assert (found.image == restore(photo, "fixed:bilateral-mild", "classical", max_steps=1).image).all()
 
-    def test_it_goes_on_after_an_error_and_after_its_end(self, worker, photo):
+    def test_it_goes_on_after_an_error_and_after_its_end(self, process, photo):
         with pytest.raises(TypeError, match="image is"):
-            worker.restore(photo.astype(float))
-        assert len(worker.restore(photo).steps) == 3
-        worker.close()
-        assert len(worker.restore(photo).steps) == 3
+            process.restore(photo.astype(float))
+        assert len(process.restore(photo).steps) == 3
+        process.close()
+        assert len(process.restore(photo).steps) == 3
 
-    def test_a_photo_that_takes_too_long_is_given_up(self, worker, photo, monkeypatch):
-        monkeypatch.setattr(worker, "seconds", 0.0)
-        process = worker._process
+    def test_a_photo_that_takes_too_long_is_given_up(self, process, photo, monkeypatch):
+        monkeypatch.setattr(process, "seconds", 0.0)
+        first = process._process
         with pytest.raises(TimeoutError, match="takes more than 0 s"):
-            worker.restore(np.tile(photo, (8, 8, 1)))
-        assert not process.is_alive()
+            process.restore(np.tile(photo, (8, 8, 1)))
+        assert not first.is_alive()
         monkeypatch.undo()
-        assert len(worker.restore(photo).steps) == 3
+        assert len(process.restore(photo).steps) == 3
 
     def test_a_policy_that_cannot_be_loaded(self):
         with pytest.raises(ValueError, match="unknown"):
