@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 FOLDER: Final = Path(__file__).parent
-SIZE: Final = {"width": 1100, "height": 760}
+SIZE: Final = {"width": 1100, "height": 810}
 WAIT: Final = 300_000
 """Milliseconds."""
 

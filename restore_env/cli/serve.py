@@ -155,13 +155,12 @@ def make_page(bench: Workbench) -> "gr.Blocks":
                 )
                 go = gr.Button("Restore", variant="primary", elem_id="restore")
                 strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
-                with gr.Group():
-                    tool = gr.Dropdown(list(bench.tools), label="Try a tool by hand", elem_id="tool")
-                    with gr.Row():
-                        apply, undo, reset = (
-                            gr.Button(name, size="md", min_width=60, elem_id=name.lower())
-                            for name in ("Apply", "Undo", "Reset")
-                        )
+                tool = gr.Dropdown(list(bench.tools), label="Try a tool by hand", elem_id="tool")
+                with gr.Row():
+                    apply, undo, reset = (
+                        gr.Button(name, size="md", min_width=60, elem_id=name.lower())
+                        for name in ("Apply", "Undo", "Reset")
+                    )
                 result = gr.DownloadButton("Download the photo", interactive=False, elem_id="result")
                 report = gr.DownloadButton("Download the report", interactive=False, elem_id="report")
             with gr.Column(scale=3, min_width=300):
@@ -170,7 +169,7 @@ def make_page(bench: Workbench) -> "gr.Blocks":
                     **{"label": "before and after", "type": "filepath", "interactive": False, "max_height": 700},
                     **{"buttons": ["fullscreen"], "elem_id": "slider"},
                 )
-                steps = gr.HTML(elem_id="steps")
+        steps = gr.HTML(elem_id="steps")
         shown = [message, slider, steps, strength, result, report]
 
         def show(do: Callable[[], View]) -> list[Any]:
