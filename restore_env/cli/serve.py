@@ -222,7 +222,7 @@ def make_page(bench: Workbench) -> "gr.Blocks":
         strength.input(strengthened, strength, trigger_mode="always_last", **common | {"show_progress": "hidden"})
         page.unload(left)
     page.queue(max_size=WAITING)
-    return page  # type: ignore[no-any-return]
+    return page
 
 
 def _told(error: Exception) -> str:
