@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 FOLDER: Final = Path(__file__).parent
 SIZE: Final = {"width": 1100, "height": 810}
-WAIT: Final = 300_000
+WAIT: Final = 1_200_000
 """Milliseconds."""
 
 SERVE: Final = [sys.executable, "-c", "from restore_env.cli import main; main()", "serve", "--port", "0"]
