@@ -18,7 +18,7 @@ from restore_env.policies.q_policy import QPolicy
 from restore_env.policies.regions import RegionPolicy, episodes_of
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.blocks import BLOCK_PIXELS, Block, blocks_of
-from restore_env.restoration.canvas import Canvas
+from restore_env.restoration.canvas import ROWS, Canvas
 from restore_env.restoration.regions import RegionBatch, axis_of
 from restore_env.toolbox import Toolbox, load_toolbox
 from restore_env.utils.checks import check_number
@@ -141,16 +141,42 @@ def restore_in(
         player = RegionPolicy(player.policy, inf if expected < player.gate else -inf, player.consistency)
     for number, block in enumerate(blocks):
         _start(batch, canvas.read(block).to(device), block)
-        after = _play(batch, player, block, log, record)
-        if strength < 1:
-            before = canvas.read(block).to(device)
-            after = [torch.lerp(before, each, strength) for each in after]
-        canvas.write(block, after)
+        canvas.write(block, _play(batch, player, block, log, record))
         if progress is not None:
             progress((number + 1) / len(blocks))
     if len(blocks) == 1 and isinstance(player, RegionPolicy) and player.expected_gain is not None:
         expected = float(player.expected_gain[0])
-    return Restored(canvas.images[-1], log.steps, np.stack(log.choices), expected, canvas.images if record else [])
+    images = [blend(image, each, strength) for each in canvas.images]
+    return Restored(images[-1], log.steps, np.stack(log.choices), expected, images if record else [])
+
+
+def blend(before: AnyImage, after: AnyImage, strength: float) -> AnyImage:
+    """Return a photo of which only a part of the change is made.
+
+    Args:
+        before: the photo, uint8 or uint16, (h, w) or (h, w, channels).
+        after: the changed photo, of the same shape and dtype.
+        strength: how much of the change is made, 0 to 1.
+
+    Returns:
+        A photo of the same shape and dtype; `after` itself if the strength is 1.
+
+    Raises:
+        ValueError: if `strength` is no number from 0 to 1.
+
+    Example:
+        >>> blend(np.array([[10, 20]], np.uint8), np.array([[20, 0]], np.uint8), 0.3).tolist()
+        [[13, 14]]
+    """
+    check_number("strength", strength, 0, 1)
+    if strength == 1:
+        return after
+    result = before.copy()
+    for first in range(0, len(before), ROWS):  # a few rows at once: a photo may be large
+        rows = slice(first, first + ROWS)
+        start = before[rows].astype(np.float32)
+        result[rows] = np.rint(start + np.float32(strength) * (after[rows] - start))
+    return result
 
 
 def check_policy(policy: Policy) -> Policy:

@@ -200,6 +200,29 @@ def restore(**options: Any) -> int:
 
 
 @commands.command()
+@click.option("--host", default="127.0.0.1", help="Address to serve; with 0.0.0.0 all of the network can use the page.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, help="Port to serve; 0 takes a free one.")
+@click.option("--policy", default=RESTORING_POLICY, help=_POLICY_HELP)
+@_TOOLBOX
+@_TRUST
+@_DEVICE
+@click.option(
+    "--largest", type=click.FloatRange(0, 1000, min_open=True), default=24.0, help="Largest photo, in megapixels."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, LARGEST, min_open=True),
+    default=300.0,
+    help="Longest time for one photo, after which it is given up.",
+)
+def serve(**options: Any) -> None:
+    """Serve a page on which photos are restored, for a browser on this machine."""
+    from restore_env.cli import serve
+
+    serve.run(serve.ServeOptions(**options))
+
+
+@commands.command()
 @click.argument("pairs", type=_FILE, metavar="PAIRS")
 @_output("--json", "json_file", help="JSON file for the results, with those of each image.")
 @click.option(

@@ -16,7 +16,8 @@ from restore_env.cli.folders import Job
 from restore_env.cli.likeness import check_reference, likeness_of
 from restore_env.cli.report import report_page, report_values
 from restore_env.constants import Decide
-from restore_env.data.image_io import check_writable, read_photo
+from restore_env.data.image_io import AnyImage, check_writable, read_photo
+from restore_env.data.photo_metadata import PhotoMetadata
 from restore_env.inference import check_policy, with_margin
 from restore_env.policies import Policy, available_policies
 from restore_env.toolbox import Toolbox, available_toolboxes
@@ -130,9 +131,28 @@ def restore_photo(
         values = report_values(job.source.name, restored, toolbox, seconds, likeness)
         write_text(options.report.with_suffix(".json"), json.dumps(values, indent=1))
         write_text(options.report, report_page(job.source.name, photo, restored, toolbox, seconds, likeness))
-    same_format = job.target.suffix.lower() == job.source.suffix.lower() and options.quality is None
-    if np.array_equal(restored.image, photo) and same_format:
+    write_result(job, photo, restored.image, metadata, options.quality)
+    return restored.steps
+
+
+def write_result(
+    job: Job, photo: AnyImage, image: AnyImage, metadata: PhotoMetadata, quality: int | None = None
+) -> None:
+    """Write what became of a photo, with the photo's metadata.
+
+    Args:
+        job: the photo's file, and the file to write.
+        photo: the photo, as `read_photo` returns it.
+        image: what became of it, of the same shape and dtype.
+        metadata: what the photo's file holds besides.
+        quality: quality of the format, None for the usual one.
+
+    Raises:
+        ValueError: if the format cannot hold the image.
+        OSError: if the file cannot be written.
+    """
+    same_format = job.target.suffix.lower() == job.source.suffix.lower() and quality is None
+    if same_format and np.array_equal(image, photo):
         copy_file(job.source, job.target)  # what is left alone keeps each byte
     else:
-        restore_env.write_image(job.target, restored.image, metadata, options.quality)
-    return restored.steps
+        restore_env.write_image(job.target, image, metadata, quality)

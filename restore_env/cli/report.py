@@ -64,7 +64,6 @@ def report_page(
     if not restored.images:
         raise ValueError("restored holds no images; call restore with record=True")
     before = as_rgb_bytes(photo)
-    steps = [_step(number, restored, before, toolbox, likeness) for number in range(len(restored.steps))]
     values = {
         "title": html.escape(name),
         "summary": html.escape(summary(restored, toolbox)),
@@ -72,12 +71,30 @@ def report_page(
         "likeness": f"<p>{likeness[0]} before; {likeness[-1]} after.</p>" if likeness else "",
         "before": embedded(before),
         "after": embedded(as_rgb_bytes(restored.image)),
-        "steps": "\n".join(steps),
-        "legend": _legend(restored, toolbox),
+        "style": steps_style(),
+        "steps": steps_html(restored, toolbox, likeness),
         "json": html.escape(json.dumps(report_values(name, restored, toolbox, seconds, likeness), indent=1)),
     }
     template = files("restore_env.cli").joinpath("report.html").read_text(encoding="utf-8")
     return Template(template).substitute(values)
+
+
+def steps_html(restored: Restored, toolbox: Toolbox, likeness: Sequence[Likeness] = ()) -> str:
+    """Return the part of the page that shows each step and the legend of the maps; it needs `steps_style`.
+
+    Args:
+        restored: the result of `restore` with `record=True`.
+        toolbox: the tools.
+        likeness: as `report_page` takes it.
+    """
+    steps = [_step(number, restored, toolbox, likeness) for number in range(len(restored.steps))]
+    legend = f'<h2>Tools on the maps</h2><ul class="legend">{_legend(restored, toolbox)}</ul>'
+    return "\n".join([*steps, legend])
+
+
+def steps_style() -> str:
+    """Return the CSS of `steps_html`."""
+    return files("restore_env.cli").joinpath("steps.css").read_text(encoding="utf-8")
 
 
 def report_values(
@@ -161,13 +178,12 @@ def _first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _step(
-    number: int, restored: Restored, before: NDArray[np.uint8], toolbox: Toolbox, likeness: Sequence[Likeness]
-) -> str:
+def _step(number: int, restored: Restored, toolbox: Toolbox, likeness: Sequence[Likeness]) -> str:
     """Return the part of the page for one step: what was done, the photo after it, and the map of choices."""
     words = step_in_words(restored.choices[number], toolbox) or ["nothing more was changed"]
     image = embedded(as_rgb_bytes(restored.images[number]))
-    chart = _map(restored.choices[number], before.shape[1], before.shape[0], toolbox)
+    height, width = restored.image.shape[:2]
+    chart = _map(restored.choices[number], width, height, toolbox)
     reached = f" {likeness[number + 1]}." if likeness else ""
     return (
         f"<section><h2>Step {number + 1}</h2><p>{html.escape(_first_upper('; '.join(words)))}.{reached}</p>"
@@ -207,8 +223,13 @@ def _colour(action: int) -> str:
 
 def embedded(image: NDArray[np.uint8]) -> str:
     """Return an image as a data URL, smaller if it is very large."""
+    return f"data:image/webp;base64,{base64.b64encode(as_webp(image)).decode()}"
+
+
+def as_webp(image: NDArray[np.uint8]) -> bytes:
+    """Return an image as the content of a WebP file for a page, smaller if it is very large."""
     picture = Image.fromarray(image)
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     content = BytesIO()
     picture.save(content, "WEBP", quality=92)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return content.getvalue()
