@@ -22,10 +22,10 @@ from benchmarks.common.systems import System, load_system, paths_in
 from restore_env import load_policy, load_toolbox, restore
 from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.data.distortions import DistortionModel, GaussianBlur, GaussianNoise, JPEGCompression, as_distortion
+from restore_env.data.image_io import as_rgb_bytes
 from restore_env.data.pairs import Pair, input_psnr
 from restore_env.data.photos import FolderPhotos
-from restore_env.inference import check_policy
-from restore_env.policies import play
+from restore_env.inference import check_policy, restore_in
 from restore_env.policies.q_policy import QPolicy
 from restore_env.policies.regions import GATE, RegionPolicy
 from restore_env.restoration.regions import BLEND, RegionBatch
@@ -33,7 +33,7 @@ from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
 from restore_env.utils.checks import Count, NonNegative, Text
 from restore_env.utils.files import Paths
-from restore_env.utils.tensors import ByteImage, images_to_tensor, tensor_to_images
+from restore_env.utils.tensors import ByteImage
 
 NOISE: Final = GaussianNoise(35, 35)
 BLUR: Final = GaussianBlur(2.5, 2.5)
@@ -237,10 +237,8 @@ def _by_regions(photo: ByteImage, plan: Plan, setting: Setting) -> tuple[ByteIma
     assert plan.policy.patch_size is not None
     policy = RegionPolicy(plan.policy, setting.gate, setting.consistency)
     batch = RegionBatch(plan.system.toolbox, plan.policy.patch_size, blend=setting.blend)
-    batch.start(images_to_tensor([photo]))
-    play(policy, batch)
-    assert policy.expected_gain is not None
-    return tensor_to_images(batch.images)[0].numpy(), float(policy.expected_gain[0])
+    restored = restore_in(batch, policy, photo)
+    return as_rgb_bytes(restored.image), restored.expected_gain
 
 
 if __name__ == "__main__":
