@@ -152,7 +152,7 @@ def write_result(
         OSError: if the file cannot be written.
     """
     same_format = job.target.suffix.lower() == job.source.suffix.lower() and quality is None
-    if same_format and np.array_equal(image, photo):
+    if same_format and all(map(np.array_equal, image, photo)):  # row by row: a photo may be large
         copy_file(job.source, job.target)  # what is left alone keeps each byte
     else:
         restore_env.write_image(job.target, image, metadata, quality)

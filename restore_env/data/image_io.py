@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import cv2
 import numpy as np
@@ -165,9 +165,9 @@ def write_image(
     """
     check_writable(path, image, quality)
     suffix, known = Path(path).suffix.lower(), metadata or PhotoMetadata()
-    content = _encoded_16_bits if image.dtype == np.uint16 and image.ndim == 3 else _encoded
-    with replacing(path) as temporary:
-        temporary.write_bytes(content(suffix, np.ascontiguousarray(image), known, quality))
+    write = _write_16_bits if image.dtype == np.uint16 and image.ndim == 3 else _write
+    with replacing(path) as temporary, temporary.open("w+b") as file:  # encoders write as they go: a photo may be large
+        write(file, suffix, np.ascontiguousarray(image), known, quality)
 
 
 def open_image(path: str | os.PathLike[str]) -> ImageFile.ImageFile:
@@ -359,8 +359,8 @@ def _to_rgb(image: Image.Image, converted: Image.Image, metadata: PhotoMetadata)
     return converted, replace(metadata, icc_profile=None).with_remark(f"is converted from {image.mode} to RGB")
 
 
-def _encoded(suffix: str, image: AnyImage, metadata: PhotoMetadata, quality: int | None) -> bytes:
-    """Return the content of a file of 8 bits a channel, or of 16 bits and grey."""
+def _write(file: IO[bytes], suffix: str, image: AnyImage, metadata: PhotoMetadata, quality: int | None) -> None:
+    """Write an image of 8 bits a channel, or of 16 bits and grey."""
     options = metadata.saved_with(suffix)
     if suffix in _JPEG:
         options["quality"] = quality or max(JPEG_QUALITY, metadata.jpeg_quality or 0)
@@ -372,32 +372,32 @@ def _encoded(suffix: str, image: AnyImage, metadata: PhotoMetadata, quality: int
         options |= {"quality": quality or JPEG_QUALITY}
     elif suffix in _TIFF:
         options["compression"] = "tiff_lzw"
-    content = BytesIO()
-    Image.fromarray(image).save(content, _PILLOW_NAMES[suffix], **options)
-    return content.getvalue()
+    Image.fromarray(image).save(file, _PILLOW_NAMES[suffix], **options)
 
 
-def _encoded_16_bits(suffix: str, image: AnyImage, metadata: PhotoMetadata, _: int | None) -> bytes:
-    """Return the content of a file of 16 bits a channel with several channels, which Pillow cannot write."""
+def _write_16_bits(file: IO[bytes], suffix: str, image: AnyImage, metadata: PhotoMetadata, _: int | None) -> None:
+    """Write an image of 16 bits a channel with several channels, which Pillow cannot write."""
     if image.shape[2] == 2:  # no library writes and reads 16 bits of grey and alpha
         image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
     if suffix in _TIFF:
-        return _tiff_16_bits(image, metadata)
+        _write_tiff_16_bits(file, image, metadata)
+        return
     _, data = cv2.imencode(suffix, np.ascontiguousarray(_swap_red_and_blue(image)))
     # A small PNG of Pillow has the metadata; they follow the header, which is 8 + 25 bytes long in both.
-    small = _encoded(suffix, np.zeros((1, 1, 3), np.uint8), metadata, None)
-    chunks = small[_PNG_HEADER : small.index(b"IDAT") - 4]
-    return data.tobytes()[:_PNG_HEADER] + chunks + data.tobytes()[_PNG_HEADER:]
+    small = BytesIO()
+    _write(small, suffix, np.zeros((1, 1, 3), np.uint8), metadata, None)
+    chunks = small.getvalue()[_PNG_HEADER : small.getvalue().index(b"IDAT") - 4]
+    for part in (data.data[:_PNG_HEADER], chunks, data.data[_PNG_HEADER:]):
+        file.write(part)
 
 
-def _tiff_16_bits(image: AnyImage, metadata: PhotoMetadata) -> bytes:
-    """Return the content of a TIFF of 16 bits a channel, RGB or RGB and alpha; tifffile writes it."""
+def _write_tiff_16_bits(file: IO[bytes], image: AnyImage, metadata: PhotoMetadata) -> None:
+    """Write a TIFF of 16 bits a channel, RGB or RGB and alpha, by tifffile."""
     import tifffile  # noqa: PLC0415  # it takes a while
 
-    content = BytesIO()
     extra = [(XMP_TAG, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
     tifffile.imwrite(
-        content,
+        file,
         image,
         photometric="rgb",
         planarconfig="contig",
@@ -409,7 +409,6 @@ def _tiff_16_bits(image: AnyImage, metadata: PhotoMetadata) -> bytes:
         metadata=None,
         extratags=extra,
     )
-    return content.getvalue()
 
 
 def _target_mode(image: Image.Image) -> str:
