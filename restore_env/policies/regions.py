@@ -84,14 +84,17 @@ class RegionPolicy(Policy):
         values, state = self.policy.q_values(observation, state)
         if self.consistency:
             values = self._smooth(values)
-        actions = self.policy.choose(values)
+        actions, stop = self.policy.choose(values), values.shape[1] - 1
+        photos, rows, columns = self._shape
+        several = rows * columns > 1  # a single patch is decided as in the environment
+        if several:
+            actions = torch.where(_is_flat(observation.image), stop, actions)
         if self.gains is None:
             gains = values.gather(1, actions.unsqueeze(1)).squeeze(1) - values[:, -1]  # (n, actions) -> (n, 1) -> (n,)
             self.gains = gains.view(self._shape)
-            photos, rows, columns = self._shape
-            if rows * columns > 1:  # a single patch is decided as in the environment
+            if several:
                 closed = self.gains.mean((1, 2)) < self.gate
-                actions = torch.where(closed.repeat_interleave(rows * columns), values.shape[1] - 1, actions)
+                actions = torch.where(closed.repeat_interleave(rows * columns), stop, actions)
         return actions, state
 
     def _smooth(self, values: Tensor) -> Tensor:
@@ -101,3 +104,13 @@ class RegionPolicy(Policy):
         around = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
         mixed = (grid + self.consistency * around / 4) / (1 + self.consistency)
         return mixed.permute(0, 2, 3, 1).flatten(0, 2)  # (photos, actions, rows, columns) -> (n, actions)
+
+
+def _is_flat(images: Tensor) -> Tensor:
+    """Return which patches show one colour, within a level: tools have nothing to restore there, and would tint it.
+
+    Args:
+        images: uint8 (n, h, w, 3).
+    """
+    pixels = images.flatten(1, 2)  # (n, h, w, 3) -> (n, h * w, 3)
+    return (pixels.amax(1) - pixels.amin(1) <= 1).all(1)

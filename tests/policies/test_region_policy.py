@@ -34,9 +34,11 @@ def toolbox():
 
 
 def photo(values):
-    """A photo whose patches have these pairs of values (rows, columns, 2)."""
+    """A photo whose patches have these pairs of values (rows, columns, 2); a pixel of each differs."""
     levels = np.concatenate([10 * np.array(values), np.zeros((*np.shape(values)[:2], 1))], 2).astype(np.uint8)
-    return levels.repeat(SIZE, 0).repeat(SIZE, 1)
+    image = levels.repeat(SIZE, 0).repeat(SIZE, 1)
+    image[SIZE - 1 :: SIZE, SIZE - 1 :: SIZE] += 2
+    return image
 
 
 def choices(image, toolbox, **options):
@@ -113,6 +115,18 @@ def test_regions_that_have_stopped_count_as_stop(toolbox):
     assert restored.choices.tolist() == [[[0, 2]], [[0, 2]]] and restored.steps[1]["votes"] == {"up": 1, "stop": 1}
     assert len(restored.images) == 2 and (restored.images[1] == restored.image).all()
     assert (restored.images[0][:, 0] == image[:, 0] + 51).all() and (restored.image[:, 0] == image[:, 0] + 102).all()
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_flat_areas_stay_as_they_are(level):
+    photo = np.full((130, 200, 3), level, np.uint8)
+    photo[::7, ::5] ^= 1
+    restored = restore(photo)
+    assert (restored.image == photo).all() and restored.expected_gain == 0
+    rng = np.random.default_rng(0)
+    photo[:, 137:] = rng.integers(0, 256, (130, 63, 3))  # the last of three columns of regions
+    half = restore(photo)
+    assert (half.image[:, :110] == photo[:, :110]).all() and (half.image[:, 140:] != photo[:, 140:]).any()
 
 
 def test_strength_blends_with_the_photo(toolbox):
