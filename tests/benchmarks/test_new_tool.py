@@ -48,7 +48,7 @@ def test_both_trainings_are_measured_beside_the_start_on_old_and_new_damage(args
     toolbox = load_toolbox(args.checkpoints / "toolbox", trust=True)
     assert toolbox.names == ("three", "eight", "median-3")
     agents = [load_policy(folder / f"{name}-0" / name, toolbox) for name in ("from-start", "from-random")]
-    assert [agent.network.hidden for agent in agents] == [8, 50]
+    assert [agent.members[0].network.hidden for agent in agents] == [8, 50]
     for damage in ("moderate", "salt-and-pepper"):
         pairs = draw_pairs(as_source(args.photos, damage, 63), 3, VALIDATION_SEED)
         gains = [evaluate(pairs, args.start, args.toolbox).gain, evaluate(pairs, agents[0], toolbox).gain]

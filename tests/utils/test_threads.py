@@ -128,7 +128,7 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
 def test_even_a_few_images_of_one_tool_are_shared_among_the_threads(two_threads, network_toolbox, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "restore_env.toolbox.toolbox.run_in_threads", lambda run, tasks: seen.extend(len(task.images) for task in tasks)
+        "restore_env.toolbox.toolbox.run_in_threads", lambda run, tasks: seen.extend(len(task.chunk) for task in tasks)
     )
     network_toolbox.apply(torch.rand(4, 3, 63, 63), [0, 0, 0, 0])
     assert seen == [2, 2]
