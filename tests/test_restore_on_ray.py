@@ -80,7 +80,7 @@ def run(monkeypatch, capsys, output, *options):
 def test_results_messages_and_journal_are_those_without_ray(folder, calls, monkeypatch, capsys, one_thread):
     here = run(monkeypatch, capsys, "here")
     there = run(monkeypatch, capsys, "there", "--ray", "--jobs", "3", "--steps", "steps.json")
-    assert calls[0] == "init" and calls[1][1:] == (3, 0) and calls[-1] == "shutdown"
+    assert calls[0] == "init" and calls[1][1:] == ((1, 3), 0) and calls[-1] == "shutdown"
     assert here[0] == there[0] == 1  # the bad file costs itself
     assert sorted(there[1]) == [line.replace("here", "there") for line in sorted(here[1])] and len(there[1]) == PHOTOS
     assert len(there[2]) == 1 and there[2][0].replace(f"{folder}/", "") == here[2][0]

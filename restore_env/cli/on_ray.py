@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from restore_env.cli.folders import Job, attempt
 from restore_env.cli.one_photo import RestoreOptions, load, restore_photo
-from restore_env.utils.threads import limit_threads
+from restore_env.utils.threads import available_cores, limit_threads
 
 MOST_BLOCKS: Final = 10_000
 """Parts into which Ray divides the photos. One photo is a part, unless there are more of them."""
@@ -89,7 +89,9 @@ def outcomes_on_ray(jobs: Sequence[Job], options: RestoreOptions) -> Iterator[tu
     anywhere = [Job(Path(os.path.abspath(job.source)), Path(os.path.abspath(job.target))) for job in jobs]
     started = not ray.is_initialized()
     if started:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        # One core more than workers, so that some is left for what hands the photos out
+        cores = {"num_cpus": max(available_cores(), options.at_once + 1)} if "RAY_ADDRESS" not in os.environ else {}
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **cores)
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -98,7 +100,7 @@ def outcomes_on_ray(jobs: Sequence[Job], options: RestoreOptions) -> Iterator[tu
             Worker,
             fn_constructor_args=(anywhere, options.from_anywhere()),
             batch_size=1,
-            concurrency=options.at_once,
+            concurrency=(1, options.at_once),  # as many as the cluster has room for
             num_gpus=1 if options.device.startswith("cuda") else 0,
         )
         for row in done.iter_rows():
