@@ -7,10 +7,9 @@ Run it while nothing else runs. Memory is that of the whole command `restore-env
 
 import contextlib
 import io
-import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,13 +17,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from benchmarks.common.profiling import matrix_rate, peak_memory
+from benchmarks.common.profiling import apart, matrix_rate, peak_memory, timed
 from benchmarks.common.report import Results, check_output, table_of, track, write_results
 from restore_env import load_policy, load_toolbox, restore, write_image
 from restore_env.cli.main import commands
 from restore_env.constants import DEFAULT_TOOLBOX, RESTORING_POLICY
 from restore_env.data.photos import embedded_photos
-from restore_env.policies import Policy
 from restore_env.policies.q_policy import QPolicy
 from restore_env.training.model_card import Blocks
 from restore_env.training.program import run_program
@@ -88,8 +86,10 @@ def measure(policy: str, megapixels: float, args: Args) -> dict[str, Any]:
     """Return the row of the report for a policy and a size, measured in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo.png")
-        timed = _apart(time_restoring, policy, megapixels, args, file)
-        peak = _apart(peak_of_command, policy, args.toolbox, file)
+        timed = apart(time_restoring, policy, megapixels, args, file)
+        peak = apart(
+            peak_of_command, [str(file), "--policy", policy, "--toolbox", args.toolbox, "-o", f"{folder}/restored.png"]
+        )
     return {
         "policy": policy,
         "megapixels": megapixels,
@@ -101,17 +101,12 @@ def measure(policy: str, megapixels: float, args: Args) -> dict[str, Any]:
     }
 
 
-def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
 def time_restoring(policy: str, megapixels: float, args: Args, file: Path) -> Timed:
     """Write a photo to a file, restore it, after a small one that does not count, and return how long it took."""
     toolbox = load_toolbox(args.toolbox)
     player, spent = load_policy(policy, toolbox), list[float]()
-    _time_decisions(player, spent)
+    decide = "q_values" if isinstance(player, QPolicy) else "act"
+    setattr(player, decide, timed(getattr(player, decide), spent))
     image = photo(megapixels, args.seed)
     write_image(file, image)
     restore(image[:256, :256], player, toolbox)
@@ -127,25 +122,10 @@ def time_restoring(policy: str, megapixels: float, args: Args, file: Path) -> Ti
     return Timed(seconds, sum(spent), steps, sum(rates) / 2, float(work))
 
 
-def _time_decisions(player: Policy, spent: list[float]) -> None:
-    """Let a policy note how long each decision takes."""
-    name = "q_values" if isinstance(player, QPolicy) else "act"
-    decide = getattr(player, name)
-
-    def timed(*arguments: Any) -> Any:
-        started = time.perf_counter()
-        decided = decide(*arguments)
-        spent.append(time.perf_counter() - started)
-        return decided
-
-    setattr(player, name, timed)
-
-
-def peak_of_command(policy: str, toolbox: str, file: Path) -> float:
-    """Return the largest memory in bytes that this process has after `restore-env restore` of a photo."""
-    options = ["--policy", policy, "--toolbox", toolbox, "-o", str(file.with_name("restored.png"))]
+def peak_of_command(words: Sequence[str]) -> float:
+    """Return the largest memory in bytes that this process has after `restore-env restore` with these words."""
     with contextlib.redirect_stdout(io.StringIO()):
-        commands.main(["restore", str(file), *options], standalone_mode=False)
+        commands.main(["restore", *words], standalone_mode=False)
     return peak_memory()
 
 

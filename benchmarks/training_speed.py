@@ -5,8 +5,7 @@
 Each network of `restore_env.toolbox.networks` takes steps on random patches. Run it while nothing else runs.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from benchmarks.common.profiling import matrix_rate
+from benchmarks.common.profiling import matrix_rate, timed
 from benchmarks.common.report import Results, check_output, table_of, track, write_results
 from restore_env import Pairs
 from restore_env.toolbox.networks import ARCHITECTURES
@@ -89,18 +88,6 @@ def measure(architecture: str, batch_size: int, precision: Precision, args: Args
         "optimizer_ms": 1e3 * optimizer,
         "share_of_bound": needed / (update - optimizer) / matrix_rate(RATE_SECONDS, getattr(torch, precision)),
     }
-
-
-def timed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-    """Return the function, which then notes how long each call takes."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
-        result = function(*args, **kwargs)
-        seconds.append(time.perf_counter() - started)
-        return result
-
-    return call
 
 
 def new_training(architecture: str, batch_size: int, precision: Precision, seed: int) -> ToolTraining:

@@ -137,8 +137,9 @@ def restore_in(
     log, expected = _Log(batch.toolbox.action_names, shape), nan
     if isinstance(player, RegionPolicy) and len(blocks) > 1:
         expected = _look(canvas, blocks, batch, player, device)
-        # The gate is one for the whole photo
-        player = RegionPolicy(player.policy, inf if expected < player.gate else -inf, player.consistency)
+        # The gate is one for the whole photo, and behind it nothing is looked at again
+        names, closed = batch.toolbox.action_names, expected < player.gate
+        player = FixedToolchain((), names) if closed else RegionPolicy(player.policy, -inf, player.consistency)
     for number, block in enumerate(blocks):
         _start(batch, canvas.read(block).to(device), block)
         canvas.write(block, _play(batch, player, block, log, record))

@@ -45,7 +45,7 @@ def collect_episodes(
         action = torch.where(batch.ended, NO_STEP, chosen)
         if n_counterfactual:
             tried = draw_actions(chosen, values, n_counterfactual, generator)
-            _, target_state = target(images, seen.previous_action, target_state)
+            target_state = state if target is network else target(images, seen.previous_action, target_state)[1]
             valuer = Valuer(network, target, state, target_state, gamma)
             reward, outcomes = step_with_trials(batch, tried, valuer)
         else:

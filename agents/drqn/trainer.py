@@ -77,7 +77,7 @@ class DRQNTraining(Training):
     keep_last: bool = False
     cost: float = 0.0
     saved = (
-        *("networks", "targets", "averages", "kept_networks", "optimizers"),
+        *("networks", "target", "averages", "kept_networks", "optimizers"),
         *("kept_score", "kept_gain", "kept_share", "updates", "steps"),
     )
 
@@ -87,7 +87,7 @@ class DRQNTraining(Training):
             network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.toolbox, self.checkpoint = self.batch.toolbox, self.folder / "training.pt"
         self.device = next(self.network.parameters()).device
-        self.targets = deepcopy(self.networks)
+        self.target = deepcopy(self.network)  # of several networks, another one takes its place
         self.averages = [averaged(network, config.ema_decay) for network in self.networks]
         self.kept_networks, self.kept_score, self.kept_gain = deepcopy(self.networks), -inf, -inf
         self.kept_share: float | None = None
@@ -125,8 +125,9 @@ class DRQNTraining(Training):
 
     def valuer(self, number: int) -> RecurrentQNetwork:
         """Return the network that values what a network chooses: the next one, or else an older copy of itself."""
-        others = self.averaged_networks if len(self.networks) > 1 else self.targets
-        return others[(number + 1) % len(others)]
+        if len(self.networks) == 1:
+            return self.target
+        return self.averaged_networks[(number + 1) % len(self.networks)]
 
     @property
     def rate(self) -> float:
@@ -184,8 +185,7 @@ class DRQNTraining(Training):
             self.averages[number].update_parameters(network)
             self.updates += 1
             if self.updates % config.target_update_interval == 0:
-                for target, source in zip(self.targets, self.networks, strict=True):
-                    target.load_state_dict(source.state_dict())
+                self.target.load_state_dict(self.network.state_dict())
             losses.append(loss.detach())
         self.loss = float(torch.stack(losses).mean())
 

@@ -137,8 +137,25 @@ def precision(pairs: Pairs, toolbox: str, seed: int) -> dict[str, float]:
 
 def memory(n: int, pairs: str, toolbox: str) -> float:
     """Return the bytes that n environments take beyond one, at their peak; measured in a process of its own."""
+    return float(apart(_memory, n, pairs, toolbox))
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_memory, (n, pairs, toolbox))
+        return pool.apply(function, arguments)
+
+
+def timed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+    """Return the function, which then notes how long each call takes."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*args, **kwargs)
+        seconds.append(time.perf_counter() - started)
+        return result
+
+    return call
 
 
 def _memory(n: int, pairs: str, toolbox: str) -> float:

@@ -164,7 +164,7 @@ def test_the_next_of_several_networks_values_what_one_chooses(tmp_path):
     averaged = several.averaged_networks
     assert [several.valuer(number) for number in range(3)] == [averaged[1], averaged[2], averaged[0]]
     single = new_training(tmp_path / "single", 1)
-    assert single.valuer(0) is single.targets[0]
+    assert single.valuer(0) is single.target
 
 
 def test_which_policy_is_the_best_does_not_depend_on_stops_and_reports(tmp_path, one_thread, monkeypatch):
