@@ -10,12 +10,14 @@ from restore_env.utils.progress import Progress, progress_bar
 
 
 def begin(inputs: Mapping[str, Paths], files: Mapping[str, Paths]) -> None:
-    """Check what a command reads and writes before all work, as `check_outputs` does, and limit its threads."""
+    """Check what a command reads and writes before all work, as `check_outputs` does; limit threads and memory."""
     from restore_env.policies import available_policies
     from restore_env.toolbox import available_toolboxes
+    from restore_env.utils.memory import return_large_pieces
     from restore_env.utils.threads import limit_threads
 
     limit_threads()
+    return_large_pieces()
     check_outputs(inputs, files=files, names=(*available_toolboxes(), *available_policies()))
 
 
