@@ -87,7 +87,8 @@ class DRQNConfig(Options):
     n_counterfactual: Natural = 3
     """Tools, besides stop, that are tried at each step without being applied, to learn their values. 0: nothing is."""
     regret_coef: NonNegative = 1.0
-    """Weight of a second loss: what a softmax choice among the tried actions loses on average. 0: no such loss."""
+    """Weight of a second loss: what a softmax choice among the tried actions loses on average. It trains preferences of
+    their own, by which the network chooses; trained by it, Q-values would be too high. 0: the Q-values choose."""
 
     def rate(self, progress: float, updates: int) -> float:
         """Return the learning rate of an update, given the used fraction of the budget and the updates so far."""

@@ -10,7 +10,7 @@ from restore_env.restoration.batch import RestorationBatch, Trial
 from restore_env.utils.tensors import bytes_to_floats, tensor_to_images
 
 TEMPERATURE: Final = 1.0
-"""Temperature, in units of the reward, of the softmax of the Q-values from which the tools to try are drawn."""
+"""Temperature, in units of the reward, of the softmax of the preferences from which the tools to try are drawn."""
 
 
 class Valuer(NamedTuple):
@@ -40,9 +40,10 @@ class Valuer(NamedTuple):
             return torch.zeros_like(trial.psnr, dtype=torch.float32)
         # An episode that stops has no next state; its row is computed too and not used.
         images = bytes_to_floats(tensor_to_images(trial.images))
-        values, _ = self.network(images, trial.actions, self.state)
+        values, state = self.network(images, trial.actions, self.state)
         known = values if self.target is self.network else self.target(images, trial.actions, self.target_state)[0]
-        best = known.gather(1, values.argmax(1, keepdim=True)).squeeze(1)  # (n, actions) -> (n, 1) -> (n,)
+        best = self.network.preferences(state).argmax(1, keepdim=True)
+        best = known.gather(1, best).squeeze(1)  # (n, actions) -> (n, 1) -> (n,)
         return torch.where(over, 0.0, self.gamma * best)
 
 
@@ -67,24 +68,24 @@ def step_with_trials(batch: RestorationBatch, tried: Tensor, valuer: Valuer) -> 
     return trials[0].outcome.reward.float(), torch.where(trials[0].acting.unsqueeze(1), known, torch.nan)
 
 
-def draw_actions(chosen: Tensor, q_values: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def draw_actions(chosen: Tensor, preferences: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """Return the actions to try: the chosen one, *stop*, which costs nothing, and some tools.
 
-    The tools are drawn without replacement by the softmax of the Q-values: they have the largest Q-values after Gumbel
+    The tools are drawn without replacement by the softmax of the preferences: they have the largest ones after Gumbel
     noise is added (Kool et al., 2019).
 
     Args:
         chosen: int64 (n,), the actions that will be taken.
-        q_values: float32 (n, actions).
+        preferences: float32 (n, actions).
         n: number of tools, at most all.
         generator: draws them, on the CPU.
 
     Returns:
         int64 (k, n).
     """
-    noise = -torch.empty(q_values.shape).exponential_(generator=generator).log().to(chosen.device)
-    order = noise + q_values / TEMPERATURE
+    noise = -torch.empty(preferences.shape).exponential_(generator=generator).log().to(chosen.device)
+    order = noise + preferences / TEMPERATURE
     order.scatter_(1, chosen.unsqueeze(1), -torch.inf)  # the chosen action is tried anyway
     drawn = order[:, :-1].argsort(1, descending=True)[:, :n].T  # (n, actions) -> (k, n)
-    stop = torch.full_like(chosen, q_values.shape[1] - 1)
+    stop = torch.full_like(chosen, preferences.shape[1] - 1)
     return torch.cat([chosen.unsqueeze(0), stop.unsqueeze(0), drawn])

@@ -1,6 +1,6 @@
 """The unrolled network, the targets of its Q-values, and the losses."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,26 +14,41 @@ REGRET_TEMPERATURE: Final = 0.3
 """Temperature of the softmax policy whose regret is a loss, in units of the reward."""
 
 
-def unroll(network: RecurrentQNetwork, episodes: Episodes) -> Tensor:
-    """Return the Q-values along episodes, float32 (n, t, actions); rows after an episode's end have no meaning."""
+class Unrolled(NamedTuple):
+    """What a network says along n episodes of at most t steps; rows after an episode's end have no meaning.
+
+    Attributes:
+        q_values: float32 (n, t, actions).
+        preferences: float32 (n, t, actions), the Q-values if the network has no preferences.
+    """
+
+    q_values: Tensor
+    preferences: Tensor
+
+
+def unroll(network: RecurrentQNetwork, episodes: Episodes) -> Unrolled:
+    """Return what a network says along episodes."""
     n, steps = episodes.action.shape
     images = bytes_to_floats(episodes.image.flatten(0, 1))  # (n, t, h, w, 3) -> (n * t, 3, h, w)
     features = network.embed(images).view(n, steps, -1)  # (n * t, features) -> (n, t, features)
-    state, values = network.initial_state(n), []
+    state, values, preferences = network.initial_state(n), [], []
     previous_action = torch.full_like(episodes.action[:, 0], network.n_tools)
     for step in range(steps):
         state = network.lstm_step(features[:, step], previous_action, state)
         values.append(network.q_values(state))
+        preferences.append(network.preferences(state))
         previous_action = episodes.action[:, step].clamp(min=0)
-    return torch.stack(values, dim=1)  # t times (n, actions) -> (n, t, actions)
+    return Unrolled(
+        torch.stack(values, dim=1), torch.stack(preferences, dim=1)
+    )  # t times (n, actions) -> (n, t, actions)
 
 
-def q_targets(episodes: Episodes, q_values: Tensor, target_q_values: Tensor, gamma: float, double_q: bool) -> Tensor:
+def q_targets(episodes: Episodes, preferences: Tensor, target_q_values: Tensor, gamma: float, double_q: bool) -> Tensor:
     """Return the targets of the Q-values: the reward of the action taken plus the discounted value of the next state.
 
     Args:
         episodes: n episodes of at most t steps.
-        q_values: float32 (n, t, actions), Q-values of the network.
+        preferences: float32 (n, t, actions), the network's; it chooses the action with the highest one.
         target_q_values: float32 (n, t, actions), Q-values of the target network.
         gamma: discount factor.
         double_q: whether the network chooses the next action, instead of the target network.
@@ -42,7 +57,7 @@ def q_targets(episodes: Episodes, q_values: Tensor, target_q_values: Tensor, gam
         float32 (n, t).
     """
     if double_q:
-        values = target_q_values.gather(2, q_values.argmax(2, keepdim=True)).squeeze(2)  # (n, t)
+        values = target_q_values.gather(2, preferences.argmax(2, keepdim=True)).squeeze(2)  # (n, t)
     else:
         values = target_q_values.amax(2)  # (n, t)
     next_values = torch.zeros_like(values)  # nothing follows the last step
@@ -88,25 +103,25 @@ def td_loss(q_values: Tensor, targets: Tensor, loss: str) -> Tensor:
     return single.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)  # (n, t, actions) -> (n,)
 
 
-def regret(q_values: Tensor, targets: Tensor) -> Tensor:
-    """Return the expected loss of value of an agent that draws actions by the softmax of its Q-values.
+def regret(preferences: Tensor, targets: Tensor) -> Tensor:
+    """Return the expected loss of value of an agent that draws actions by the softmax of its preferences.
 
     Args:
-        q_values: float32 (n, t, actions).
+        preferences: float32 (n, t, actions).
         targets: float32 (n, t, actions), NaN where they are unknown. Only actions whose targets are known are drawn.
 
     Returns:
         float32 (n,), the mean over the steps of each episode.
 
     Example:
-        >>> q_values, targets = torch.tensor([[[0.0, 0.0, 9.0]]]), torch.tensor([[[1.0, 0.0, torch.nan]]])
-        >>> regret(q_values, targets)
+        >>> preferences, targets = torch.tensor([[[0.0, 0.0, 9.0]]]), torch.tensor([[[1.0, 0.0, torch.nan]]])
+        >>> regret(preferences, targets)
         tensor([0.5000])
     """
     known = ~targets.isnan()
     alive = known.any(2)  # (n, t, actions) -> (n, t)
     known = known | ~alive.unsqueeze(2)  # a softmax over no action would be NaN
-    shares = (q_values / REGRET_TEMPERATURE).masked_fill(~known, -torch.inf).softmax(2)
+    shares = (preferences / REGRET_TEMPERATURE).masked_fill(~known, -torch.inf).softmax(2)
     values = targets.nan_to_num()
     best = values.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
     lost = (shares * (best - values)).sum(2)  # (n, t, actions) -> (n, t)

@@ -63,7 +63,8 @@ def with_actions(network: RecurrentQNetwork, places: Sequence[int], n_tools: int
     encoded, actions, hidden = weights["gates.weight"].split([features, network.n_tools, network.hidden], dim=1)
     remembered = _spread(actions.T, actions.mean(1), places, n_tools)  # (4 * hidden, n) -> (n_tools, 4 * hidden)
     weights["gates.weight"] = torch.cat([encoded, remembered.T, hidden], dim=1)
-    for name in ("values.weight", "values.bias"):
+    heads = [name for name in weights if name.startswith(("values.", "preferred."))]
+    for name in heads:
         rows = weights[name]
         weights[name] = torch.cat([_spread(rows[:-1], rows.mean(0), places, n_tools), rows[-1:]])
     grown.load_state_dict(weights, assign=True)

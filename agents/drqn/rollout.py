@@ -38,18 +38,19 @@ def collect_episodes(
     while not bool(batch.ended.all()):
         seen = batch.observe()
         images = bytes_to_floats(seen.image)
-        values, state = network(images, seen.previous_action, state)
+        _, state = network(images, seen.previous_action, state)
+        preferences = network.preferences(state)
         explores = torch.rand(n, generator=generator) < exploration_rate
         at_random = torch.randint(actions, (n,), generator=generator)
-        chosen = torch.where(explores, at_random, values.argmax(1).cpu()).to(batch.images.device)
+        chosen = torch.where(explores, at_random, preferences.argmax(1).cpu()).to(batch.images.device)
         action = torch.where(batch.ended, NO_STEP, chosen)
         if n_counterfactual:
-            tried = draw_actions(chosen, values, n_counterfactual, generator)
+            tried = draw_actions(chosen, preferences, n_counterfactual, generator)
             target_state = state if target is network else target(images, seen.previous_action, target_state)[1]
             valuer = Valuer(network, target, state, target_state, gamma)
             reward, outcomes = step_with_trials(batch, tried, valuer)
         else:
-            reward, outcomes = batch.step(chosen).reward.float(), torch.full_like(values, torch.nan)
+            reward, outcomes = batch.step(chosen).reward.float(), torch.full_like(preferences, torch.nan)
         steps.append((seen.image, action, reward, outcomes))
     while len(steps) < batch.max_steps:
         image, action, reward, outcomes = steps[-1]

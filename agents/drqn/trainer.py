@@ -171,14 +171,14 @@ class DRQNTraining(Training):
             episodes = self._sample(rng)
             number = self.updates % len(self.networks)
             network, optimizer = self.networks[number], self.optimizers[number]
-            q_values = unroll(network, episodes)  # (n, t, actions)
+            q_values, preferences = unroll(network, episodes)  # twice (n, t, actions)
             with torch.no_grad():
-                target_q_values = unroll(self.valuer(number), episodes)  # (n, t, actions)
-                taken = q_targets(episodes, q_values, target_q_values, config.gamma, config.double_q)  # (n, t)
+                target_q_values = unroll(self.valuer(number), episodes).q_values  # (n, t, actions)
+                taken = q_targets(episodes, preferences, target_q_values, config.gamma, config.double_q)  # (n, t)
                 targets = targets_of_actions(episodes, taken)  # (n, t) -> (n, t, actions)
             loss = td_loss(q_values, targets, config.loss).mean()
             if config.regret_coef:
-                loss = loss + config.regret_coef * regret(q_values, targets).mean()
+                loss = loss + config.regret_coef * regret(preferences, targets).mean()
             optimizer.zero_grad()
             loss.backward()
             take_step(optimizer, network, self.rate, config.max_grad_norm)

@@ -18,6 +18,9 @@ from restore_env.utils.threads import map_in_threads
 VALUE_SCALE: Final = 10.0
 """Factor of a scaled network's Q-values: one tool changes the PSNR by up to about 10 dB."""
 
+TIE: Final = 1e-4
+"""How far other Q-values are at least below that of the preferred action."""
+
 CHUNK: Final = 16
 """Number of patches that a thread encodes at once; it bounds the memory that a large photo needs."""
 
@@ -51,6 +54,8 @@ class RecurrentQNetwork(nn.Module):
         scaled: whether images are centred (`PatchEncoder`) and Q-values multiplied by `VALUE_SCALE`. Inputs and outputs
             then have the size for which weights are initialised. The paper's network does neither.
         degradation_features: whether the encoder also uses `degradation_features`. The paper's network does not.
+        preference_head: whether a layer of its own says which action to take. Otherwise it is that of the highest
+            Q-value, as in the paper; the highest of many values with errors is too high on average.
 
     Example:
         >>> import torch
@@ -70,6 +75,7 @@ class RecurrentQNetwork(nn.Module):
         patch_size: int = PATCH_SIZE,
         scaled: bool = False,
         degradation_features: bool = False,
+        preference_head: bool = False,
     ) -> None:
         super().__init__()
         self.n_tools, self.hidden, self.patch_size = n_tools, hidden, patch_size
@@ -81,12 +87,14 @@ class RecurrentQNetwork(nn.Module):
             "patch_size": patch_size,
             "scaled": scaled,
             "degradation_features": degradation_features,
+            "preference_head": preference_head,
         }
         self.encoder = PatchEncoder(channels, features, patch_size, scaled, degradation_features)
         # One matrix for input and hidden state, and one bias, as in TensorFlow's BasicLSTMCell; nn.LSTMCell has two.
         self.gates = nn.Linear(features + n_tools + hidden, 4 * hidden)
         self.scale = VALUE_SCALE if scaled else 1.0
         self.values = nn.Linear(hidden, n_tools + 1)
+        self.preferred = nn.Linear(hidden, n_tools + 1) if preference_head else None
         with torch.no_grad():  # a forget gate with bias 1 keeps the cell's state at first
             self.gates.bias.zero_()
             self.gates.bias[2 * hidden : 3 * hidden] = 1
@@ -121,6 +129,22 @@ class RecurrentQNetwork(nn.Module):
         values: Tensor = self.scale * self.values(state.hidden)
         return values
 
+    def preferences(self, state: LSTMState) -> Tensor:
+        """Return how much each action is preferred, float32 (n, n_tools + 1); the highest one is taken."""
+        if self.preferred is None:
+            return self.q_values(state)
+        preferences: Tensor = self.scale * self.preferred(state.hidden)
+        return preferences
+
+    def bounded_q_values(self, state: LSTMState) -> Tensor:
+        """Return the Q-values, float32 (n, n_tools + 1), none as high as that of the preferred action."""
+        values = self.q_values(state)
+        if self.preferred is None:
+            return values
+        best = self.preferences(state).argmax(1, keepdim=True)
+        highest = values.gather(1, best)  # (n, actions) -> (n, 1)
+        return torch.minimum(values, highest - TIE).scatter(1, best, highest)
+
     def forward(self, images: Tensor, previous_action: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Return the Q-values, float32 (n, n_tools + 1), and the next state; see `embed` and `lstm_step`."""
         state = self.lstm_step(self.embed(images), previous_action, state)
@@ -128,7 +152,7 @@ class RecurrentQNetwork(nn.Module):
 
 
 class RecurrentQPolicy(QPolicy):
-    """Takes the action with the highest Q-value of a recurrent network.
+    """Takes the action with the highest Q-value of a recurrent network, or the one that the network prefers.
 
     Args:
         network: the network; it is set to evaluation mode.
@@ -159,10 +183,13 @@ class RecurrentQPolicy(QPolicy):
 
     @torch.no_grad()
     def q_values(self, observation: Observation, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Return the Q-values, float32 (n, actions) in the reward's unit, and the next state."""
+        """Return the Q-values, float32 (n, actions) in the reward's unit, and the next state.
+
+        If the network has preferences, no Q-value is as high as that of the action it prefers.
+        """
         features = torch.cat(map_in_threads(self._embed, observation.image.split(CHUNK)))
         state = self.network.lstm_step(features, observation.previous_action, state)
-        return self.network.q_values(state), state
+        return self.network.bounded_q_values(state), state
 
     @torch.no_grad()  # a setting of each thread
     def _embed(self, images: Tensor) -> Tensor:

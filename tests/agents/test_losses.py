@@ -32,6 +32,11 @@ def test_targets_of_the_actions_taken(double_q, gamma, expected):
     assert q_targets(episode(), VALUES, LATER, gamma, double_q)[0].tolist() == pytest.approx(expected)
 
 
+def test_the_preferred_action_is_valued_not_the_highest_value():
+    preferences = torch.full((1, 3, 3), 0.0).index_fill(2, tensor([1]), 1.0)
+    assert q_targets(episode(), preferences, LATER, 1.0, double_q=True)[0].tolist() == [1 + 40, 2 + 30, 3]
+
+
 def test_nothing_follows_the_end_of_an_episode():
     wanted = q_targets(episode((0, 2, -1)), VALUES, LATER, gamma=1.0, double_q=False)
     assert wanted[0, :2].tolist() == [1 + 40, 2]
@@ -75,12 +80,25 @@ def test_the_regret_is_over_known_actions_and_over_steps_that_were_taken():
 
 
 def test_the_unrolled_network_is_the_network_step_by_step():
-    network, episodes = small_network(), episode()
-    state, previous = network.initial_state(1), tensor([2])
+    network, episodes = small_network(preference_head=True), episode()
+    state, previous, found = network.initial_state(1), tensor([2]), unroll(network, episodes)
     for step in range(3):
         expected, state = network(bytes_to_floats(episodes.image[:, step]), previous, state)
-        torch.testing.assert_close(unroll(network, episodes)[:, step], expected)
+        torch.testing.assert_close(found.q_values[:, step], expected)
+        torch.testing.assert_close(found.preferences[:, step], network.preferences(state))
         previous = episodes.action[:, step]
+    assert not torch.equal(found.q_values, found.preferences)
+
+
+def test_each_loss_trains_its_own_head():
+    wanted = tensor([[[1.0, 0.0, -1.0]] * 3])
+    for loss, trained, other in (("td", "values", "preferred"), ("regret", "preferred", "values")):
+        network = small_network(preference_head=True)
+        q_values, preferences = unroll(network, episode())
+        found = td_loss(q_values, wanted, "huber") if loss == "td" else regret(preferences, wanted)
+        found.sum().backward()
+        assert network.get_submodule(trained).weight.grad.any()
+        assert network.get_submodule(other).weight.grad is None
 
 
 def test_shifted_images_repeat_their_border():

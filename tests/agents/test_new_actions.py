@@ -24,6 +24,9 @@ def policy_for(toolbox: Toolbox, **options: bool) -> RecurrentQPolicy:
         network = RecurrentQNetwork(len(toolbox), (4, 4, 4, 4), features=6, hidden=8, patch_size=SIDE, **options)
         nn.init.normal_(network.gates.weight, std=0.3)
         nn.init.zeros_(network.gates.bias)
+        if network.preferred is not None:
+            nn.init.normal_(network.preferred.weight, std=0.5)
+            nn.init.normal_(network.preferred.bias, std=0.02)
     return RecurrentQPolicy(network, toolbox.action_names)
 
 
@@ -33,9 +36,9 @@ def larger(toolbox: Toolbox) -> Toolbox:
     return Toolbox([third, NEW, first, second], "larger")
 
 
-@pytest.mark.parametrize("scaled", [False, True])
-def test_the_same_toolchains_are_chosen_until_something_is_learnt(scaled, function_toolbox, photo_folder):
-    policy, toolbox = policy_for(function_toolbox, scaled=scaled), larger(function_toolbox)
+@pytest.mark.parametrize("options", [{}, {"scaled": True}, {"scaled": True, "preference_head": True}])
+def test_the_same_toolchains_are_chosen_until_something_is_learnt(options, function_toolbox, photo_folder):
+    policy, toolbox = policy_for(function_toolbox, **options), larger(function_toolbox)
     grown = RecurrentQPolicy(network_for(policy, toolbox), toolbox.action_names)
     pairs = draw_pairs(as_source(str(photo_folder), "any", SIDE), 48, seed=0)
     before, after = evaluate(pairs, policy, function_toolbox), evaluate(pairs, grown, toolbox)

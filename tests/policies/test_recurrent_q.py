@@ -131,6 +131,22 @@ def test_the_action_of_the_highest_value_is_taken(policy):
     assert torch.equal(actions, values.argmax(1))
 
 
+@torch.no_grad()
+def test_the_preferred_action_is_taken_and_no_other_is_valued_higher():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = RecurrentQNetwork(TOOLS, (6, 5, 4, 4), features=7, hidden=5, patch_size=20, preference_head=True)
+    policy, seen = RecurrentQPolicy(network, ACTIONS), observation(64, previous=2)
+    values, state = policy.q_values(seen, policy.initial_state(64))
+    plain, preferences = network.q_values(state), network.preferences(state)
+    best = preferences.argmax(1, keepdim=True)
+    assert (plain.argmax(1, keepdim=True) != best).any()
+    assert torch.equal(policy.act(seen, policy.initial_state(64))[0], best.squeeze(1))
+    assert torch.equal(values.gather(1, best), plain.gather(1, best))
+    lower = plain < plain.gather(1, best) - 1e-3
+    assert torch.equal(values[lower], plain[lower])
+
+
 def test_other_numbers_of_actions_are_refused(network):
     with pytest.raises(ValueError, match="3 action names for a network of 4 Q-values"):
         RecurrentQPolicy(network, ("median", "soften", "stop"))
