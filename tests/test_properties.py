@@ -8,7 +8,7 @@ from restore_env import ImageRestoreEnv, Pairs, Tool, Toolbox
 from restore_env.envs.vector_env import ImageRestoreVectorEnv
 from restore_env.restoration.batch import NO_TOOL, RestorationBatch
 from restore_env.restoration.metrics import psnr
-from restore_env.toolbox.networks import EightLayerCNN, ThreeLayerCNN, TwoScaleCNN
+from restore_env.toolbox.networks import ContextCNN, EightLayerCNN, ThreeLayerCNN, TwoScaleCNN
 
 SEEDED = settings(derandomize=True, deadline=None, max_examples=50)
 
@@ -17,7 +17,7 @@ def make_toolbox() -> Toolbox:
     """Networks of all kinds and a function of each kind."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        networks = [ThreeLayerCNN(4, 3), EightLayerCNN(4, 3), TwoScaleCNN(4, 4)]
+        networks = [ThreeLayerCNN(4, 3), EightLayerCNN(4, 3), TwoScaleCNN(4, 4), ContextCNN(4, 4, context=4)]
     tools = [Tool.from_module(type(network).__name__, network) for network in networks]
     darken = Tool("darken", lambda images: images * 0.9)
     return Toolbox([*tools, darken, Tool.from_function("mirror", lambda image: image[:, ::-1])])

@@ -16,7 +16,7 @@ from restore_env.data.photos import FolderPhotos
 from restore_env.data.sources import PairSource
 from restore_env.training.fingerprints import digest_of_text
 from restore_env.training.parallel import draw_in_parallel
-from restore_env.utils.tensors import bytes_to_floats
+from restore_env.utils.tensors import SYMMETRIES, augment_dihedral, bytes_to_floats
 
 Batch = tuple[Tensor, Tensor]
 
@@ -27,7 +27,8 @@ BLOCK: Final = 1000
 class PoolBatches:
     """Batches from a pool of pairs; each depends only on the pool, the seed and the iteration's number.
 
-    A training that resumes from a checkpoint therefore needs no state of a generator to see the same data.
+    A training that resumes from a checkpoint therefore needs no state of a generator to see the same data. The patches
+    of a batch are mirrored and transposed at random, all alike.
 
     Args:
         pool: pairs of one size.
@@ -47,7 +48,7 @@ class PoolBatches:
             torch.from_numpy(np.asarray(images)).to(device) for images in (pool.distorted, pool.reference)
         )
         self.batch_size, self.seed = batch_size, seed
-        self._block, self._rows = -1, torch.empty(0)
+        self._block, self._rows, self._symmetries = -1, torch.empty(0), np.empty(0, np.int64)
 
     def batch(self, iteration: int) -> Batch:
         """Return the batch of an iteration.
@@ -60,7 +61,13 @@ class PoolBatches:
             rng = np.random.default_rng([self.seed, block])
             rows = rng.integers(len(self.distorted), size=(BLOCK, self.batch_size))
             self._block, self._rows = block, torch.from_numpy(rows).to(self.distorted.device)
-        return bytes_to_floats(self.distorted[self._rows[place]]), bytes_to_floats(self.reference[self._rows[place]])
+            self._symmetries = rng.integers(SYMMETRIES, size=BLOCK)
+        rows_now, symmetry = self._rows[place], int(self._symmetries[place])
+        distorted, reference = (
+            bytes_to_floats(augment_dihedral(images[rows_now], symmetry).contiguous())
+            for images in (self.distorted, self.reference)
+        )
+        return distorted, reference
 
 
 def draw_pool(folder: Path, name: str, source: PairSource, identity: str, n: int, seed: int, jobs: int) -> Path:
