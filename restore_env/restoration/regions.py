@@ -12,6 +12,7 @@ from restore_env.data.pairs import Label
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.restoration.rewards import Reward
 from restore_env.toolbox import Tool, Toolbox
+from restore_env.toolbox.toolbox import part_of_context
 from restore_env.utils.checks import check_whole
 from restore_env.utils.tensors import tensor_to_images
 
@@ -167,7 +168,14 @@ class RegionBatch(RestorationBatch):
         spans = [(self.rows.span(*part.rows), self.columns.span(*part.columns)) for part in parts]
         seen = [(_surroundings(tool, rows, height), _surroundings(tool, columns, width)) for rows, columns in spans]
         before = [self.images[part.image, :, rows, columns] for part, (rows, columns) in zip(parts, seen, strict=True)]
-        after = self.toolbox.apply_each(before, [number] * len(parts))
+        whole = {
+            image: self.toolbox.context_of(self.images[image : image + 1], number) for image in {p.image for p in parts}
+        }
+        contexts = [
+            None if (context := whole[part.image]) is None else part_of_context(context, rows, columns, tool.multiple)
+            for part, (rows, columns) in zip(parts, seen, strict=True)
+        ]
+        after = self.toolbox.apply_each(before, [number] * len(parts), contexts)
         for place, (part, (rows, columns)) in enumerate(zip(parts, spans, strict=True)):
             up, left = seen[place][0].start, seen[place][1].start
             change = after[place] - before[place]

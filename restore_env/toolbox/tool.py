@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite
 from typing import Any, Final
 
@@ -116,6 +116,7 @@ class Tool:
                 evaluation mode and laid out channels last. If it has an attribute `radius`, large images are processed
                 in tiles: an output pixel may depend on input pixels that are at most `radius` pixels away. If it has an
                 attribute `multiple`, images are padded by reflection to sides that this number divides, and cut again.
+                If it has a method `context_of`, see `Tool.context_of`.
             removes: the distortion that the tool is made for.
             interval: interval of the distortion's parameter that the tool is made for.
             cost: multiplications for a pixel; None counts those of the network.
@@ -248,15 +249,31 @@ class Tool:
         """Return the multiplications on one image of `side` x `side` pixels, with what is padded to the multiple."""
         return self.cost * (side + -side % self.multiple) ** 2
 
+    def context_of(self, images: Tensor) -> Tensor | None:
+        """Return what a network has to know of the surroundings of a pixel beyond `radius`, None if it is nothing.
+
+        With it, parts of an image can be restored one by one, with the same result as the whole image. A network that
+        needs it has a method of this name, and takes the context of a part as its second argument.
+
+        Args:
+            images: float (n, 3, h, w) RGB in about [0, 1].
+
+        Returns:
+            Float (n, features, h / multiple, w / multiple), rounded up, or (n, features, 1, 1) if all is the same.
+        """
+        look: Callable[[Tensor], Tensor] | None = getattr(self.function, "context_of", None)
+        return None if look is None else look(padded(images, self.multiple))
+
     def to(self, device: str | torch.device) -> "Tool":
         """Return the tool on a device; a network is copied, a function is used as it is."""
         return self if self.module is None else replace(self, function=deepcopy(self.module).to(device))
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, context: Tensor | None = None) -> Tensor:
         """Apply the tool to images.
 
         Args:
             images: float (n, 3, h, w) RGB in about [0, 1].
+            context: of parts of larger images, the part of `context_of` for the larger ones.
 
         Returns:
             A new tensor of the same shape and dtype, not clipped. Other floats, such as float64, are converted.
@@ -265,8 +282,11 @@ class Tool:
             ToolError: if the tool raises an error, or returns another shape, another type than floats, NaN, or an
                 absolute value above 1e6.
         """
+        function: Callable[..., Tensor] = self.function
+        if context is not None:
+            function = partial(function, context=context)
         try:
-            result = apply_padded(self.function, images, self.multiple)
+            result = apply_padded(function, images, self.multiple)
         except ToolError as error:
             raise ToolError(f"tool {self.name!r} {error}") from error
         except Exception as error:  # whatever a user's tool raises
@@ -294,11 +314,18 @@ def apply_padded(function: Callable[[Tensor], Any], images: Tensor, multiple: in
         multiple: the number.
     """
     height, width = images.shape[2:]
+    larger = padded(images, multiple)
+    return function(images) if larger is images else function(larger)[:, :, :height, :width]
+
+
+def padded(images: Tensor, multiple: int) -> Tensor:
+    """Return images, float (n, 3, h, w), extended by reflection to sides that a number divides, below and right."""
+    height, width = images.shape[2:]
     bottom, right = -height % multiple, -width % multiple
     if not (bottom or right):
-        return function(images)
+        return images
     mode = "reflect" if bottom < height and right < width else "replicate"  # nothing to mirror in a tiny image
-    return function(pad(images, (0, right, 0, bottom), mode))[:, :, :height, :width]
+    return pad(images, (0, right, 0, bottom), mode)
 
 
 class NetworkAtLevel(nn.Module):

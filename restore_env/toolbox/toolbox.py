@@ -1,6 +1,6 @@
 """An ordered, immutable set of tools that acts on batches of images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import replace
@@ -152,21 +152,25 @@ class Toolbox(Sequence[Tool]):
         result = torch.empty_like(images, memory_format=torch.channels_last)
         groups = chosen.argsort(stable=True).to(images.device).split(chosen.bincount(minlength=self.stop + 1).tolist())
         tasks = [
-            Task(tool, images, result, chunk, rows, columns)
+            task
             for tool, group in zip(self, groups, strict=False)
             for chunk in (group.split(_chunk_length(images, tool)) if len(group) else ())
-            for rows, columns in _tiles(tool, images)
+            for task in self._tasks(tool, images, result, chunk)
         ]
         self._run(tasks)
         result[groups[self.stop]] = images[groups[self.stop]]
         return result
 
-    def apply_each(self, images: Sequence[Tensor], tools: Sequence[int]) -> list[Tensor]:
+    def apply_each(
+        self, images: Sequence[Tensor], tools: Sequence[int], contexts: Sequence[Tensor | None] | None = None
+    ) -> list[Tensor]:
         """Apply to each image a tool, all side by side, though their sizes differ.
 
         Args:
             images: n times float (3, h, w), RGB in about [0, 1]; they stay as they are.
             tools: n numbers of tools.
+            contexts: of images that are parts of larger ones, n parts of what `context_of` returned for the larger
+                ones. The parts begin at multiples of what the tool's network needs.
 
         Returns:
             New tensors of the same shapes, not clipped.
@@ -184,21 +188,39 @@ class Toolbox(Sequence[Tool]):
         batches = [image.unsqueeze(0) for image in images]  # (3, h, w) -> (1, 3, h, w)
         results = [torch.empty_like(batch, memory_format=torch.channels_last) for batch in batches]
         tasks = [
-            Task(self[number], batch, result, torch.zeros(1, dtype=torch.int64, device=batch.device), rows, columns)
-            for batch, result, number in zip(batches, results, tools, strict=True)
-            for rows, columns in _tiles(self[number], batch)
+            task
+            for batch, result, number, context in zip(
+                batches, results, tools, contexts or [None] * len(batches), strict=True
+            )
+            for task in self._tasks(self[number], batch, result, torch.zeros(1, dtype=torch.int64), context)
         ]
         self._run(tasks)
         return [result[0] for result in results]
+
+    def context_of(self, images: Tensor, tool: int) -> Tensor | None:
+        """Return what a tool has to know of the surroundings of each part of images; see `Tool.context_of`."""
+        with torch.inference_mode(), self._precision(images.device):
+            return self[tool].context_of(images)
+
+    def _tasks(
+        self, tool: Tool, images: Tensor, result: Tensor, chunk: Tensor, context: Tensor | None = None
+    ) -> Iterator["Task"]:
+        """Return the tasks of a tool for some images: one for each tile."""
+        chunk, tiles = chunk.to(images.device), list(_tiles(tool, images))
+        if context is None and len(tiles) > 1:
+            context = self.context_of(images[chunk], self.index(tool.name))
+        for rows, columns in tiles:
+            part = None if context is None else part_of_context(context, rows.seen, columns.seen, tool.multiple)
+            yield Task(tool, images, result, chunk, rows, columns, part)
 
     def _run(self, tasks: Sequence["Task"]) -> None:
         """Do some tasks, those of networks on a CPU side by side."""
 
         def run(task: Task) -> None:
-            tool, images, result, chunk, rows, columns = task
+            tool, images, result, chunk, rows, columns, context = task
             seen = images[chunk, :, rows.seen, columns.seen].contiguous(memory_format=torch.channels_last)
             with torch.inference_mode(), self._precision(images.device):
-                result[chunk, :, rows.own, columns.own] = tool(seen)[:, :, rows.inner, columns.inner]
+                result[chunk, :, rows.own, columns.own] = tool(seen, context)[:, :, rows.inner, columns.inner]
 
         apart = [_bears_threads(task.tool, task.images) for task in tasks]
         run_in_threads(run, sorted(compress(tasks, apart), key=_cost, reverse=True))
@@ -249,6 +271,7 @@ class Task(NamedTuple):
         chunk: int64 (k,), numbers of the images that the tool gets.
         rows: rows of the tile.
         columns: its columns.
+        context: the tile's part of the images' context, None if the tool computes it or needs none.
     """
 
     tool: Tool
@@ -257,13 +280,15 @@ class Task(NamedTuple):
     chunk: Tensor
     rows: Span
     columns: Span
+    context: Tensor | None
 
 
 def _tiles(tool: Tool, images: Tensor) -> Iterable[tuple[Span, Span]]:
     """Return the rows and columns of the tiles in which a tool processes images.
 
     Small images are one tile, and so are all if the tool's radius is unknown. Other tiles overlap by the radius, so the
-    result is the same as for the whole image. They start at multiples of what the tool's network needs.
+    result is the same as for the whole image, whose context they get. They start at multiples of what the tool's
+    network needs.
     """
     height, width = images.shape[2:]
     if tool.radius is None or height * width <= CHUNK_PIXELS[images.device.type]:
@@ -277,6 +302,21 @@ def _span(start: int, length: int, side: int, overlap: int) -> Span:
     """Return the rows or columns of a tile that starts at `start` in an image of `side` of them."""
     end, first = min(start + length, side), max(0, start - overlap)
     return Span(slice(start, end), slice(first, min(end + overlap, side)), slice(start - first, end - first))
+
+
+def part_of_context(context: Tensor, rows: slice, columns: slice, cell: int) -> Tensor:
+    """Return the context of a part of images.
+
+    Args:
+        context: as `Tool.context_of` returns it.
+        rows: the rows of the part; they begin at a multiple of `cell`.
+        columns: its columns.
+        cell: height and width of a cell of the context.
+    """
+    if context.shape[2:] == (1, 1):
+        return context
+    down, across = (slice(span.start // cell, -(-span.stop // cell)) for span in (rows, columns))
+    return context[:, :, down, across]
 
 
 def _cost(task: Task) -> int:
