@@ -1,7 +1,8 @@
 """Restoring a photo of any size, without a reference."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from math import inf, nan
 from typing import Any, NamedTuple
 
@@ -64,6 +65,7 @@ def restore(
     record: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
+    watch: Callable[[AnyImage], None] | None = None,
 ) -> Restored:
     """Restore a photo.
 
@@ -90,6 +92,7 @@ def restore(
         record: whether the result holds the photo after each step.
         device: device of tools and policy, "cpu" or "cuda".
         progress: called with the share of the photo that is done.
+        watch: called after each step of each block but its last, with a copy of the photo as it stands.
 
     Returns:
         The restored photo and the steps.
@@ -109,7 +112,8 @@ def restore(
     tools: Toolbox = load_toolbox(toolbox, device)
     chooser = with_margin(check_policy(load_policy(policy, tools, device)), stop_margin)
     batch, player = episodes_of(decide, chooser, tools, max_steps, consistency=consistency)
-    return restore_in(batch, player, image, strength=strength, record=record, device=device, progress=progress)
+    options: dict[str, Any] = {"strength": strength, "record": record, "device": device}
+    return restore_in(batch, player, image, progress=progress, watch=watch, **options)
 
 
 def restore_in(
@@ -121,6 +125,7 @@ def restore_in(
     record: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
+    watch: Callable[[AnyImage], None] | None = None,
 ) -> Restored:
     """Restore a photo in a batch, block after block; see `restore`.
 
@@ -132,6 +137,7 @@ def restore_in(
         record: whether the result holds the photo after each step.
         device: the device of the tools and the policy.
         progress: called with the share of the photo that is done.
+        watch: called after each step of each block but its last, with a copy of the photo as it stands.
     """
     canvas, (blocks, shape) = Canvas(image, record), _blocks(image, batch, player)
     log, expected = _Log(batch.toolbox.action_names, shape), nan
@@ -142,7 +148,8 @@ def restore_in(
         player = FixedToolchain((), names) if closed else RegionPolicy(player.policy, -inf, player.consistency)
     for number, block in enumerate(blocks):
         _start(batch, canvas.read(block).to(device), block)
-        canvas.write(block, _play(batch, player, block, log, record))
+        show = None if watch is None else partial(_show, watch, canvas, block, strength)
+        canvas.write(block, _play(batch, player, block, log, record, show))
         if progress is not None:
             progress((number + 1) / len(blocks))
     if len(blocks) == 1 and isinstance(player, RegionPolicy) and player.expected_gain is not None:
@@ -277,7 +284,19 @@ def _look(canvas: Canvas, blocks: Sequence[Block], batch: RestorationBatch, play
     return float(torch.cat(found).mean())
 
 
-def _play(batch: RestorationBatch, player: Policy, block: Block, log: _Log, record: bool) -> list[Tensor]:
+def _show(watch: Callable[[AnyImage], None], canvas: Canvas, block: Block, strength: float, images: Tensor) -> None:
+    """Show the photo as it stands, with what a block sees now."""
+    watch(blend(canvas.image, canvas.preview(block, images), strength))
+
+
+def _play(
+    batch: RestorationBatch,
+    player: Policy,
+    block: Block,
+    log: _Log,
+    record: bool,
+    show: Callable[[Tensor], None] | None = None,
+) -> list[Tensor]:
     """Play the episodes of a block to their end; return what it sees after each step, or only after the last."""
     images: list[Tensor] = []
 
@@ -286,6 +305,8 @@ def _play(batch: RestorationBatch, player: Policy, block: Block, log: _Log, reco
         log.note(step, block, actions, votes)
         if record and step:
             images.append(batch.images)
+        if show is not None and step:
+            show(batch.images)
 
     play(player, batch, note)
     return [*images, batch.images]

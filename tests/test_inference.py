@@ -195,3 +195,23 @@ def test_the_shipped_toolbox_restores_a_small_photo():
     assert (restored.image.shape, restored.image.dtype) == (image.shape, image.dtype)
     assert not np.array_equal(restored.image, image)
     assert [step["action"] for step in restored.steps] == ["noise-3", "stop"]
+
+
+class Darken(torch.nn.Module):
+    radius = 0
+
+    def forward(self, images):
+        return images - 20 / 255
+
+
+def test_who_watches_sees_each_step_of_each_block(monkeypatch):
+    monkeypatch.setattr("restore_env.inference.BLOCK_PIXELS", 100 * 100)
+    toolbox = Toolbox([Tool.from_module("darker", Darken())])
+    image = np.full((100, 200, 3), 200, np.uint8)
+    seen = []
+    found = restore(image, "fixed:darker,darker", toolbox, strength=0.5, record=True, watch=seen.append)
+    assert len(seen) == 4 and (image == 200).all()
+    for number, shown in enumerate(seen):
+        block, step = divmod(number, 2)
+        assert (shown[:, 190] == (found.images[step][:, 190] if block else 200)).all()
+        assert (shown[:, 10] == found.images[1 if block else step][:, 10]).all()

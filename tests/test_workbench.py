@@ -12,7 +12,7 @@ from PIL import Image
 
 from restore_env import Tool, Toolbox, read_image, restore, write_image
 from restore_env.cli import workbench
-from restore_env.cli.workbench import EXAMPLES, Workbench
+from restore_env.cli.workbench import EXAMPLES, Preview, View, Workbench
 from restore_env.cli.worker import Settings, Worker
 from restore_env.data.image_io import read_photo
 from restore_env.errors import ImageError, ToolError
@@ -37,8 +37,14 @@ class Here:
         self.count = 0
 
     def restore(self, image, tool=None):
+        *_, found = self.watch(image, tool)
+        return found
+
+    def watch(self, image, tool=None):
         self.count += 1
-        return restore(image, POLICY if tool is None else f"fixed:{tool}", TOOLBOX, max_steps=3, record=True)
+        seen, policy = [], POLICY if tool is None else f"fixed:{tool}"
+        found = restore(image, policy, TOOLBOX, max_steps=3, record=True, watch=seen.append)
+        yield from [*seen, found]
 
 
 @pytest.fixture
@@ -71,6 +77,12 @@ def drop(tmp_path, bench, photo):
     return drop
 
 
+def restored(bench):
+    """What the page shows in the end."""
+    *_, view = bench.restore("me")
+    return view
+
+
 def files(bench) -> list:
     return [path for path in bench.root.rglob("*") if path.is_file()]
 
@@ -78,7 +90,7 @@ def files(bench) -> list:
 class TestRestore:
     def test_the_file_to_download_is_what_restore_returns(self, bench, drop, photo):
         drop()
-        view = bench.restore("me")
+        view = restored(bench)
         expected = restore(photo, POLICY, TOOLBOX)
         assert view.result.name == "photo-restored.png" and (read_image(view.result) == expected.image).all()
         assert (
@@ -99,7 +111,7 @@ class TestRestore:
         content = io.BytesIO()
         Image.fromarray(photo).save(content, "JPEG", quality=97, exif=exif, dpi=(300, 300))
         drop(content=content.getvalue(), name="photo.jpg")
-        found = read_photo(bench.restore("me").result)[1]
+        found = read_photo(restored(bench).result)[1]
         assert found.jpeg_quality == 97 and found.dpi == (300, 300)
         assert b"someone" in found.exif
 
@@ -109,20 +121,41 @@ class TestRestore:
         image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
         write_image(tmp_path / "any.png", image)
         bench.open("me", tmp_path / "any.png")
-        assert (read_image(bench.restore("me").result) == restore(image, POLICY, TOOLBOX).image).all()
+        assert (read_image(restored(bench).result) == restore(image, POLICY, TOOLBOX).image).all()
 
     def test_images_for_the_screen(self, bench, drop, photo):
         drop()
-        view = bench.restore("me")
+        view = restored(bench)
         before, after = (np.asarray(Image.open(file).convert("RGB")).astype(int) for file in (view.before, view.after))
         assert np.abs(before - photo).mean() < 5 and 7 < (after - before).mean() < 13
+
+
+class TestWatching:
+    def test_the_photo_is_shown_after_each_step(self, bench, drop, photo):
+        drop()
+        bench.set_strength("me", 0.5)
+        *previews, view = bench.restore("me")
+        assert [type(each) for each in (*previews, view)] == [Preview, Preview, View]
+        assert [each.message for each in previews] == [f"photo.png: step {number} is done ..." for number in (1, 2)]
+        files = [each.after.name for each in previews]
+        assert files == ["after.webp"] * 2 and len({each.after for each in previews}) == 2
+        shown = np.asarray(Image.open(previews[1].after).convert("RGB")).astype(int)  # the first one is gone
+        assert 3 < (shown - photo).mean() < 8  # half of 20 - 10
+
+    def test_nobody_watches_to_the_end(self, bench, drop, photo):
+        drop()
+        watched = bench.restore("me")
+        next(watched)
+        watched.close()
+        assert (read_image(bench.set_strength("me", 1.0).result) == photo).all()
+        assert (read_image(restored(bench).result) == photo + 10).all()
 
 
 class TestStrength:
     @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
     def test_it_blends_as_restore_does_and_does_not_restore_again(self, bench, drop, photo, worker, strength):
         drop()
-        bench.restore("me")
+        restored(bench)
         view = bench.set_strength("me", strength)
         assert worker.count == 1 and view.strength == strength
         expected = restore(photo, POLICY, TOOLBOX, strength=strength, record=True)
@@ -150,7 +183,7 @@ class TestByHand:
 
     def test_a_tool_works_on_what_the_policy_made(self, bench, drop, photo):
         drop()
-        report = bench.restore("me").report.read_bytes()
+        report = restored(bench).report.read_bytes()
         view = bench.apply("me", "up")
         assert (read_image(view.result) == photo + 30).all() and view.report.read_bytes() == report
         assert (read_image(bench.undo("me").result) == photo + 10).all()
@@ -160,7 +193,7 @@ class TestByHand:
     def test_restoring_starts_from_the_photo(self, bench, drop, photo):
         drop()
         bench.apply("me", "up")
-        assert (read_image(bench.restore("me").result) == photo + 10).all()
+        assert (read_image(restored(bench).result) == photo + 10).all()
 
     def test_what_is_no_tool_and_what_fails(self, bench, drop, photo):
         drop()
@@ -193,7 +226,7 @@ class TestRefused:
 
     def test_there_is_no_photo_yet_or_no_longer(self, bench, drop):
         with pytest.raises(ImageError, match="there is no photo; drop one first"):
-            bench.restore("me")
+            restored(bench)
         drop()
         with pytest.raises(ImageError, match="there is no photo"):
             bench.undo("you")
@@ -208,7 +241,7 @@ class TestNothingIsKept:
     def test_a_session_that_ends_leaves_nothing(self, bench, drop, tmp_path):
         drop("me")
         drop("you", name="another.png")
-        bench.restore("me")
+        restored(bench)
         assert not (tmp_path / "photo.png").exists()  # it was moved
         bench.forget("me")
         assert {path.parts[-3] for path in files(bench)} == {bench._sessions["you"].folder.name}
@@ -233,7 +266,7 @@ class TestNothingIsKept:
         monkeypatch.setattr(time, "monotonic", lambda: now + workbench.IDLE + 1)
         drop("you")
         with pytest.raises(ImageError):
-            bench.restore("me")
+            restored(bench)
         assert len(list(bench.root.iterdir())) == 1
 
     def test_a_photo_that_is_replaced_while_it_is_restored(self, bench, drop, worker, monkeypatch):
@@ -243,14 +276,14 @@ class TestNothingIsKept:
         def slow(image, tool=None):
             inside.set()
             assert go_on.wait(60)
-            return Here().restore(image, tool)
+            yield from Here().watch(image, tool)
 
         def restore_it():
             with pytest.raises(ImageError, match="replaced meanwhile"):
-                bench.restore("me")
+                restored(bench)
             told.append(True)
 
-        monkeypatch.setattr(worker, "restore", slow)
+        monkeypatch.setattr(worker, "watch", slow)
         thread = threading.Thread(target=restore_it)
         thread.start()
         assert inside.wait(60)
@@ -284,6 +317,16 @@ class TestWorker:
         assert (found.choices == expected.choices).all() and len(found.images) == 3
         found = process.restore(photo, "bilateral-mild")
         assert (found.image == restore(photo, "fixed:bilateral-mild", "classical", max_steps=1).image).all()
+
+    def test_it_tells_how_the_photo_stands(self, process, photo):
+        first, second, found = process.watch(photo)
+        assert (first == found.images[0]).all() and (second == found.images[1]).all()
+
+    def test_it_goes_on_when_nobody_waits_for_the_rest(self, process, photo):
+        watched = process.watch(photo)
+        next(watched)
+        watched.close()
+        assert len(process.restore(photo).steps) == 3
 
     def test_it_goes_on_after_an_error_and_after_its_end(self, process, photo):
         with pytest.raises(TypeError, match="image is"):

@@ -7,7 +7,7 @@ import html
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ import click
 import restore_env
 from restore_env.cli.common import begin
 from restore_env.cli.report import steps_style
-from restore_env.cli.workbench import EXAMPLES, View, Workbench
+from restore_env.cli.workbench import EXAMPLES, Preview, View, Workbench
 from restore_env.cli.worker import Settings, Worker
 from restore_env.data.image_io import EXTENSIONS
 from restore_env.errors import ImageError, ToolError, is_out_of_memory
@@ -172,20 +172,12 @@ def make_page(bench: Workbench) -> "gr.Blocks":
         steps = gr.HTML(elem_id="steps")
         shown = [message, slider, steps, strength, result, report]
 
+        def watch(do: Callable[[], Iterator[Preview | View]]) -> Iterator[list[Any]]:
+            yield from _outputs(do, len(shown))
+
         def show(do: Callable[[], View]) -> list[Any]:
-            try:
-                view = do()
-            except (ImageError, ToolError, OSError, ValueError, MemoryError, RuntimeError) as error:
-                words = html.escape(_told(error))
-                return [f'<span class="problem" role="alert">{words}</span>', *[gr.skip()] * (len(shown) - 1)]
-            return [
-                view.message,
-                (str(view.before), str(view.after)),
-                view.steps,
-                view.strength,
-                gr.DownloadButton(value=str(view.result), interactive=True),
-                gr.DownloadButton(value=view.report and str(view.report), interactive=view.report is not None),
-            ]
+            (last,) = _outputs(lambda: iter([do()]), len(shown))
+            return last
 
         def opened(path: str | None, request: gr.Request) -> list[Any]:
             return [None, *show(lambda: bench.open(request.session_hash, Path(path or "")))]
@@ -193,8 +185,8 @@ def make_page(bench: Workbench) -> "gr.Blocks":
         def exemplified(name: str, request: gr.Request) -> list[Any]:
             return show(lambda: bench.example(request.session_hash, name))
 
-        def restored(request: gr.Request) -> list[Any]:
-            return show(lambda: bench.restore(request.session_hash))
+        def restored(request: gr.Request) -> Iterator[list[Any]]:
+            yield from watch(lambda: bench.restore(request.session_hash))
 
         def applied(name: str, request: gr.Request) -> list[Any]:
             return show(lambda: bench.apply(request.session_hash, name))
@@ -223,6 +215,29 @@ def make_page(bench: Workbench) -> "gr.Blocks":
         page.unload(left)
     page.queue(max_size=WAITING)
     return page
+
+
+def _outputs(do: Callable[[], Iterator[Preview | View]], count: int) -> Iterator[list[Any]]:
+    """Do something, and yield what the page shows of it.
+
+    Args:
+        do: does it step by step.
+        count: number of components: the message, the slider, the steps, the strength and two buttons.
+    """
+    import gradio as gr
+
+    try:
+        for view in do():
+            photos = str(view.before), str(view.after)
+            if isinstance(view, Preview):
+                yield [view.message, photos, *[gr.skip()] * (count - 2)]
+                continue
+            result = gr.DownloadButton(value=str(view.result), interactive=True)
+            report = gr.DownloadButton(value=view.report and str(view.report), interactive=view.report is not None)
+            yield [view.message, photos, view.steps, view.strength, result, report]
+    except (ImageError, ToolError, OSError, ValueError, MemoryError, RuntimeError) as error:
+        words = html.escape(_told(error))
+        yield [f'<span class="problem" role="alert">{words}</span>', *[gr.skip()] * (count - 1)]
 
 
 def _told(error: Exception) -> str:

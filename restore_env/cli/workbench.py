@@ -3,7 +3,7 @@
 import html
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -35,6 +35,10 @@ IDLE: Final = 3600.0
 """Seconds after which a photo that nobody touches is forgotten, though its page is open."""
 
 
+REPLACED: Final = "the photo was replaced meanwhile"
+"""What is said of a photo that is no longer the session's."""
+
+
 class View(NamedTuple):
     """What the page shows.
 
@@ -55,6 +59,20 @@ class View(NamedTuple):
     strength: float
     result: Path
     report: Path | None
+
+
+class Preview(NamedTuple):
+    """What the page shows while a photo is restored.
+
+    Attributes:
+        message: what is done, as HTML.
+        before: file with the photo, for the screen.
+        after: file with the photo as it stands, for the screen.
+    """
+
+    message: str
+    before: Path
+    after: Path
 
 
 class Change(NamedTuple):
@@ -90,12 +108,23 @@ class PhotoSession:
         self.strength, self.seconds = 1.0, 0.0
         self.lock, self.touched, self._version = Lock(), time.monotonic(), 0
 
-    def restore(self, worker: Worker) -> None:
-        """Let the policy restore the photo, in place of all changes so far."""
+    def restore(self, worker: Worker) -> Iterator[Preview]:
+        """Let the policy restore the photo, in place of all changes so far; yield the photo as it stands meanwhile."""
         began = time.perf_counter()
-        restored = worker.restore(self.photo)
-        self.seconds = time.perf_counter() - began
-        self.changes = [self.changes[0], Change(restored.image, (), restored)]
+        for number, found in enumerate(worker.watch(self.photo), start=1):
+            if isinstance(found, Restored):
+                self.seconds = time.perf_counter() - began
+                self.changes = [self.changes[0], Change(found.image, (), found)]
+            else:
+                yield self._preview(number, found)
+
+    def _preview(self, number: int, image: AnyImage) -> Preview:
+        """Write the files that the page shows while the photo is restored, and return what it shows."""
+        folder = self._new_folder()
+        files = before, after = folder / "before.webp", folder / "after.webp"
+        for file, shown in zip(files, (self.photo, blend(self.photo, image, self.strength)), strict=True):
+            file.write_bytes(as_webp(as_rgb_bytes(shown)))
+        return Preview(html.escape(f"{self.source.name}: step {number} is done ..."), before, after)
 
     def apply(self, tool: str, worker: Worker) -> None:
         """Apply a tool to the whole of the photo as it is now."""
@@ -113,9 +142,7 @@ class PhotoSession:
 
     def view(self, toolbox: Toolbox) -> View:
         """Write the files that the page shows, and return what it shows."""
-        self._version += 1  # a new name for each version: browsers keep files by their names
-        folder = self.folder / str(self._version)
-        folder.mkdir()
+        folder = self._new_folder()
         job = Job(self.source, folder / find_jobs([self.source], None, "restored")[0].target.name)
         before, after, last = folder / "before.webp", folder / "after.webp", self.changes[-1]
         image = blend(self.photo, last.image, self.strength)
@@ -127,8 +154,18 @@ class PhotoSession:
             made = _weakened(last.restored, self.photo, self.strength)
             steps, report = steps_html(made, toolbox), job.target.with_suffix(".html")
             write_text(report, report_page(self.source.name, self.photo, made, toolbox, self.seconds))
-        shutil.rmtree(self.folder / str(self._version - 2), ignore_errors=True)  # the page may still load the last one
         return View(self._message(toolbox), before, after, steps, self.strength, job.target, report)
+
+    def _new_folder(self) -> Path:
+        """Make a folder for the files of the page's next version."""
+        self._version += 1  # a new name for each version: browsers keep files by their names
+        folder = self.folder / str(self._version)
+        try:
+            folder.mkdir()
+        except FileNotFoundError:  # the session has been forgotten
+            raise ImageError(REPLACED) from None
+        shutil.rmtree(self.folder / str(self._version - 2), ignore_errors=True)  # the page may still load the last one
+        return folder
 
     def _message(self, toolbox: Toolbox) -> str:
         last, (height, width) = self.changes[-1], self.photo.shape[:2]
@@ -187,9 +224,12 @@ class Workbench:
         distorted, _ = as_distortion(EXAMPLE_SEVERITY)(photo, np.random.default_rng(0))
         return self._begin(key, f"{name}-distorted.png", lambda path: write_image(path, distorted))
 
-    def restore(self, key: str) -> View:
-        """Let the policy restore the photo of a session."""
-        return self._change(key, lambda session: session.restore(self.worker))
+    def restore(self, key: str) -> Iterator[Preview | View]:
+        """Let the policy restore the photo of a session; yield what the page shows meanwhile, and lastly then."""
+        session = self._session(key)
+        with session.lock:
+            yield from session.restore(self.worker)
+            yield self._view(key, session)
 
     def apply(self, key: str, tool: str) -> View:
         """Apply a tool to the photo of a session.
@@ -240,15 +280,24 @@ class Workbench:
         return view
 
     def _change(self, key: str, change: Callable[[PhotoSession], None]) -> View:
+        session = self._session(key)
+        with session.lock:
+            change(session)
+            return self._view(key, session)
+
+    def _session(self, key: str) -> PhotoSession:
+        """Return a session that somebody touches."""
         session = self._sessions.get(key)
         if session is None:
             raise ImageError("there is no photo; drop one first")
-        with session.lock:
-            session.touched = time.monotonic()
-            change(session)
-            if self._sessions.get(key) is not session:
-                raise ImageError("the photo was replaced meanwhile")
-            return session.view(self._toolbox)
+        session.touched = time.monotonic()
+        return session
+
+    def _view(self, key: str, session: PhotoSession) -> View:
+        """Return what the page shows of a session after a change."""
+        if self._sessions.get(key) is not session:
+            raise ImageError(REPLACED)
+        return session.view(self._toolbox)
 
 
 def _read(path: Path, largest: float) -> tuple[AnyImage, PhotoMetadata]:

@@ -1,12 +1,16 @@
 """A process of its own that restores photos, so that one that takes too long can be ended."""
 
 import signal
+import time
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from restore_env.constants import MAX_STEPS
 from restore_env.data.image_io import AnyImage
@@ -55,15 +59,23 @@ class Worker:
     def __init__(self, settings: Settings, seconds: float) -> None:
         self.settings, self.seconds = settings, seconds
         self._lock = Lock()
-        self._start()
-        self._receive()
+        self._begin()
 
     def restore(self, image: AnyImage, tool: str | None = None) -> Restored:
+        """Restore a photo; `watch` says more."""
+        *_, restored = self.watch(image, tool)
+        assert isinstance(restored, Restored)
+        return restored
+
+    def watch(self, image: AnyImage, tool: str | None = None) -> Iterator[AnyImage | Restored]:
         """Restore a photo as `restore` does, and record the steps.
 
         Args:
             image: the photo.
             tool: name of the only tool to apply; None lets the policy choose.
+
+        Yields:
+            The photo as it stands, after each step of a block that is not its last. The last item is the result.
 
         Raises:
             TimeoutError: if it takes too long.
@@ -72,38 +84,47 @@ class Worker:
         """
         with self._lock:
             if not self._process.is_alive():
-                self._start()
-                self._receive()
+                self._begin()
             self._connection.send((image, tool))
-            if not self._connection.poll(self.seconds):
-                self._end()
-                raise TimeoutError(f"this photo takes more than {self.seconds:g} s, which is the limit here")
-            return self._receive()
+            end, working = time.monotonic() + self.seconds, True
+            try:
+                while working:
+                    if not self._connection.poll(max(0.0, end - time.monotonic())):
+                        raise TimeoutError(f"this photo takes more than {self.seconds:g} s, which is the limit here")
+                    answer = self._receive()
+                    working = isinstance(answer, np.ndarray)
+                    if isinstance(answer, Exception):
+                        raise answer
+                    yield answer
+            finally:
+                if working:  # too long, or nobody waits for the rest
+                    self._end()
 
     def close(self) -> None:
         """End the process, whatever it does; a photo that is being restored is a `ChildProcessError`."""
         self._end()
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
+        """Start the process, and wait until it has loaded all; raise what it could not load."""
         context = get_context("spawn")  # a forked process would hang after PyTorch used threads
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self.settings), daemon=True)
         self._process.start()
         theirs.close()
+        problem = self._receive()
+        if problem is not None:
+            raise problem
 
     def _end(self) -> None:
         self._process.kill()
         self._process.join()
 
-    def _receive(self) -> Restored:
-        """Return what the process sends, or raise it if it is an error."""
+    def _receive(self) -> Any:
+        """Return what the process sends: a photo, a result, an error, or None once it has loaded all."""
         try:
-            answer = self._connection.recv()
+            return self._connection.recv()
         except (EOFError, OSError) as error:
             raise ChildProcessError("the process that restores has ended; the memory may be too small") from error
-        if isinstance(answer, Exception):
-            raise answer
-        return answer  # type: ignore[no-any-return]
 
 
 def _work(connection: Connection, settings: Settings) -> None:
@@ -124,7 +145,9 @@ def _work(connection: Connection, settings: Settings) -> None:
             image, tool = connection.recv()
             try:
                 chooser, steps = (policy, MAX_STEPS) if tool is None else (f"fixed:{tool}", 1)
-                answer = restore(image, chooser, toolbox, max_steps=steps, record=True, device=device)
+                answer = restore(
+                    image, chooser, toolbox, max_steps=steps, record=True, device=device, watch=connection.send
+                )
             except Exception as error:
                 connection.send(error)
             else:

@@ -54,6 +54,12 @@ class Canvas:
         for number, image in enumerate(self.images):
             self._write(image, block, steps[min(number, len(steps) - 1)])
 
+    def preview(self, block: Block, seen: Tensor) -> AnyImage:
+        """Return a copy of the photo as it stands, with what a block sees now, float32 (1, 3, h, w)."""
+        image = (self.images[-1] if self.images else self.image).copy()
+        self._write(image, block, seen)
+        return image
+
     def _write(self, image: AnyImage, block: Block, seen: Tensor) -> None:
         """Write what a block fills into one photo."""
         place = image[block.rows.own, block.columns.own]  # a view; a small photo is smaller than the patch it fills
