@@ -31,7 +31,7 @@ from restore_env.utils.files import real_path
 from restore_env.utils.threads import available_cores
 from tools.recipes import RECIPES, Precision, Recipe, ToolArgs, choose_precision
 from tools.single.model_card import tool_record, toolbox_card
-from tools.single.pool import PoolBatches, draw_pool, load_pool
+from tools.single.pool import MARGIN, PoolBatches, draw_pool, load_pool
 from tools.single.trainer import ToolTraining
 from tools.specs import ToolboxSpec, ToolSpec, load_spec
 
@@ -222,7 +222,7 @@ def start_networks(tools: Sequence[ToolSpec], start: str) -> dict[str, ToolNetwo
 def draw_training_data(tool: ToolSpec, photos: FolderPhotos, crop: int, folder: Path, args: Args) -> tuple[str, Path]:
     """Draw a tool's training data on all cores, unless they are in the folder; return their description and file."""
     distortion = tool.distortion(args.robust)
-    sampler = PatchSampler(photos, distortion, crop).for_training(colours=False)
+    sampler = PatchSampler(photos, distortion, crop + MARGIN).for_training(colours=False)
     text = f"{args.pool} patches, seed {args.seed}, photos {digest_of_photos(photos)}, {sampler!r}"
     return text, draw_pool(folder, tool.name, sampler, text, args.pool, args.seed, available_cores())
 
@@ -240,7 +240,7 @@ def train_one(plan: Plan, tool: ToolData, stopping: Callable[[], bool]) -> tuple
     cv2.setNumThreads(1)
     training = ToolTraining(
         spec=tool.spec,
-        batch=PoolBatches(load_pool(tool.pool), plan.recipe.batch_size, args.seed, args.device).batch,
+        batch=PoolBatches(load_pool(tool.pool), plan.recipe.batch_size, args.seed, args.device, plan.recipe.crop).batch,
         data=tool.text,
         validation=tool.validation.to_tensors(args.device),
         budget=args.budget,

@@ -7,7 +7,7 @@ import html
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -172,33 +172,24 @@ def make_page(bench: Workbench) -> "gr.Blocks":
         steps = gr.HTML(elem_id="steps")
         shown = [message, slider, steps, strength, result, report]
 
-        def watch(do: Callable[[], Iterator[Preview | View]]) -> Iterator[list[Any]]:
-            yield from _outputs(do, len(shown))
+        # Gradio knows by the annotation of an argument that it wants the request, which has the session's name
+        def for_session(do: Callable[[str], View]) -> Callable[[gr.Request], list[Any]]:
+            def handler(request: gr.Request) -> list[Any]:
+                return _last(lambda: do(request.session_hash), shown)
 
-        def show(do: Callable[[], View]) -> list[Any]:
-            (last,) = _outputs(lambda: iter([do()]), len(shown))
-            return last
+            return handler
+
+        def for_value(do: Callable[[str, Any], View]) -> Callable[[Any, gr.Request], list[Any]]:
+            def handler(value: Any, request: gr.Request) -> list[Any]:
+                return _last(lambda: do(request.session_hash, value), shown)
+
+            return handler
 
         def opened(path: str | None, request: gr.Request) -> list[Any]:
-            return [None, *show(lambda: bench.open(request.session_hash, Path(path or "")))]
-
-        def exemplified(name: str, request: gr.Request) -> list[Any]:
-            return show(lambda: bench.example(request.session_hash, name))
+            return [None, *_last(lambda: bench.open(request.session_hash, Path(path or "")), shown)]
 
         def restored(request: gr.Request) -> Iterator[list[Any]]:
-            yield from watch(lambda: bench.restore(request.session_hash))
-
-        def applied(name: str, request: gr.Request) -> list[Any]:
-            return show(lambda: bench.apply(request.session_hash, name))
-
-        def undone(request: gr.Request) -> list[Any]:
-            return show(lambda: bench.undo(request.session_hash))
-
-        def put_back(request: gr.Request) -> list[Any]:
-            return show(lambda: bench.reset(request.session_hash))
-
-        def strengthened(value: float, request: gr.Request) -> list[Any]:
-            return show(lambda: bench.set_strength(request.session_hash, value))
+            yield from _outputs(lambda: bench.restore(request.session_hash), shown)
 
         def left(request: gr.Request) -> None:
             bench.forget(request.session_hash)
@@ -206,23 +197,30 @@ def make_page(bench: Workbench) -> "gr.Blocks":
         common: dict[str, Any] = {"outputs": shown, "show_progress_on": slider, "api_visibility": "private"}
         turn = common | {"concurrency_id": "worker", "concurrency_limit": 1}  # one photo at a time
         drop.upload(opened, drop, **common | {"outputs": [drop, *shown]})
-        example.input(exemplified, example, **common)
+        example.input(for_value(bench.example), example, **common)
         go.click(restored, **turn)
-        apply.click(applied, tool, **turn)
-        undo.click(undone, **common)
-        reset.click(put_back, **common)
-        strength.input(strengthened, strength, trigger_mode="always_last", **common | {"show_progress": "hidden"})
+        apply.click(for_value(bench.apply), tool, **turn)
+        undo.click(for_session(bench.undo), **common)
+        reset.click(for_session(bench.reset), **common)
+        often = common | {"trigger_mode": "always_last", "show_progress": "hidden"}
+        strength.input(for_value(bench.set_strength), strength, **often)
         page.unload(left)
     page.queue(max_size=WAITING)
     return page
 
 
-def _outputs(do: Callable[[], Iterator[Preview | View]], count: int) -> Iterator[list[Any]]:
-    """Do something, and yield what the page shows of it.
+def _last(do: Callable[[], View], shown: Sequence[Any]) -> list[Any]:
+    """Do something, and return what the page then shows; see `_outputs`."""
+    (last,) = _outputs(lambda: iter([do()]), shown)
+    return last
+
+
+def _outputs(do: Callable[[], Iterator[Preview | View]], shown: Sequence[Any]) -> Iterator[list[Any]]:
+    """Do something step by step, and yield what the page shows of it.
 
     Args:
-        do: does it step by step.
-        count: number of components: the message, the slider, the steps, the strength and two buttons.
+        do: does it.
+        shown: the components: the message, the slider, the steps, the strength and two buttons.
     """
     import gradio as gr
 
@@ -230,14 +228,14 @@ def _outputs(do: Callable[[], Iterator[Preview | View]], count: int) -> Iterator
         for view in do():
             photos = str(view.before), str(view.after)
             if isinstance(view, Preview):
-                yield [view.message, photos, *[gr.skip()] * (count - 2)]
+                yield [view.message, photos, *[gr.skip()] * (len(shown) - 2)]
                 continue
             result = gr.DownloadButton(value=str(view.result), interactive=True)
             report = gr.DownloadButton(value=view.report and str(view.report), interactive=view.report is not None)
             yield [view.message, photos, view.steps, view.strength, result, report]
     except (ImageError, ToolError, OSError, ValueError, MemoryError, RuntimeError) as error:
         words = html.escape(_told(error))
-        yield [f'<span class="problem" role="alert">{words}</span>', *[gr.skip()] * (count - 1)]
+        yield [f'<span class="problem" role="alert">{words}</span>', *[gr.skip()] * (len(shown) - 1)]
 
 
 def _told(error: Exception) -> str:

@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,21 @@ def test_a_batch_is_pairs_of_the_pool(pool):
     for images in zip(distorted, reference, strict=True):
         turned = [[bytes_of(augment_dihedral(image, number, (1, 2))) for image in images] for number in range(8)]
         assert any(known.get(one) == other for one, other in turned)
+
+
+def test_patches_are_cut_from_the_pool_alike(pool):
+    def views(image):
+        for row, column, symmetry in product(range(5), range(5), range(8)):
+            yield augment_dihedral(image[row : row + 20, column : column + 20], symmetry).tobytes()
+
+    known = dict(zip(views(pool[0].distorted), zip(views(pool[0].reference), range(200), strict=True), strict=True))
+    batches, places = PoolBatches(pool.first(1), 1, seed=0, crop=20), set()
+    for number in range(200):
+        distorted, reference = (bytes_of(images[0]) for images in batches.batch(number))
+        expected, view = known[distorted]
+        assert reference == expected
+        places.add(view // 8)
+    assert len(places) == 25
 
 
 def test_patches_come_in_all_eight_positions(pool):

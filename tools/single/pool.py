@@ -20,6 +20,9 @@ from restore_env.utils.tensors import SYMMETRIES, augment_dihedral, bytes_to_flo
 
 Batch = tuple[Tensor, Tensor]
 
+MARGIN: Final = 16
+"""Pixels by which the patches of a pool are wider than those of a batch, so that each can be cut in many ways."""
+
 BLOCK: Final = 1000
 """Iterations whose rows are drawn at once, so that the device never waits for the host."""
 
@@ -28,13 +31,14 @@ class PoolBatches:
     """Batches from a pool of pairs; each depends only on the pool, the seed and the iteration's number.
 
     A training that resumes from a checkpoint therefore needs no state of a generator to see the same data. The patches
-    of a batch are mirrored and transposed at random, all alike.
+    of a batch are cut, mirrored and transposed at random, all alike.
 
     Args:
         pool: pairs of one size.
         batch_size: pairs in a batch.
         seed: together with an iteration's number, it determines what is drawn.
         device: where the pool lives, one byte a value.
+        crop: height and width of the patches, at most those of the pairs; None takes whole pairs.
 
     Example:
         >>> images = np.zeros((3, 8, 8, 3), np.uint8)
@@ -43,12 +47,16 @@ class PoolBatches:
         torch.Size([2, 3, 8, 8])
     """
 
-    def __init__(self, pool: Pairs, batch_size: int, seed: int, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, pool: Pairs, batch_size: int, seed: int, device: str | torch.device = "cpu", crop: int | None = None
+    ) -> None:
         self.distorted, self.reference = (
             torch.from_numpy(np.asarray(images)).to(device) for images in (pool.distorted, pool.reference)
         )
-        self.batch_size, self.seed = batch_size, seed
-        self._block, self._rows, self._symmetries = -1, torch.empty(0), np.empty(0, np.int64)
+        side = self.distorted.shape[1]
+        self.batch_size, self.seed, self.crop = batch_size, seed, crop or side
+        self._block, self._rows, self._views = -1, torch.empty(0), np.empty((0, 3), np.int64)
+        self._highest = side - self.crop + 1, side - self.crop + 1, SYMMETRIES
 
     def batch(self, iteration: int) -> Batch:
         """Return the batch of an iteration.
@@ -61,13 +69,14 @@ class PoolBatches:
             rng = np.random.default_rng([self.seed, block])
             rows = rng.integers(len(self.distorted), size=(BLOCK, self.batch_size))
             self._block, self._rows = block, torch.from_numpy(rows).to(self.distorted.device)
-            self._symmetries = rng.integers(SYMMETRIES, size=BLOCK)
-        rows_now, symmetry = self._rows[place], int(self._symmetries[place])
+            self._views = rng.integers(self._highest, size=(BLOCK, 3))
+        top, left, symmetry = self._views[place].tolist()
         distorted, reference = (
-            bytes_to_floats(augment_dihedral(images[rows_now], symmetry).contiguous())
+            images[self._rows[place], top : top + self.crop, left : left + self.crop]
             for images in (self.distorted, self.reference)
         )
-        return distorted, reference
+        distorted, reference = (augment_dihedral(images, symmetry).contiguous() for images in (distorted, reference))
+        return bytes_to_floats(distorted), bytes_to_floats(reference)
 
 
 def draw_pool(folder: Path, name: str, source: PairSource, identity: str, n: int, seed: int, jobs: int) -> Path:
