@@ -222,7 +222,7 @@ def start_networks(tools: Sequence[ToolSpec], start: str) -> dict[str, ToolNetwo
 def draw_training_data(tool: ToolSpec, photos: FolderPhotos, crop: int, folder: Path, args: Args) -> tuple[str, Path]:
     """Draw a tool's training data on all cores, unless they are in the folder; return their description and file."""
     distortion = tool.distortion(args.robust)
-    sampler = PatchSampler(photos, distortion, crop + MARGIN).for_training(colours=False)
+    sampler = PatchSampler(photos, distortion, crop + MARGIN).for_training()
     text = f"{args.pool} patches, seed {args.seed}, photos {digest_of_photos(photos)}, {sampler!r}"
     return text, draw_pool(folder, tool.name, sampler, text, args.pool, args.seed, available_cores())
 

@@ -23,6 +23,9 @@ SHRINK_FACTORS: Final = (1.0, 2.0, 3.0, 4.0)
 FINE_SHRINK_FACTORS: Final = (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0)
 """Factors for training tools, which shows them photos in more sizes."""
 
+STRETCH: Final = 1.25
+"""Largest factor by which windows are shrunk further for training tools: about the ratio of two factors."""
+
 SMALLEST_SIDE: Final = 320
 LARGEST_SIDE: Final = 1080
 """Bounds in pixels of a shrunk photo's shorter side. The authors shrank DIV2K by 2, 3 and 4, to about 340 to 700."""
@@ -110,6 +113,7 @@ class PatchSampler:
         factors: factors by which photos are shrunk. A factor is used if it leaves the shorter side between
             `smallest_side` and 1080 pixels.
         smallest_side: shorter side in pixels that a photo keeps at least.
+        between: whether windows are shrunk further by a factor up to `STRETCH`, so that photos come in all sizes.
 
     Example:
         >>> photos = [np.random.default_rng(0).integers(256, size=(96, 128, 3), dtype=np.uint8)]
@@ -125,6 +129,7 @@ class PatchSampler:
     colours: bool = False
     factors: Sequence[float] = SHRINK_FACTORS
     smallest_side: int = SMALLEST_SIDE
+    between: bool = False
 
     def __post_init__(self) -> None:
         self._unusable: set[int] = set()
@@ -139,16 +144,14 @@ class PatchSampler:
         photos = self.photos if isinstance(self.photos, FolderPhotos) else f"{len(self.photos)} photos"
         factors = ", ".join(f"{factor:g}" for factor in self.factors)
         smallest = "" if self.smallest_side == SMALLEST_SIDE else f" to {self.smallest_side} pixels"
-        changed = f"augment={self.augment}, colours={self.colours}, shrunk by {factors}{smallest}"
+        between = " and between" if self.between else ""
+        changed = f"augment={self.augment}, colours={self.colours}, shrunk by {factors}{between}{smallest}"
         return f"patches of {self.patch_size} pixels, {changed}, {photos!r}, {self.distortion!r}"
 
-    def for_training(self, colours: bool = True) -> Self:
-        """Return a sampler of the same photos as tools and agents train on them: in many sizes, turned at random.
-
-        Args:
-            colours: whether to change colours too.
-        """
-        return replace(self, augment=True, colours=colours, factors=FINE_SHRINK_FACTORS, smallest_side=SHARP_SIDE)
+    def for_training(self) -> Self:
+        """Return a sampler of the same photos as tools and agents train on them: in all sizes, turned, recoloured."""
+        sizes: dict[str, Any] = {"factors": FINE_SHRINK_FACTORS, "smallest_side": SHARP_SIDE, "between": True}
+        return replace(self, augment=True, colours=True, **sizes)
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a photo, a size, a place and a distortion.
@@ -185,12 +188,18 @@ class PatchSampler:
             The window's pixels, the row and the column in it where the patch starts, and the photo's number.
         """
         number, photo = self._draw_photo(rng)
-        top, left = (int(rng.integers(side - self.patch_size + 1)) for side in photo.shape[:2])
+        size = photo.shape[:2]
+        if self.between:
+            factor = min(rng.uniform(1, STRETCH), min(size) / self.patch_size)
+            size = int(size[0] / factor), int(size[1] / factor)
+        top, left = (int(rng.integers(side - self.patch_size + 1)) for side in size)
         first_row, first_column = (max(0, place - margin) // JPEG_GRID * JPEG_GRID for place in (top, left))
         last_row, last_column = (place + self.patch_size + margin for place in (top, left))
         if self.augment:
             last_row, last_column = (-(-last // JPEG_GRID) * JPEG_GRID for last in (last_row, last_column))
-        return photo[first_row:last_row, first_column:last_column], top - first_row, left - first_column, number
+        rows, columns = slice(first_row, min(last_row, size[0])), slice(first_column, min(last_column, size[1]))
+        window = _shrunk_window(photo, rows, columns, factor) if self.between else photo[rows, columns]
+        return window, top - first_row, left - first_column, number
 
     def _draw(self, rng: np.random.Generator) -> Pair:
         """Draw a window, change it, distort it, and cut the patch from it."""
@@ -263,6 +272,14 @@ class PatchSampler:
         if (index, factor) not in self._shrunk:
             self._shrunk[index, factor] = shrink(self._photo(index), factor)
         return self._shrunk[index, factor]
+
+
+def _shrunk_window(photo: ByteImage, rows: slice, columns: slice, factor: float) -> ByteImage:
+    """Return a window of the photo that a photo becomes if it is shrunk by a factor; only the window is shrunk."""
+    before = [slice(round(span.start * factor), round(span.stop * factor)) for span in (rows, columns)]
+    size = columns.stop - columns.start, rows.stop - rows.start
+    window = cv2.resize(photo[before[0], before[1]], size, interpolation=cv2.INTER_AREA)
+    return np.asarray(window, dtype=np.uint8)
 
 
 def _new_cache() -> LRUCache[Any, ByteImage]:

@@ -61,7 +61,7 @@ def test_logs_to_train_with_hold_turned_photos_of_other_colours_and_sizes(args, 
     log = load_toolchain_log(args.output)
     assert log.header.source == "moderate, photos, augmented"
     plain = as_source(args.images, "moderate", 63)
-    pairs = draw_pairs(replace(plain, augment=True, colours=True, factors=FINE_SHRINK_FACTORS), 12, 0)
+    pairs = draw_pairs(replace(plain, augment=True, colours=True, factors=FINE_SHRINK_FACTORS, between=True), 12, 0)
     assert np.array_equal(log[:].reference, pairs.reference)
     save_pairs(tmp_path / "pairs.npz", pairs)
     fixed = replace(args, images=str(tmp_path / "pairs.npz"), output=tmp_path / "fixed")

@@ -9,7 +9,7 @@ from located import darken, located_photo, place, rng
 from restore_env.data.distortions import GaussianBlur, GaussianNoise, JPEGCompression, MixedDistortion
 from restore_env.data.image_io import write_image
 from restore_env.data.photos import FolderPhotos
-from restore_env.data.sampling import PatchSampler, shrink, shrink_factors
+from restore_env.data.sampling import STRETCH, PatchSampler, shrink, shrink_factors
 from restore_env.errors import ImageError
 
 
@@ -198,6 +198,23 @@ class TestScales:
         rises = {int(np.ptp(sampler.sample(generator).reference[0, :, 0])) for _ in range(40)}
         assert min(rises) in (15, 16) and max(rises) in (24, 25)  # 62 pixels of the photo, or of one 1.6 times smaller
         assert "shrunk by 1, 1.6" in repr(sampler)
+
+    @pytest.mark.parametrize(("height", "width"), [(64, 150), (200, 160)])
+    def test_windows_are_shrunk_further(self, height, width):
+        rows, columns = np.mgrid[:height, :width]
+        photo = np.stack([rows, columns, rows], 2).astype(np.uint8)
+        sampler, generator = PatchSampler([photo], darken, between=True), rng()
+        steps, places = [], []
+        for _ in range(200):
+            reference = sampler.sample(generator).reference.astype(float)
+            assert reference.shape == (63, 63, 3)
+            down, across = np.diff(reference[..., 0], axis=0).mean(), np.diff(reference[..., 1], axis=1).mean()
+            assert down == pytest.approx(across, abs=0.05)
+            steps.append(down)
+            places.append((reference[0, 0, 1], reference[-1, -1, 1]))
+        largest = min(STRETCH, height / 63)
+        assert 1 <= min(steps) < 1.02 and largest - 0.05 < max(steps) <= largest + 0.05
+        assert min(first for first, _ in places) <= 2 and max(last for _, last in places) >= width - 4
 
     def test_shrinking_averages(self):
         photo = rng().integers(256, size=(60, 49, 3), dtype=np.uint8)
