@@ -86,17 +86,17 @@ def measure(policy: str, megapixels: float, args: Args) -> dict[str, Any]:
     """Return the row of the report for a policy and a size, measured in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo.png")
-        timed = apart(time_restoring, policy, megapixels, args, file)
+        found = apart(time_restoring, policy, megapixels, args, file)
         peak = apart(
             peak_of_command, [str(file), "--policy", policy, "--toolbox", args.toolbox, "-o", f"{folder}/restored.png"]
         )
     return {
         "policy": policy,
         "megapixels": megapixels,
-        "seconds": timed.seconds,
-        "deciding": timed.deciding / timed.seconds,
-        "tools": timed.steps,
-        "share_of_bound": timed.work / timed.seconds / timed.rate,
+        "seconds": found.seconds,
+        "deciding": found.deciding / found.seconds,
+        "tools": found.steps,
+        "share_of_bound": found.work / found.seconds / found.rate,
         "memory": peak,
     }
 

@@ -42,8 +42,8 @@ class Valuer(NamedTuple):
         images = bytes_to_floats(tensor_to_images(trial.images))
         values, state = self.network(images, trial.actions, self.state)
         known = values if self.target is self.network else self.target(images, trial.actions, self.target_state)[0]
-        best = self.network.preferences(state).argmax(1, keepdim=True)
-        best = known.gather(1, best).squeeze(1)  # (n, actions) -> (n, 1) -> (n,)
+        preferred = self.network.preferences(state).argmax(1, keepdim=True)
+        best = known.gather(1, preferred).squeeze(1)  # (n, actions) -> (n, 1) -> (n,)
         return torch.where(over, 0.0, self.gamma * best)
 
 

@@ -38,9 +38,8 @@ def unroll(network: RecurrentQNetwork, episodes: Episodes) -> Unrolled:
         values.append(network.q_values(state))
         preferences.append(network.preferences(state))
         previous_action = episodes.action[:, step].clamp(min=0)
-    return Unrolled(
-        torch.stack(values, dim=1), torch.stack(preferences, dim=1)
-    )  # t times (n, actions) -> (n, t, actions)
+    # t times (n, actions) -> (n, t, actions)
+    return Unrolled(torch.stack(values, dim=1), torch.stack(preferences, dim=1))
 
 
 def q_targets(episodes: Episodes, preferences: Tensor, target_q_values: Tensor, gamma: float, double_q: bool) -> Tensor:

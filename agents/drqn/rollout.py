@@ -38,7 +38,7 @@ def collect_episodes(
     while not bool(batch.ended.all()):
         seen = batch.observe()
         images = bytes_to_floats(seen.image)
-        _, state = network(images, seen.previous_action, state)
+        state = network.lstm_step(network.embed(images), seen.previous_action, state)
         preferences = network.preferences(state)
         explores = torch.rand(n, generator=generator) < exploration_rate
         at_random = torch.randint(actions, (n,), generator=generator)
@@ -46,7 +46,10 @@ def collect_episodes(
         action = torch.where(batch.ended, NO_STEP, chosen)
         if n_counterfactual:
             tried = draw_actions(chosen, preferences, n_counterfactual, generator)
-            target_state = state if target is network else target(images, seen.previous_action, target_state)[1]
+            if target is network:
+                target_state = state
+            else:
+                target_state = target.lstm_step(target.embed(images), seen.previous_action, target_state)
             valuer = Valuer(network, target, state, target_state, gamma)
             reward, outcomes = step_with_trials(batch, tried, valuer)
         else:

@@ -107,6 +107,9 @@ class PhotoSession:
         self.changes = [Change(self.photo)]
         self.strength, self.seconds = 1.0, 0.0
         self.lock, self.touched, self._version = Lock(), time.monotonic(), 0
+        self._before = folder / "screen" / "before.webp"  # the same for all versions
+        self._before.parent.mkdir()
+        self._before.write_bytes(as_webp(as_rgb_bytes(self.photo)))
 
     def restore(self, worker: Worker) -> Iterator[Preview]:
         """Let the policy restore the photo, in place of all changes so far; yield the photo as it stands meanwhile."""
@@ -120,11 +123,9 @@ class PhotoSession:
 
     def _preview(self, number: int, image: AnyImage) -> Preview:
         """Write the files that the page shows while the photo is restored, and return what it shows."""
-        folder = self._new_folder()
-        files = before, after = folder / "before.webp", folder / "after.webp"
-        for file, shown in zip(files, (self.photo, blend(self.photo, image, self.strength)), strict=True):
-            file.write_bytes(as_webp(as_rgb_bytes(shown)))
-        return Preview(html.escape(f"{self.source.name}: step {number} is done ..."), before, after)
+        after = self._new_folder() / "after.webp"
+        after.write_bytes(as_webp(as_rgb_bytes(blend(self.photo, image, self.strength))))
+        return Preview(html.escape(f"{self.source.name}: step {number} is done ..."), self._before, after)
 
     def apply(self, tool: str, worker: Worker) -> None:
         """Apply a tool to the whole of the photo as it is now."""
@@ -144,17 +145,16 @@ class PhotoSession:
         """Write the files that the page shows, and return what it shows."""
         folder = self._new_folder()
         job = Job(self.source, folder / find_jobs([self.source], None, "restored")[0].target.name)
-        before, after, last = folder / "before.webp", folder / "after.webp", self.changes[-1]
+        after, last = folder / "after.webp", self.changes[-1]
         image = blend(self.photo, last.image, self.strength)
         write_result(job, self.photo, image, self.metadata)
-        before.write_bytes(as_webp(as_rgb_bytes(self.photo)))
         after.write_bytes(as_webp(as_rgb_bytes(image)))
         steps, report = "", None
         if last.restored is not None:
             made = _weakened(last.restored, self.photo, self.strength)
             steps, report = steps_html(made, toolbox), job.target.with_suffix(".html")
             write_text(report, report_page(self.source.name, self.photo, made, toolbox, self.seconds))
-        return View(self._message(toolbox), before, after, steps, self.strength, job.target, report)
+        return View(self._message(toolbox), self._before, after, steps, self.strength, job.target, report)
 
     def _new_folder(self) -> Path:
         """Make a folder for the files of the page's next version."""

@@ -188,18 +188,15 @@ class PatchSampler:
             The window's pixels, the row and the column in it where the patch starts, and the photo's number.
         """
         number, photo = self._draw_photo(rng)
-        size = photo.shape[:2]
-        if self.between:
-            factor = min(rng.uniform(1, STRETCH), min(size) / self.patch_size)
-            size = int(size[0] / factor), int(size[1] / factor)
+        factor = min(rng.uniform(1, STRETCH), min(photo.shape[:2]) / self.patch_size) if self.between else 1.0
+        size = [int(side / factor) for side in photo.shape[:2]]
         top, left = (int(rng.integers(side - self.patch_size + 1)) for side in size)
         first_row, first_column = (max(0, place - margin) // JPEG_GRID * JPEG_GRID for place in (top, left))
         last_row, last_column = (place + self.patch_size + margin for place in (top, left))
         if self.augment:
             last_row, last_column = (-(-last // JPEG_GRID) * JPEG_GRID for last in (last_row, last_column))
         rows, columns = slice(first_row, min(last_row, size[0])), slice(first_column, min(last_column, size[1]))
-        window = _shrunk_window(photo, rows, columns, factor) if self.between else photo[rows, columns]
-        return window, top - first_row, left - first_column, number
+        return _shrunk_window(photo, rows, columns, factor), top - first_row, left - first_column, number
 
     def _draw(self, rng: np.random.Generator) -> Pair:
         """Draw a window, change it, distort it, and cut the patch from it."""
@@ -276,6 +273,8 @@ class PatchSampler:
 
 def _shrunk_window(photo: ByteImage, rows: slice, columns: slice, factor: float) -> ByteImage:
     """Return a window of the photo that a photo becomes if it is shrunk by a factor; only the window is shrunk."""
+    if factor == 1:
+        return photo[rows, columns]
     before = [slice(round(span.start * factor), round(span.stop * factor)) for span in (rows, columns)]
     size = columns.stop - columns.start, rows.stop - rows.start
     window = cv2.resize(photo[before[0], before[1]], size, interpolation=cv2.INTER_AREA)

@@ -168,11 +168,10 @@ class RegionBatch(RestorationBatch):
         spans = [(self.rows.span(*part.rows), self.columns.span(*part.columns)) for part in parts]
         seen = [(_surroundings(tool, rows, height), _surroundings(tool, columns, width)) for rows, columns in spans]
         before = [self.images[part.image, :, rows, columns] for part, (rows, columns) in zip(parts, seen, strict=True)]
-        whole = {
-            image: self.toolbox.context_of(self.images[image : image + 1], number) for image in {p.image for p in parts}
-        }
+        photos = {part.image for part in parts}
+        whole = {photo: self.toolbox.context_of(self.images[photo : photo + 1], tool) for photo in photos}
         contexts = [
-            None if (context := whole[part.image]) is None else part_of_context(context, rows, columns, tool.multiple)
+            part_of_context(whole[part.image], rows, columns, tool)
             for part, (rows, columns) in zip(parts, seen, strict=True)
         ]
         after = self.toolbox.apply_each(before, [number] * len(parts), contexts)

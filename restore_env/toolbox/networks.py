@@ -156,7 +156,7 @@ class TwoScaleCNN(ToolNetwork):
         return images + residual
 
 
-class ScaledBlock(nn.Module):
+class ScaledBlock(ResidualBlock):
     """A residual block whose residual is scaled, map by map, by what a context says; at first by 1.
 
     Args:
@@ -165,14 +165,12 @@ class ScaledBlock(nn.Module):
     """
 
     def __init__(self, maps: int, context: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(maps, maps, 3, padding=1)
-        self.conv2 = nn.Conv2d(maps, maps, 3, padding=1)
+        super().__init__(maps)
         self.scale = nn.Conv2d(context, maps, 1)
         for parameter in self.scale.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, features: Tensor, context: Tensor) -> Tensor:
+    def forward(self, features: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
         """Return the features, float (n, maps, h, w), plus the scaled residual.
 
         Args:

@@ -187,20 +187,19 @@ class Toolbox(Sequence[Tool]):
         """
         batches = [image.unsqueeze(0) for image in images]  # (3, h, w) -> (1, 3, h, w)
         results = [torch.empty_like(batch, memory_format=torch.channels_last) for batch in batches]
+        known = [None] * len(batches) if contexts is None else contexts
         tasks = [
             task
-            for batch, result, number, context in zip(
-                batches, results, tools, contexts or [None] * len(batches), strict=True
-            )
+            for batch, result, number, context in zip(batches, results, tools, known, strict=True)
             for task in self._tasks(self[number], batch, result, torch.zeros(1, dtype=torch.int64), context)
         ]
         self._run(tasks)
         return [result[0] for result in results]
 
-    def context_of(self, images: Tensor, tool: int) -> Tensor | None:
+    def context_of(self, images: Tensor, tool: Tool) -> Tensor | None:
         """Return what a tool has to know of the surroundings of each part of images; see `Tool.context_of`."""
         with torch.inference_mode(), self._precision(images.device):
-            return self[tool].context_of(images)
+            return tool.context_of(images)
 
     def _tasks(
         self, tool: Tool, images: Tensor, result: Tensor, chunk: Tensor, context: Tensor | None = None
@@ -208,9 +207,9 @@ class Toolbox(Sequence[Tool]):
         """Return the tasks of a tool for some images: one for each tile."""
         chunk, tiles = chunk.to(images.device), list(_tiles(tool, images))
         if context is None and len(tiles) > 1:
-            context = self.context_of(images[chunk], self.index(tool.name))
+            context = self.context_of(images[chunk], tool)
         for rows, columns in tiles:
-            part = None if context is None else part_of_context(context, rows.seen, columns.seen, tool.multiple)
+            part = part_of_context(context, rows.seen, columns.seen, tool)
             yield Task(tool, images, result, chunk, rows, columns, part)
 
     def _run(self, tasks: Sequence["Task"]) -> None:
@@ -304,17 +303,18 @@ def _span(start: int, length: int, side: int, overlap: int) -> Span:
     return Span(slice(start, end), slice(first, min(end + overlap, side)), slice(start - first, end - first))
 
 
-def part_of_context(context: Tensor, rows: slice, columns: slice, cell: int) -> Tensor:
+def part_of_context(context: Tensor | None, rows: slice, columns: slice, tool: Tool) -> Tensor | None:
     """Return the context of a part of images.
 
     Args:
-        context: as `Tool.context_of` returns it.
-        rows: the rows of the part; they begin at a multiple of `cell`.
+        context: as `Tool.context_of` returns it for the images.
+        rows: the rows of the part; they begin at a multiple of what the tool's network needs.
         columns: its columns.
-        cell: height and width of a cell of the context.
+        tool: the tool.
     """
-    if context.shape[2:] == (1, 1):
+    if context is None or context.shape[2:] == (1, 1):
         return context
+    cell = tool.multiple
     down, across = (slice(span.start // cell, -(-span.stop // cell)) for span in (rows, columns))
     return context[:, :, down, across]
 
