@@ -40,7 +40,7 @@ class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
     | 4, 5 | apply `jpeg-1` or `jpeg-2`: remove weak or strong JPEG artefacts |
     | 6 | apply `light`: remove a little blur, noise and JPEG artefacts |
     | 7 to 9 | apply `mild`, `moderate` or `severe`: remove all three at once, with a larger network |
-    | 10, 11 | apply `refine-1` or `refine-2`: remove all three at once, with a small network, for a second step |
+    | 10, 11 | apply `refine-1` or `refine-2`: remove all three at once, with a small network |
     | 12 | stop: leave the image as it is and end the episode |
 
     `ImageRestore-v0` has the paper's toolbox `rl-restore-12` instead, with four tools against each distortion:

@@ -65,7 +65,7 @@ def load_policy(
 
             - the name of a shipped policy, such as "drqn": the one that was trained for the toolbox;
             - "random", "stop", "greedy" or "oracle"; the last two need references;
-            - "fixed:" and a toolchain, such as "fixed:moderate,refine-1";
+            - "fixed:" and a toolchain, such as "fixed:noise-2,blur-1";
             - a policy folder;
             - a `.zip` file that SB3 saved, with `trust`.
         toolbox: the toolbox that the policy acts on. It is optional for shipped policies, folders and files.
