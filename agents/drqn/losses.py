@@ -80,13 +80,15 @@ def targets_of_actions(episodes: Episodes, taken: Tensor) -> Tensor:
     return episodes.tried.scatter(2, episodes.action.clamp(min=0).unsqueeze(2), targets)
 
 
-def td_loss(q_values: Tensor, targets: Tensor, loss: str) -> Tensor:
+def td_loss(q_values: Tensor, targets: Tensor, loss: str, pessimism: float = 0.5) -> Tensor:
     """Return each episode's mean loss over the actions whose targets are known.
 
     Args:
         q_values: float32 (n, t, actions).
         targets: float32 (n, t, actions), NaN where they are unknown.
         loss: "huber" or "squared".
+        pessimism: how much values that are too high count, of both; beyond 0.5 they are learnt too low where they are
+            uncertain (expectile regression: Newey and Powell, 1987).
 
     Returns:
         float32 (n,).
@@ -99,6 +101,7 @@ def td_loss(q_values: Tensor, targets: Tensor, loss: str) -> Tensor:
     known = ~targets.isnan()
     errors = torch.where(known, q_values - targets.nan_to_num(), 0.0)  # a NaN times 0 would be a NaN in the gradient
     single = smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none") if loss == "huber" else errors.square()
+    single = 2 * torch.where(errors > 0, pessimism, 1 - pessimism) * single
     return single.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)  # (n, t, actions) -> (n,)
 
 

@@ -35,6 +35,10 @@ from restore_env.utils.tensors import SYMMETRIES, augment_dihedral
 
 EVALUATIONS: Final = 20
 """Number of evaluations that choose the best network, in a training with a budget in iterations."""
+PESSIMISM: Final = 0.9
+"""How much values that are too high count where only those of new tools are learnt. Where all tools are worth about the
+same, the tool whose value is the most uncertain would be taken, and that is the new one."""
+
 MARGIN: Final = 16
 """Iterations of episodes that the replay buffer has room for between two checkpoints."""
 
@@ -180,7 +184,7 @@ class DRQNTraining(Training):
                 target_q_values = unroll(self.valuer(number), episodes).q_values  # (n, t, actions)
                 taken = q_targets(episodes, preferences, target_q_values, config.gamma, config.double_q)  # (n, t)
                 targets = targets_of_actions(episodes, taken)  # (n, t) -> (n, t, actions)
-            loss = td_loss(q_values, targets, config.loss).mean()
+            loss = td_loss(q_values, targets, config.loss, 0.5 if self.only_tools is None else PESSIMISM).mean()
             if config.regret_coef:
                 loss = loss + config.regret_coef * regret(preferences, targets).mean()
             optimizer.zero_grad()

@@ -82,7 +82,7 @@ def test_pandas_tables():
     printed = output_of("pandas_tables.py", "--steps", 50)
     count, gain = numbers(r"count .* (\S+)\nmean .* (\S+)\n", printed)
     assert count == 16 and gain > 2
-    assert "noise_sigma" in printed and re.search(r"(?m)^jpeg-\d ", printed)
+    assert "noise_sigma" in printed and re.search(r"(?m)^(blur|noise|jpeg|refine)-\d ", printed)
 
 
 @pytest.mark.slow

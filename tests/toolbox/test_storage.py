@@ -249,7 +249,7 @@ def test_a_folder_of_version_0_1_has_no_checksum(folder):
 def test_the_shipped_folders_have_checksums():
     described = [*PRETRAINED.rglob("toolbox.json"), *PRETRAINED.rglob("policy.json")]
     with_weights = [path for path in described if list(path.parent.glob("*.safetensors"))]
-    assert len(with_weights) == 5
+    assert len(with_weights) == 7
     for path in with_weights:
         (weights,) = path.parent.glob("*.safetensors")
         assert json.loads(path.read_text())["sha256"] == sha256(weights.read_bytes()).hexdigest()
