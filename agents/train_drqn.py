@@ -74,8 +74,8 @@ class Args(AgentArgs):
     hidden: Count = 50
     """Size of the LSTM."""
     cost: NonNegative = 0.0
-    """What the reward loses for 1e9 multiplications on a patch. A large tool of restore-12 has
-    0.5e9, a small one 0.1e9, a function none."""
+    """What the reward loses for 1e9 multiplications on a patch. A large tool of restore-12 has 0.5e9, a small one
+    0.1e9, a function none."""
     only_new_tools: bool = False
     """Learn only about the tools that --start does not know; what it has learnt about the others stays as it is."""
     keep_last: bool = False

@@ -206,8 +206,8 @@ class DRQNTraining(Training):
             return
         masks, before = weights_of_tools(network, self.only_tools), deepcopy(network.state_dict())
         for name, weight in network.named_parameters():
-            assert weight.grad is not None
-            weight.grad *= masks[name]
+            if weight.grad is not None:
+                weight.grad *= masks[name]
         yield
         with torch.no_grad():  # an optimizer may change weights whose gradient is 0
             for name, weight in network.named_parameters():

@@ -108,3 +108,18 @@ def test_shifted_images_repeat_their_border():
     assert torch.equal(moved[0, :, :2], image[0, :, :1].expand(-1, 2, -1, -1))
     assert torch.equal(moved[1, :, :, :-3], image[0, :, :, 3:])
     assert torch.equal(moved[1, :, :, -3:], image[0, :, :, -1:].expand(-1, -1, 3, -1))
+
+
+@pytest.mark.parametrize("loss", ["huber", "squared"])
+def test_a_cautious_value_is_below_the_mean_of_its_targets(loss):
+    targets, value = torch.tensor([[[0.0]], [[1.0]]]), torch.zeros(1, requires_grad=True)
+    found = []
+    for pessimism in (0.5, 0.9):
+        optimizer = torch.optim.SGD([value], lr=0.2)
+        for _ in range(200):
+            optimizer.zero_grad()
+            td_loss(value.expand(2, 1, 1), targets, loss, pessimism).mean().backward()
+            optimizer.step()
+        found.append(value.item())
+    # Of two targets, the expectile weighs the lower nine times as much
+    assert found == [pytest.approx(0.5, abs=1e-3), pytest.approx(0.1, abs=1e-3)]
