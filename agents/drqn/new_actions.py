@@ -27,7 +27,8 @@ def network_for(policy: RecurrentQPolicy, toolbox: Toolbox) -> RecurrentQNetwork
     Example:
         >>> from restore_env import Tool, load_policy, load_toolbox
         >>> new = Tool("darken", lambda images: images / 2)
-        >>> network_for(load_policy("drqn"), Toolbox([new, *load_toolbox()])).n_tools
+        >>> tools = load_toolbox("rl-restore-12")
+        >>> network_for(load_policy("drqn", tools), Toolbox([new, *tools])).n_tools
         13
     """
     names = policy.action_names
