@@ -4,7 +4,7 @@
 
 It needs Minari, but not jax: pip install "minari[hdf5]". `agents.import_minari` makes a log of the data set again.
 
-Each toolchain becomes an episode of `ImageRestore-v0`, which is played again for its observations, rewards and infos.
+Each toolchain becomes an episode of `ImageRestore-v1`, which is played again for its observations, rewards and infos.
 A toolchain with fewer tools than `max_steps` ends with *stop*. Infos are those of the environment. They also hold the
 reference image, at each step, as `reference`.
 """

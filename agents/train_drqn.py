@@ -74,7 +74,10 @@ class Args(AgentArgs):
     hidden: Count = 50
     """Size of the LSTM."""
     cost: NonNegative = 0.0
-    """What the reward loses for 1e9 multiplications on a patch. An eight-layer tool has 0.2e9, a function none."""
+    """What the reward loses for 1e9 multiplications on a patch. A large tool of restore-12 has 0.5e9, a small one
+    0.1e9, a function none."""
+    only_new_tools: bool = False
+    """Learn only about the tools that --start does not know; what it has learnt about the others stays as it is."""
     keep_last: bool = False
     """Write the last policy, not the one that was best on the validation pairs, which is measured each minute."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -130,6 +133,8 @@ def plan(args: Args) -> Plan:
     check_run(args.inputs | {"--start": args.start}, args.output, args.checkpoints)
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype, trust=args.trust)
     networks = first_networks(args, toolbox)
+    if args.only_new_tools:
+        new_tools(args, toolbox)  # refuses a start that knows all
     fraction = args.config.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)
     task = (args.max_steps, args.reward, args.dtype, args.severity, *([f"cost {args.cost:g}"] if args.cost else []))
@@ -179,6 +184,7 @@ def new_training(plan: Plan) -> DRQNTraining:
         oracle=plan.oracle,
         keep_last=args.keep_last,
         cost=args.cost,
+        only_tools=new_tools(args, plan.toolbox) if args.only_new_tools else None,
     )
 
 
@@ -203,10 +209,25 @@ def first_networks(args: Args, toolbox: Toolbox) -> list[RecurrentQNetwork]:
                 args.patch_size,
                 scaled=args.config.scaled,
                 degradation_features=args.config.degradation_features,
-                preference_head=args.config.regret_coef > 0,
+                preference_head=args.config.preference_coef > 0,
             )
         networks.append(network)
     return networks
+
+
+def new_tools(args: Args, toolbox: Toolbox) -> list[int]:
+    """Return the numbers of the tools that the policy to continue from does not know.
+
+    Raises:
+        ValueError: if there is no such policy, or it knows all.
+    """
+    if not args.start:
+        raise ValueError("only_new_tools needs a policy to continue from; give --start")
+    known = find_policy(args.start, toolbox).action_names or ()
+    numbers = [number for number, name in enumerate(toolbox.names) if name not in known]
+    if not numbers:
+        raise ValueError(f"only_new_tools: start={args.start!r} knows all tools of the toolbox {toolbox.name!r}")
+    return numbers
 
 
 def _networks_of(args: Args, toolbox: Toolbox) -> list[RecurrentQNetwork]:

@@ -26,7 +26,7 @@ from restore_env.utils.threads import available_cores
 
 ENVIRONMENT: Final = """
 import time, gymnasium, restore_env
-env = gymnasium.make("ImageRestore-v0")
+env = gymnasium.make("ImageRestore-v1")
 env.action_space.seed(0)
 env.reset(seed=0)
 def play(seconds):

@@ -34,8 +34,8 @@ DAMAGE: Final = (OLD, NEW)
 MIXTURE: Final = "+".join([OLD] * 3 + [NEW])
 """What is trained on: mostly the old damage, which is harder to learn and must not be forgotten."""
 
-CONFIGS: Final = {"": PRESETS["fast"], "start": replace(PRESETS["refresh"], learning_rate=3e-4)}
-"""Hyperparameters of the trainings. At the learning rate of `refresh` the agent forgets more than it need."""
+CONFIGS: Final = {"": PRESETS["fast"], "start": replace(PRESETS["refresh"], learning_rate=1e-2)}
+"""Hyperparameters of the trainings. The rate can be high where only the weights that concern one tool are learnt."""
 
 TOOL: Final = "median-3"
 """Name of the new tool."""
@@ -154,6 +154,7 @@ def training_of(start: str, args: Args) -> train_drqn.Args:
         severity=MIXTURE,
         minutes=args.minutes,
         config=CONFIGS["start" if start else ""],
+        only_new_tools=bool(start),
         patches=WATCHED,
         keep_last=True,
         seed=args.seed,
@@ -195,8 +196,9 @@ def describe(results: Results) -> Blocks:
         f"# A new tool for the agent {results['start']}",
         f"The toolbox {results['toolbox']} has no tool against salt-and-pepper noise. `{TOOL}`, a median of 3x3, "
         f"is added. An agent is trained for {options['minutes']:g} minutes{clock}, measuring not counted. Three "
-        f"of four patches have {OLD} distortion, the fourth {NEW} noise. It starts from {results['start']} with the "
-        "preset `refresh` and the learning rate 3e-4, or from random weights with the preset `fast`.",
+        f"of four patches have {OLD} distortion, the fourth {NEW} noise. It starts from {results['start']}, with the "
+        "preset `refresh` and the learning rate 1e-2, and learns about the new tool only. Or it starts from random "
+        "weights, with the preset `fast`.",
         f"Gain in dB on {options['patches']} patches of each kind of damage, of photos not trained on, ± half the "
         "width of the 95% interval over the photos. The last network of each training is measured, so nothing was "
         "chosen.",

@@ -45,7 +45,7 @@ class Args(Options):
     """Results file to write (.json). The report (.md) is written beside it."""
     megapixels: tuple[Positive, ...] = (0.5, 2.0, 12.0, 48.0)
     """Sizes of the photos in 1e6 pixels; each is 4:3."""
-    policies: tuple[Text, ...] = ("fixed:noise-3,blur-2,jpeg-4", RESTORING_POLICY)
+    policies: tuple[Text, ...] = ("fixed:moderate", RESTORING_POLICY)
     """Names or folders of policies."""
     toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of a toolbox."""

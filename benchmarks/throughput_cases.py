@@ -21,7 +21,7 @@ from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
 Case = Callable[[], int]
 """Takes some steps and returns how many there were."""
 
-ENV: Final = "restore_env:ImageRestore-v0"
+ENV: Final = "restore_env:ImageRestore-v1"
 
 
 def plain_network(module: nn.Module) -> nn.Module:

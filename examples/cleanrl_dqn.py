@@ -13,7 +13,7 @@ import tyro
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, one_hot
 
-import restore_env  # noqa: F401 - registers ImageRestore-v0
+import restore_env  # noqa: F401 - registers ImageRestore-v1
 
 
 @dataclass
@@ -54,7 +54,7 @@ def main(args: Args) -> None:
     torch.manual_seed(args.seed)
     # The time limit belongs to the task, so it terminates. Then no target needs the last observation.
     options = {"autoreset_mode": "SameStep", "time_limit": "terminate", "include_step": True}
-    envs = gym.make_vec("ImageRestore-v0", num_envs=args.num_envs, **options)
+    envs = gym.make_vec("ImageRestore-v1", num_envs=args.num_envs, **options)
     envs = gym.wrappers.vector.RecordEpisodeStatistics(envs, buffer_length=100)
     actions, lengths = int(envs.single_action_space.n), int(envs.single_observation_space["step"].n)
     network, target = QNetwork(actions, lengths), QNetwork(actions, lengths)

@@ -39,7 +39,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         save_toolbox(toolbox, folder, trust=True)  # the file names the class ffdnet:FFDNet
         loaded = load_toolbox(folder, trust=True)  # and loading it imports the class
-    env = gym.make("ImageRestore-v0", toolbox=Toolbox([*loaded, *load_toolbox()[:4]]))
+    env = gym.make("ImageRestore-v1", toolbox=Toolbox([*loaded, *load_toolbox()[:4]]))
     env.reset(seed=0)
     print(env.unwrapped.toolbox.action_names)
 

@@ -15,12 +15,12 @@ import numpy as np
 from gymnasium.wrappers import FrameStackObservation, NormalizeReward, RecordEpisodeStatistics, RecordVideo
 from gymnasium.wrappers.vector import NumpyToTorch, RecordEpisodeStatistics as VectorStatistics
 
-import restore_env  # noqa: F401 - registers ImageRestore-v0
+import restore_env  # noqa: F401 - registers ImageRestore-v1
 
 
 def one(steps: int, videos: str) -> None:
     """Stack images, record the first episode as a video, and count returns."""
-    env = gym.make("ImageRestore-v0", observation="image", render_mode="rgb_array")
+    env = gym.make("ImageRestore-v1", observation="image", render_mode="rgb_array")
     env = RecordVideo(env, videos, episode_trigger=lambda number: number == 0)
     env = NormalizeReward(RecordEpisodeStatistics(FrameStackObservation(env, 3, padding_type="zero")))
     env.action_space.seed(0)
@@ -37,7 +37,7 @@ def one(steps: int, videos: str) -> None:
 
 def many(steps: int) -> None:
     """Step tensors through the batched environment."""
-    envs = NumpyToTorch(VectorStatistics(gym.make_vec("ImageRestore-v0", num_envs=16)))
+    envs = NumpyToTorch(VectorStatistics(gym.make_vec("ImageRestore-v1", num_envs=16)))
     envs.action_space.seed(0)
     envs.reset(seed=0)
     ended = []

@@ -1,4 +1,4 @@
-"""Export the shipped tools and agent to ONNX, and restore patches with ONNX Runtime.
+"""Export the paper's tools and their agent to ONNX, and restore patches with ONNX Runtime.
 
     python examples/onnx_runtime.py FOLDER
 
@@ -124,7 +124,8 @@ def export(network: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, dict
 def main(folder: Path) -> None:
     """Export, restore the same patches with PyTorch and ONNX Runtime, and compare."""
     folder.mkdir(parents=True, exist_ok=True)
-    toolbox, policy = load_toolbox(), load_policy("drqn")
+    toolbox = load_toolbox("rl-restore-12")
+    policy = load_policy("drqn", toolbox)
     exported = export_toolbox(toolbox, folder)
     pairs = draw_pairs(as_source("embedded", "moderate", 63), 32, seed=0)
     ours = evaluate(pairs, policy, toolbox)

@@ -16,7 +16,7 @@ from restore_env import RecordToolchains, as_source, draw_pairs, evaluate, load_
 def main(steps: int) -> None:
     """Print a table of each."""
     with TemporaryDirectory() as folder:
-        with RecordToolchains(gym.make("ImageRestore-v0"), folder, "random") as env:
+        with RecordToolchains(gym.make("ImageRestore-v1"), folder, "random") as env:
             env.action_space.seed(0)
             infos = [env.reset(seed=0)[1]]
             for _ in range(steps):

@@ -87,7 +87,7 @@ class QModule(DefaultDQNTorchRLModule):
 
 def train(config: AlgorithmConfig, module: type[TorchRLModule], steps: int, **options: bool) -> None:
     """Train for at least so many steps, and print the mean return of the episodes."""
-    config.environment("restore_env:ImageRestore-v0", env_config={"time_limit": "terminate", **options})
+    config.environment("restore_env:ImageRestore-v1", env_config={"time_limit": "terminate", **options})
     config.env_runners(num_env_runners=2, num_envs_per_env_runner=4, gym_env_vectorize_mode="vector_entry_point")
     config.rl_module(rl_module_spec=RLModuleSpec(module_class=module, model_config={"max_seq_len": 3}))
     config.reporting(min_sample_timesteps_per_iteration=128)

@@ -22,14 +22,14 @@ def main(weights: str) -> None:
     print(f"{tool.name}: {tool.cost:,.0f} multiplications a pixel; image sides are multiples of {tool.multiple}")
     toolbox = Toolbox([tool, *load_toolbox()], "with-spandrel")
     pairs = draw_pairs(as_source("embedded", "moderate", 63), 8, seed=0)
-    for name in (tool.name, "noise-3"):
+    for name in (tool.name, "noise-2"):
         print(f"{name}: {evaluate(pairs, f'fixed:{name}', toolbox).gain:+.2f} dB")
     with TemporaryDirectory() as folder:
         save_toolbox(toolbox, folder)  # copies the file of weights
         loaded = load_toolbox(folder, dtype="bfloat16")  # half precision, if the network can
     photo = torch.rand(1, 3, 300, 400)  # processed in tiles, if the network can
     print(tuple(loaded.apply(photo, [0]).shape))
-    env = gym.make("ImageRestore-v0", toolbox=loaded)
+    env = gym.make("ImageRestore-v1", toolbox=loaded)
     env.reset(seed=0)
     print(env.action_space)
 

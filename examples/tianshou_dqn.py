@@ -17,7 +17,7 @@ from tianshou.trainer import OffPolicyTrainerParams
 from torch import nn
 from torch.nn.functional import one_hot
 
-import restore_env  # noqa: F401 - registers ImageRestore-v0
+import restore_env  # noqa: F401 - registers ImageRestore-v1
 from restore_env.policies.encoder import PatchEncoder
 
 ENVS = 8
@@ -40,7 +40,7 @@ class QNetwork(nn.Module):
 
 def main(steps: int) -> None:
     """Train, and print what a test episode gains."""
-    make = [lambda: gym.make("ImageRestore-v0", time_limit="terminate", include_step=True)] * ENVS
+    make = [lambda: gym.make("ImageRestore-v1", time_limit="terminate", include_step=True)] * ENVS
     envs, tests = DummyVectorEnv(make), DummyVectorEnv(make)
     observation, action = envs.observation_space[0], envs.action_space[0]
     network = QNetwork(int(action.n), int(observation["step"].n))

@@ -17,7 +17,7 @@ from torchrl.envs import Compose, GymWrapper, InitTracker, TransformedEnv, check
 from torchrl.modules import EGreedyModule, LSTMModule, QValueModule, set_recurrent_mode
 from torchrl.objectives import DQNLoss, SoftUpdate
 
-import restore_env  # noqa: F401 - registers ImageRestore-v0
+import restore_env  # noqa: F401 - registers ImageRestore-v1
 from restore_env.policies.encoder import PatchEncoder
 
 ENVS, TIME = 10, 6
@@ -39,7 +39,7 @@ class Embedding(nn.Module):
 
 def main(steps: int) -> None:
     """Train, and print the mean reward of a step for each batch."""
-    envs = gym.make_vec("ImageRestore-v0", num_envs=ENVS, autoreset_mode="Disabled", time_limit="terminate")
+    envs = gym.make_vec("ImageRestore-v1", num_envs=ENVS, autoreset_mode="Disabled", time_limit="terminate")
     env = GymWrapper(envs, categorical_action_encoding=True).auto_register_info_dict()  # infos become tensors
     check_env_specs(env)
     action_spec, actions = env.action_spec_unbatched, int(envs.single_action_space.n)

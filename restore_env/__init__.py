@@ -1,12 +1,12 @@
 """Image restoration as a sequence of decisions: a Gymnasium environment around a toolbox of small tools.
 
-Importing the package registers the environment `ImageRestore-v0`. It does not import torch or OpenCV: each public name
-is imported when it is first used.
+Importing the package registers the environments `ImageRestore-v1` and `ImageRestore-v0`, the paper's. It does not
+import torch or OpenCV: each public name is imported when it is first used.
 
 Example:
     >>> import gymnasium as gym
     >>> import restore_env
-    >>> gym.make("ImageRestore-v0").action_space
+    >>> gym.make("ImageRestore-v1").action_space
     Discrete(13)
 """
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gymnasium.envs.registration import register, registry
 
-from restore_env.constants import ENV_ID
+from restore_env.constants import DEFAULT_TOOLBOX, ENV_ID, PAPER_ENV_ID, PAPER_TOOLBOX
 
 # `X as X` tells type checkers that a name is public.
 if TYPE_CHECKING:
@@ -86,12 +86,14 @@ _HOMES: Final = {name: module for module, names in _MODULES.items() for name in 
 
 __all__ = sorted(_HOMES)
 
-if ENV_ID not in registry:
-    register(
-        id=ENV_ID,
-        entry_point="restore_env.envs.env:ImageRestoreEnv",
-        vector_entry_point="restore_env.envs.vector_env:ImageRestoreVectorEnv",
-    )
+for _id, _toolbox in ((PAPER_ENV_ID, PAPER_TOOLBOX), (ENV_ID, DEFAULT_TOOLBOX)):
+    if _id not in registry:
+        register(
+            id=_id,
+            entry_point="restore_env.envs.env:ImageRestoreEnv",
+            vector_entry_point="restore_env.envs.vector_env:ImageRestoreVectorEnv",
+            kwargs={"toolbox": _toolbox},
+        )
 
 
 def _use_one_core() -> None:

@@ -2,8 +2,15 @@
 
 from typing import Final, Literal
 
-ENV_ID: Final = "ImageRestore-v0"
-DEFAULT_TOOLBOX: Final = "rl-restore-12"
+ENV_ID: Final = "ImageRestore-v1"
+DEFAULT_TOOLBOX: Final = "restore-12"
+
+PAPER_ENV_ID: Final = "ImageRestore-v0"
+"""The environment with the paper's toolbox."""
+
+PAPER_TOOLBOX: Final = "rl-restore-12"
+"""The toolbox of networks as the paper has them."""
+
 DEFAULT_POLICY: Final = "drqn"
 """Default policy for evaluation; it was trained on moderate distortion, as in the paper."""
 

@@ -44,6 +44,11 @@ def test_variations(toolbox):
     assert list(variations(("blur-1", "blur-1"), toolbox)) == [("blur-1",)]
 
 
+def test_the_other_levels_of_a_mixture_are_its_weaker_and_stronger_neighbours():
+    found = list(variations(("moderate", "refine-1"), load_toolbox()))
+    assert found == [("refine-1", "moderate"), ("moderate",), ("mild", "refine-1"), ("severe", "refine-1")]
+
+
 def test_a_result_is_that_of_the_toolchain(photos, toolbox):
     part = np.full((100, 100, 3), 50, np.uint8)
     result = result_of(part, ("noise-1", "noise-2"), toolbox)

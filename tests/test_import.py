@@ -25,7 +25,7 @@ def test_importing_registers_and_loads_no_heavy_module():
     output = run_python(
         "import sys, gymnasium, restore_env\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
-        "print('ImageRestore-v0' in gymnasium.registry)"
+        "print('ImageRestore-v1' in gymnasium.registry)"
     )
     modules, registered = output.splitlines()
     assert not {"torch", "cv2", "skimage", "stable_baselines3", "sb3_contrib"} & set(modules.split())
@@ -49,22 +49,22 @@ def test_unknown_name_is_an_attribute_error():
 
 
 def test_registering_twice_does_not_warn():
-    before = gym.spec("ImageRestore-v0")
+    before = gym.spec("ImageRestore-v1")
     importlib.reload(restore_env)  # warnings are errors here
-    assert gym.spec("ImageRestore-v0") is before
+    assert gym.spec("ImageRestore-v1") is before
 
 
 def test_make_can_import_the_package():
     output = run_python(
         "import gymnasium\n"
-        "env = gymnasium.make('restore_env:ImageRestore-v0', toolbox='classical')\n"
+        "env = gymnasium.make('restore_env:ImageRestore-v1', toolbox='classical')\n"
         "print(env.reset(seed=0)[0]['image'].shape, env.action_space)"
     )
     assert output.strip() == "(63, 63, 3) Discrete(18)"
 
 
 def test_spec_with_plain_arguments_survives_json():
-    env = gym.make("ImageRestore-v0", toolbox="classical", severity="mild", patch_size=32, max_steps=2)
+    env = gym.make("ImageRestore-v1", toolbox="classical", severity="mild", patch_size=32, max_steps=2)
     spec = gym.envs.registration.EnvSpec.from_json(env.spec.to_json())
     again = gym.make(spec)
     assert again.observation_space == env.observation_space
@@ -73,6 +73,6 @@ def test_spec_with_plain_arguments_survives_json():
 
 
 def test_spec_has_no_time_limit_or_wrappers_of_its_own():
-    spec = gym.spec("ImageRestore-v0")
+    spec = gym.spec("ImageRestore-v1")
     assert spec.max_episode_steps is None  # the environment has its own limit
     assert spec.additional_wrappers == ()  # they would make make_vec fail

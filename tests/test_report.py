@@ -132,7 +132,9 @@ def test_a_result_without_images_is_refused(photo, toolbox):
         ("blur", (1.25, 2.5), "removed moderate blur"),
         ("blur", (3.75, 5), "removed strong blur"),
         ("noise", None, "removed noise"),
-        ("moderate+severe", None, "removed moderate or severe damage"),
+        ("moderate+severe", None, "removed moderate or severe blur, noise and JPEG artefacts"),
+        ("light", None, "removed light blur, noise and JPEG artefacts"),
+        ("everyday", None, "removed everyday damage"),
         ("", None, "applied it"),
     ],
 )

@@ -27,7 +27,8 @@ def network_for(policy: RecurrentQPolicy, toolbox: Toolbox) -> RecurrentQNetwork
     Example:
         >>> from restore_env import Tool, load_policy, load_toolbox
         >>> new = Tool("darken", lambda images: images / 2)
-        >>> network_for(load_policy("drqn"), Toolbox([new, *load_toolbox("rl-restore-12")])).n_tools
+        >>> tools = load_toolbox("rl-restore-12")
+        >>> network_for(load_policy("drqn", tools), Toolbox([new, *tools])).n_tools
         13
     """
     names = policy.action_names
@@ -63,12 +64,35 @@ def with_actions(network: RecurrentQNetwork, places: Sequence[int], n_tools: int
     encoded, actions, hidden = weights["gates.weight"].split([features, network.n_tools, network.hidden], dim=1)
     remembered = _spread(actions.T, actions.mean(1), places, n_tools)  # (4 * hidden, n) -> (n_tools, 4 * hidden)
     weights["gates.weight"] = torch.cat([encoded, remembered.T, hidden], dim=1)
-    heads = [name for name in weights if name.startswith(("values.", "preferred."))]
-    for name in heads:
+    for name in filter(_is_of_head, list(weights)):
         rows = weights[name]
         weights[name] = torch.cat([_spread(rows[:-1], rows.mean(0), places, n_tools), rows[-1:]])
     grown.load_state_dict(weights, assign=True)
     return grown
+
+
+def weights_of_tools(network: RecurrentQNetwork, tools: Sequence[int]) -> dict[str, Tensor]:
+    """Return which weights concern some tools only: their values, their preferences, and how they are remembered.
+
+    Returns:
+        A bool tensor of its shape for each of the network's parameters.
+
+    Example:
+        >>> masks = weights_of_tools(RecurrentQNetwork(n_tools=3), [1])
+        >>> masks["values.bias"].tolist(), int(masks["gates.weight"].sum())
+        ([False, True, False, False], 200)
+    """
+    masks = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in network.named_parameters()}
+    first = network.gates.in_features - network.hidden - network.n_tools
+    masks["gates.weight"][:, [first + tool for tool in tools]] = True
+    for name in filter(_is_of_head, masks):
+        masks[name][list(tools)] = True
+    return masks
+
+
+def _is_of_head(name: str) -> bool:
+    """Return whether a parameter has a row for each action."""
+    return name.startswith(("values.", "preferred."))
 
 
 def _spread(rows: Tensor, other: Tensor, places: Sequence[int], n: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Deep recurrent Q-learning (Yu et al., CVPR 2018, section 3.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
@@ -14,7 +15,8 @@ import torch
 
 from agents.data import AgentData
 from agents.drqn.config import DRQNConfig
-from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
+from agents.drqn.losses import preference_loss, q_targets, random_shift, targets_of_actions, td_loss, unroll
+from agents.drqn.new_actions import weights_of_tools
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer
 from agents.drqn.rollout import collect_episodes
 from restore_env.data.sources import draw_pairs
@@ -33,6 +35,10 @@ from restore_env.utils.tensors import SYMMETRIES, augment_dihedral
 
 EVALUATIONS: Final = 20
 """Number of evaluations that choose the best network, in a training with a budget in iterations."""
+PESSIMISM: Final = 0.9
+"""How much values that are too high count where only those of new tools are learnt. Where all tools are worth about the
+same, the tool whose value is the most uncertain would be taken, and that is the new one."""
+
 MARGIN: Final = 16
 """Iterations of episodes that the replay buffer has room for between two checkpoints."""
 
@@ -59,6 +65,7 @@ class DRQNTraining(Training):
         keep_last: whether the policy is the last network evaluated instead of the best. Choose this where the gain on
             the validation pairs is reported.
         cost: what 1e9 multiplications of tools on a patch count in dB when networks are compared.
+        only_tools: numbers of the tools to learn about; the weights that concern others stay as they are. None: all.
 
     Raises:
         ValueError: if the checkpoint in the folder belongs to another training.
@@ -76,6 +83,7 @@ class DRQNTraining(Training):
     oracle: Evaluation | None = None
     keep_last: bool = False
     cost: float = 0.0
+    only_tools: Sequence[int] | None = None
     saved = (
         *("networks", "target", "averages", "kept_networks", "optimizers"),
         *("kept_score", "kept_gain", "kept_share", "updates", "steps"),
@@ -176,18 +184,34 @@ class DRQNTraining(Training):
                 target_q_values = unroll(self.valuer(number), episodes).q_values  # (n, t, actions)
                 taken = q_targets(episodes, preferences, target_q_values, config.gamma, config.double_q)  # (n, t)
                 targets = targets_of_actions(episodes, taken)  # (n, t) -> (n, t, actions)
-            loss = td_loss(q_values, targets, config.loss).mean()
-            if config.regret_coef:
-                loss = loss + config.regret_coef * regret(preferences, targets).mean()
+            loss = td_loss(q_values, targets, config.loss, 0.5 if self.only_tools is None else PESSIMISM).mean()
+            if config.preference_coef and network.preferred is not None:
+                loss = loss + config.preference_coef * preference_loss(preferences, targets).mean()
             optimizer.zero_grad()
             loss.backward()
-            take_step(optimizer, network, self.rate, config.max_grad_norm)
+            with self._others_kept(network):
+                take_step(optimizer, network, self.rate, config.max_grad_norm)
             self.averages[number].update_parameters(network)
             self.updates += 1
             if self.updates % config.target_update_interval == 0:
                 self.target.load_state_dict(self.network.state_dict())
             losses.append(loss.detach())
         self.loss = float(torch.stack(losses).mean())
+
+    @contextmanager
+    def _others_kept(self, network: RecurrentQNetwork) -> Iterator[None]:
+        """Let an update change only the weights that concern the tools to learn about."""
+        if self.only_tools is None:
+            yield
+            return
+        masks, before = weights_of_tools(network, self.only_tools), deepcopy(network.state_dict())
+        for name, weight in network.named_parameters():
+            if weight.grad is not None:
+                weight.grad *= masks[name]
+        yield
+        with torch.no_grad():  # an optimizer may change weights whose gradient is 0
+            for name, weight in network.named_parameters():
+                weight.copy_(torch.where(masks[name], weight, before[name]))
 
     def choose(self) -> None:
         """Keep the averaged networks if they are the best so far, or the last are wanted."""
@@ -238,7 +262,8 @@ class DRQNTraining(Training):
 
     def settings(self) -> dict[str, Any]:
         """Return the network, config, data, validation pairs, seed, actions, and which policy is kept."""
-        return {
+        only = {} if self.only_tools is None else {"only_tools": list(self.only_tools)}
+        return only | {
             "network": self.network.arguments,
             "config": asdict(self.config),
             "data": self.data.identity,

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_env.cli.report import embedded
+from restore_env.cli.report import MIXTURES, embedded
 from restore_env.data.image_io import AnyImage, as_rgb_bytes
 from restore_env.inference import restore
 from restore_env.policies import Policy
@@ -103,9 +103,10 @@ def variations(chain: Sequence[str], toolbox: Toolbox) -> Iterator[tuple[str, ..
 
 
 def _other_levels(name: str, toolbox: Toolbox) -> list[str]:
-    """Return the tools for the next weaker and the next stronger level of the same distortion."""
+    """Return the tools for the next weaker and the next stronger level of the same distortion or mixture."""
     removes = toolbox[toolbox.index(name)].removes
-    levels = [tool.name for tool in toolbox if removes and tool.removes == removes]
+    alike = MIXTURES if removes in MIXTURES else (removes,)
+    levels = [tool.name for tool in toolbox if tool.removes and tool.removes in alike]
     place = levels.index(name) if name in levels else 0
     return [levels[other] for other in (place - 1, place + 1) if 0 <= other < len(levels) and levels[other] != name]
 

@@ -32,8 +32,7 @@ POLICIES: Final = {
     "best-single": "applies the same tool to every image",
     "best-fixed": "applies the same toolchain to every image",
     "drqn": "the agent, a recurrent Q-network",
-    "drqn-large": "ensemble of drqn and three more agents",
-    "drqn-any": "ensemble of three agents for photos of unknown quality",
+    "drqn-any": "an agent for photos of unknown quality",
     "greedy": "knows the reference: best next tool",
     "oracle": "knows the reference: best of all toolchains",
 }

@@ -36,6 +36,9 @@ WORTH_TELLING: Final = 0.1
 NOUNS: Final = {"blur": "blur", "noise": "noise", "jpeg": "JPEG artefacts"}
 """What tools for the paper's distortions remove."""
 
+MIXTURES: Final = ("light", "mild", "moderate", "severe")
+"""Mixtures of these distortions that tools are made for, from the weakest."""
+
 STRONGEST: Final = {"blur": BLUR_EDGES[-1], "noise": NOISE_EDGES[-1], "jpeg": 90.0}
 """The strongest of these distortions: as a standard deviation, and as 100 less the JPEG quality."""
 
@@ -159,12 +162,16 @@ def tool_in_words(tool: Tool) -> str:
     Example:
         >>> tool_in_words(Tool("noise-1", lambda images: images, "noise", (0.0, 12.5)))
         'removed slight noise'
+        >>> tool_in_words(Tool("severe", lambda images: images, "severe"))
+        'removed severe blur, noise and JPEG artefacts'
         >>> tool_in_words(Tool("sepia", lambda images: images))
         'applied sepia'
     """
     if not tool.removes:
         return f"applied {tool.name}"
-    noun = NOUNS.get(tool.removes)
+    noun, mixtures = NOUNS.get(tool.removes), tool.removes.split("+")
+    if set(mixtures) <= set(MIXTURES):
+        return f"removed {' or '.join(mixtures)} blur, noise and JPEG artefacts"
     if noun is None:
         return f"removed {tool.removes.replace('+', ' or ')} damage"
     if tool.interval is None:

@@ -1,4 +1,4 @@
-"""The environment `ImageRestore-v0`."""
+"""The environments `ImageRestore-v1` and `ImageRestore-v0`."""
 
 from typing import Any, ClassVar
 
@@ -27,9 +27,23 @@ class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
     ## Description
     A patch of a photo is blurred, noisy and compressed. At each step the agent sees the current image and chooses a
     tool, which is applied to the whole image, or it stops. This is the task of RL-Restore (Yu et al., CVPR 2018).
+    `ImageRestore-v0` has the paper's tools, `ImageRestore-v1` has better ones.
 
     ## Action Space
-    `Discrete(N + 1)` for a toolbox of N tools. These are the actions of the default toolbox `rl-restore-12`:
+    `Discrete(N + 1)` for a toolbox of N tools. These are the actions of `ImageRestore-v1`, with the toolbox
+    `restore-12`:
+
+    | action | meaning |
+    | --- | --- |
+    | 0, 1 | apply `blur-1` or `blur-2`: remove weak or strong Gaussian blur |
+    | 2, 3 | apply `noise-1` or `noise-2`: remove weak or strong Gaussian noise |
+    | 4, 5 | apply `jpeg-1` or `jpeg-2`: remove weak or strong JPEG artefacts |
+    | 6 | apply `light`: remove a little blur, noise and JPEG artefacts |
+    | 7 to 9 | apply `mild`, `moderate` or `severe`: remove all three at once, with a larger network |
+    | 10, 11 | apply `refine-1` or `refine-2`: remove all three at once, with a small network |
+    | 12 | stop: leave the image as it is and end the episode |
+
+    `ImageRestore-v0` has the paper's toolbox `rl-restore-12` instead, with four tools against each distortion:
 
     | action | meaning |
     | --- | --- |
@@ -96,7 +110,8 @@ class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
             sequence of uint8 (h, w, 3) photos, or an object with `sample(rng) -> Pair`.
         severity: "mild", "moderate", "severe", "any", "everyday", "light", other damage ("motion", "defocus",
             "low-light", "salt-and-pepper", "web", "wild"), or a distortion such as `MixedDistortion([...])`.
-        toolbox: "rl-restore-12", "classical", a toolbox folder, or a `Toolbox`.
+        toolbox: "restore-12" (default of v1), "rl-restore-12" (default of v0), "classical", a toolbox folder, or a
+            `Toolbox`.
         reward: the name of a reward, or a function.
         patch_size: height and width of the image in pixels, at least 11.
         max_steps: largest number of steps in an episode.
@@ -115,7 +130,7 @@ class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
     Example:
         >>> import gymnasium as gym
         >>> import restore_env
-        >>> env = gym.make("ImageRestore-v0", toolbox="classical")
+        >>> env = gym.make("ImageRestore-v1", toolbox="classical")
         >>> observation, info = env.reset(seed=0)
         >>> observation["image"].shape
         (63, 63, 3)
@@ -124,10 +139,11 @@ class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
         (1, [0, -1, -1])
 
     ## Vectorized environment
-    `gymnasium.make_vec("ImageRestore-v0", num_envs=64)` makes one batched environment instead of 64 copies. See
+    `gymnasium.make_vec("ImageRestore-v1", num_envs=64)` makes one batched environment instead of 64 copies. See
     `restore_env.ImageRestoreVectorEnv`.
 
     ## Version History
+    - v1: the toolbox is `restore-12`. All else is as in v0.
     - v0: first version. Infos changed in 0.2: `toolchain` held names, `distortion` was a dictionary, only at reset, and
       there was no `action_mask`. Observations, rewards and transitions are the same.
 

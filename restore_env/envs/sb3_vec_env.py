@@ -17,7 +17,7 @@ from restore_env.envs.vector_env import ImageRestoreVectorEnv
 
 
 class SB3VecEnv(VecEnv):
-    """A `VecEnv` of SB3 with `num_envs` environments `ImageRestore-v0`, computed as one batch.
+    """A `VecEnv` of SB3 with `num_envs` environments `ImageRestore-v1`, computed as one batch.
 
     It returns the same values as SB3's `DummyVecEnv` over single environments. It is faster, because each tool is
     applied once to all images that need it. Set `time_limit="terminate"`: SB3 bootstraps from truncated episodes, which

@@ -1,4 +1,4 @@
-"""The batched environment that `gymnasium.make_vec("ImageRestore-v0")` makes."""
+"""The batched environment that `gymnasium.make_vec("ImageRestore-v1")` makes."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Unpack
@@ -24,7 +24,7 @@ Rows = NDArray[np.int64]
 
 
 class ImageRestoreVectorEnv(gym.vector.VectorEnv[EnvObservation, NDArray[np.int64], NDArray[Any]]):
-    """A vector environment of `num_envs` environments `ImageRestore-v0`, computed as one batch.
+    """A vector environment of `num_envs` environments `ImageRestore-v1`, computed as one batch.
 
     It returns the same values as `gymnasium.vector.SyncVectorEnv` over single environments, where sub-environment i is
     seeded with `seed + i`. It is faster, because each tool is applied once to all images that need it. Meanwhile a
@@ -45,7 +45,7 @@ class ImageRestoreVectorEnv(gym.vector.VectorEnv[EnvObservation, NDArray[np.int6
         >>> import gymnasium as gym
         >>> import numpy as np
         >>> import restore_env
-        >>> envs = gym.make_vec("ImageRestore-v0", num_envs=3, toolbox="classical")
+        >>> envs = gym.make_vec("ImageRestore-v1", num_envs=3, toolbox="classical")
         >>> observations, infos = envs.reset(seed=0)
         >>> observations, rewards, terminated, truncated, infos = envs.step(np.array([0, 1, 2]))
         >>> observations["image"].shape, rewards.shape

@@ -22,7 +22,7 @@ class RecordToolchains(
     record into one folder, such as those of a vector environment.
 
     Args:
-        env: an environment `ImageRestore-v0`, which may be wrapped.
+        env: an environment `ImageRestore-v1` or `ImageRestore-v0`, which may be wrapped.
         folder: the folder of the log.
         policy: name of the agent, for the record.
 
@@ -35,7 +35,7 @@ class RecordToolchains(
         >>> import gymnasium as gym
         >>> import restore_env
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with RecordToolchains(gym.make("ImageRestore-v0", toolbox="classical"), folder, "mine") as env:
+        ...     with RecordToolchains(gym.make("ImageRestore-v1", toolbox="classical"), folder, "mine") as env:
         ...         _ = env.reset(seed=0)
         ...         ends = [env.step(action)[3] for action in (0, 0, 1)]
         ...     log = restore_env.load_toolchain_log(folder)
@@ -49,7 +49,7 @@ class RecordToolchains(
         gym.utils.RecordConstructorArgs.__init__(self, folder=folder, policy=policy)
         super().__init__(env)
         if not isinstance(env.unwrapped, ImageRestoreEnv):
-            raise TypeError(f"env={env} is not ImageRestore-v0")
+            raise TypeError(f"env={env} is no ImageRestoreEnv")
         self._inner = env.unwrapped
         toolbox = self._inner.toolbox
         header = LogHeader(

@@ -28,8 +28,8 @@ class EnsembleQPolicy(QPolicy):
         ValueError: if there is no member, the members' actions or patch sizes differ, or `stop_margin` is less than 0.
 
     Example:
-        >>> from restore_env import load_policy
-        >>> policy = load_policy("drqn-any")
+        >>> from restore_env import load_policy, load_toolbox
+        >>> policy = load_policy("drqn-any", load_toolbox("rl-restore-12"))
         >>> len(policy.members), policy.stop_margin
         (3, 0.4)
     """

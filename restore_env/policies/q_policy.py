@@ -16,9 +16,12 @@ class QPolicy(Policy):
 
     Attributes:
         stop_margin: the margin in the reward's unit, usually dB.
+        gain_scale: how much of the gain that the Q-values promise comes true on a photo; `agents.calibrate_gain`
+            measures it.
     """
 
     stop_margin: float = 0.0
+    gain_scale: float = 1.0
 
     @abstractmethod
     def q_values(self, observation: Observation, state: State) -> tuple[Tensor, State]:

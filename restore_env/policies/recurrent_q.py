@@ -163,8 +163,8 @@ class RecurrentQPolicy(QPolicy):
         ValueError: if the number of actions is not the number of Q-values.
 
     Example:
-        >>> from restore_env import load_policy
-        >>> policy = load_policy("drqn")
+        >>> from restore_env import load_policy, load_toolbox
+        >>> policy = load_policy("drqn", load_toolbox("rl-restore-12"))
         >>> type(policy).__name__, policy.network.n_tools, policy.patch_size
         ('RecurrentQPolicy', 12, 63)
     """

@@ -91,7 +91,7 @@ class RegionPolicy(Policy):
             actions = torch.where(_is_flat(observation.image), stop, actions)
         if self.gains is None:
             gains = values.gather(1, actions.unsqueeze(1)).squeeze(1) - values[:, -1]  # (n, actions) -> (n, 1) -> (n,)
-            self.gains = gains.view(self._shape)
+            self.gains = self.policy.gain_scale * gains.view(self._shape)
             if several:
                 closed = self.gains.mean((1, 2)) < self.gate
                 actions = torch.where(closed.repeat_interleave(rows * columns), stop, actions)

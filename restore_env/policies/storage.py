@@ -13,10 +13,11 @@ from restore_env.constants import DEFAULT_POLICY, DEFAULT_TOOLBOX
 from restore_env.policies.base import Policy, check_actions_fit
 from restore_env.policies.baselines import FixedToolchain, GreedyWithReference, Oracle, RandomPolicy
 from restore_env.policies.ensemble import EnsembleQPolicy
+from restore_env.policies.q_policy import QPolicy
 from restore_env.policies.recurrent_q import RecurrentQNetwork, RecurrentQPolicy
 from restore_env.toolbox import STOP, Toolbox
 from restore_env.toolbox.fingerprint import digest_of_toolbox
-from restore_env.utils.checks import check_name, check_names, check_text, check_whole
+from restore_env.utils.checks import check_name, check_names, check_number, check_text, check_whole
 from restore_env.utils.serialization import (
     PRETRAINED,
     as_format_error,
@@ -30,6 +31,8 @@ from restore_env.utils.serialization import (
 DESCRIPTION: Final = "policy.json"
 WEIGHTS: Final = "policy.safetensors"
 FIXED: Final = "fixed:"
+GAIN_SCALE: Final = "gain_scale"
+"""The key of `QPolicy.gain_scale` in a description; it is 1 if there is none."""
 
 _NAMED: Final[Mapping[str, Callable[[Toolbox], Policy]]] = {
     STOP: lambda toolbox: FixedToolchain((), toolbox.action_names),
@@ -44,7 +47,7 @@ def available_policies() -> list[str]:
 
     Example:
         >>> available_policies()
-        ['best-fixed', 'best-single', 'drqn', 'drqn-any', 'drqn-large', 'stop', 'random', 'greedy', 'oracle']
+        ['best-fixed', 'best-single', 'drqn', 'drqn-any', 'stop', 'random', 'greedy', 'oracle']
     """
     return [*sorted({folder.name for folder in _shipped()}), *_NAMED]
 
@@ -62,10 +65,11 @@ def load_policy(
 
             - the name of a shipped policy, such as "drqn": the one that was trained for the toolbox;
             - "random", "stop", "greedy" or "oracle"; the last two need references;
-            - "fixed:" and a toolchain, such as "fixed:noise-3,blur-2";
+            - "fixed:" and a toolchain, such as "fixed:noise-2,blur-1";
             - a policy folder;
             - a `.zip` file that SB3 saved, with `trust`.
         toolbox: the toolbox that the policy acts on. It is optional for shipped policies, folders and files.
+            Without it, a shipped policy is the one for the default toolbox.
         device: device of the policy's networks.
         trust: whether to load a `.zip` file, which can run any code: trust only files whose origin you know.
 
@@ -130,6 +134,7 @@ def save_policy(policy: Policy, folder: str | os.PathLike[str], toolbox: Toolbox
     )
     content: dict[str, Any] = {"name": check_name("name", policy.name), "toolbox": check_name("toolbox", known[0])}
     content |= {"fingerprint": known[1]} if known[1] else {}
+    content |= {GAIN_SCALE: policy.gain_scale} if isinstance(policy, QPolicy) and policy.gain_scale != 1 else {}
     content["actions"] = list(check_names("actions", policy.action_names or ()))
     if isinstance(policy, RecurrentQPolicy):
         content |= {"kind": "recurrent-q", "arguments": policy.network.arguments}
@@ -195,16 +200,19 @@ def _shipped() -> list[Path]:
 def _folder_of(name: str | os.PathLike[str], toolbox: Toolbox | None) -> Path:
     """Return the folder of a shipped policy, else `name` as a path.
 
-    A shipped policy is the one for the toolbox, else one for the same actions, else any, which is then refused.
+    A shipped policy is the one for the toolbox, else one for the same actions, else one for some of them, from which a
+    training can start, else any, which is then refused.
     """
     folders = [folder for folder in _shipped() if folder.name == name]
     if not folders:
         return Path(name)
     if toolbox is None:
         return folders[0]
-    own = [folder for folder in folders if folder.parts[-3] == toolbox.name]
-    actions = list(toolbox.action_names)
-    return next((f for f in [*own, *folders] if read_json(f / DESCRIPTION).get("actions") == actions), folders[0])
+    folders.sort(key=lambda folder: folder.parts[-3] != toolbox.name)  # its own first
+    known = {folder: read_json(folder / DESCRIPTION).get("actions", []) for folder in folders}
+    same = [folder for folder in folders if known[folder] == list(toolbox.action_names)]
+    fewer = [folder for folder in folders if set(known[folder]) <= set(toolbox.action_names)]
+    return (same or fewer or folders)[0]
 
 
 def warn_of_other_tools(policy: Policy, toolbox: Toolbox) -> None:
@@ -233,6 +241,8 @@ def _load_folder(folder: Path) -> Policy:
         check_name("toolbox", content["toolbox"])
         fingerprint = content.get("fingerprint")
         fingerprint = None if fingerprint is None else check_text("fingerprint", fingerprint)
+        if isinstance(policy, QPolicy):
+            policy.gain_scale = check_number(GAIN_SCALE, content.get(GAIN_SCALE, 1.0), 0)
     for each in (policy, *getattr(policy, "members", ())):
         each.fingerprint = fingerprint
     return policy

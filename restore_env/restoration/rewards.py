@@ -157,7 +157,7 @@ class Weighted:
     Example:
         >>> import restore_env
         >>> reward = Weighted({"step_psnr": 1.0, "cost": -0.5})  # a tool of 0.2e9 multiplications costs 0.1 dB
-        >>> env = restore_env.ImageRestoreEnv(reward=reward)
+        >>> env = restore_env.ImageRestoreEnv(reward=reward, toolbox="rl-restore-12")
         >>> _, before = env.reset(seed=0)
         >>> *_, paid, _, _, after = env.step(env.toolbox.index("noise-4"))
         >>> round(float(after["psnr"] - before["psnr"]) - paid, 2)

@@ -48,7 +48,7 @@ def available_toolboxes() -> list[str]:
 
     Example:
         >>> available_toolboxes()
-        ['rl-restore-12', 'rl-restore-12-separate', 'classical']
+        ['restore-12', 'rl-restore-12', 'rl-restore-12-separate', 'classical']
     """
     return [*_shipped(), "classical"]
 
@@ -63,7 +63,7 @@ def load_toolbox(
     """Load a toolbox by its name or from its folder.
 
     Args:
-        name: name of a shipped toolbox such as "rl-restore-12", "classical", a toolbox folder, or a `Toolbox`.
+        name: name of a shipped toolbox such as "restore-12", "classical", a toolbox folder, or a `Toolbox`.
         device: where the networks compute.
         dtype: precision in which they compute, "float32" or "bfloat16"; None keeps that of the toolbox.
         trust: whether to import network classes that a folder names, which runs the code of their modules.
@@ -77,9 +77,9 @@ def load_toolbox(
         FormatError: if the folder's files are damaged or do not fit each other, or name a class and are not trusted.
 
     Example:
-        >>> toolbox = load_toolbox("rl-restore-12")
+        >>> toolbox = load_toolbox("restore-12")
         >>> toolbox.action_names[-3:]
-        ('jpeg-3', 'jpeg-4', 'stop')
+        ('refine-1', 'refine-2', 'stop')
     """
     check_device(device)
     if dtype == "bfloat16" and not computes_bfloat16(device):

@@ -79,7 +79,7 @@ def card_metadata(folder: Path, licence: str = UNKNOWN, datasets: Sequence[str] 
         license: "mit"
         library_name: "restore-env"
         pipeline_tag: "image-to-image"
-        tags: ["gymnasium", "image-restoration", "reinforcement-learning", "ImageRestore-v0", "restore-env"]
+        tags: ["gymnasium", "image-restoration", "reinforcement-learning", "ImageRestore-v1", "restore-env"]
         datasets: ["CID22"]
         ---
     """

@@ -89,7 +89,7 @@ def test_the_log_comes_back(args, tmp_path):
 
 
 def test_a_log_of_the_wrapper_is_exported(tmp_path):
-    env = gym.make("ImageRestore-v0", toolbox="classical")
+    env = gym.make("ImageRestore-v1", toolbox="classical")
     with restore_env.RecordToolchains(env, tmp_path / "log", "mine") as recorded:
         recorded.reset(seed=0)
         rewards = [recorded.step(action)[1] for action in (3, 1, 2)]

@@ -8,7 +8,7 @@ import torch
 from agent_problems import small_network
 from torch import tensor
 
-from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
+from agents.drqn.losses import preference_loss, q_targets, random_shift, targets_of_actions, td_loss, unroll
 from agents.drqn.replay_buffer import Episodes
 from restore_env.utils.tensors import bytes_to_floats
 
@@ -60,23 +60,25 @@ def test_only_actions_with_a_target_count_in_the_loss_and_in_its_gradient():
     assert found["huber"] == pytest.approx([(0.125 + 1.5 + 0) / 3, 2.5])
     assert found["squared"] == pytest.approx([(0.25 + 4 + 0) / 3, 9.0])
     values.requires_grad_()
-    (td_loss(values, targets, "huber") + regret(values, targets)).sum().backward()
+    (td_loss(values, targets, "huber") + preference_loss(values, targets)).sum().backward()
     assert values.grad.isfinite().all() and not values.grad[targets.isnan()].any()
 
 
-def test_the_regret_falls_when_the_better_action_is_preferred():
-    wanted = tensor([[[1.0, 0.0, 0.0]] * 3])
-    good, bad = tensor([[[0.6, 0.0, 0.0]] * 3]), tensor([[[0.0, 0.6, 0.0]] * 3])
-    shares = tensor([2.0, 0.0, 0.0]).softmax(0)  # 0.6 / 0.3, the temperature
-    found = [float(regret(values, wanted)) for values in (good, bad)]
-    assert found == pytest.approx([float(1 - shares[0]), float(1 - shares[1])], abs=1e-5)
+def test_preferences_learn_the_best_action_however_small_its_advantage():
+    wanted = tensor([[[0.3, 0.0, -5.0]] * 3])
+    right, wrong = tensor([[[3.0, 0.0, -50.0]] * 3]), tensor([[[0.0, 3.0, -50.0]] * 3])
+    assert float(preference_loss(right, wanted)) == pytest.approx(0, abs=1e-6)
+    shares = tensor([3.0, 0.0]).softmax(0)
+    assert float(preference_loss(wrong, wanted)) == pytest.approx(float(3 * (shares[0] - shares[1])), abs=1e-5)
 
 
-def test_the_regret_is_over_known_actions_and_over_steps_that_were_taken():
-    wanted = tensor([[[1.0, 0.0, nan]] * 2 + [[nan] * 3]])
-    values = tensor([[[0.12, 0.06, 9.0]] * 3])
-    shares = tensor([0.4, 0.2]).softmax(0)
-    assert float(regret(values, wanted)) == pytest.approx(float(1 - shares[0]), abs=1e-5)
+def test_preferences_are_among_known_actions_and_at_steps_that_were_taken():
+    wanted = tensor([[[0.1, 0.0, nan]] * 2 + [[nan] * 3]])
+    values = tensor([[[1.0, 0.0, 9.0]] * 3])
+    assert float(preference_loss(values, wanted)) == pytest.approx(0, abs=1e-6)
+    swapped = float(preference_loss(values[..., [1, 0, 2]], wanted))
+    shares = tensor([1.0, 0.0]).softmax(0)
+    assert swapped == pytest.approx(float(shares[0] - shares[1]), abs=1e-5)
 
 
 def test_the_unrolled_network_is_the_network_step_by_step():
@@ -92,10 +94,10 @@ def test_the_unrolled_network_is_the_network_step_by_step():
 
 def test_each_loss_trains_its_own_head():
     wanted = tensor([[[1.0, 0.0, -1.0]] * 3])
-    for loss, trained, other in (("td", "values", "preferred"), ("regret", "preferred", "values")):
+    for loss, trained, other in (("td", "values", "preferred"), ("preference", "preferred", "values")):
         network = small_network(preference_head=True)
         q_values, preferences = unroll(network, episode())
-        found = td_loss(q_values, wanted, "huber") if loss == "td" else regret(preferences, wanted)
+        found = td_loss(q_values, wanted, "huber") if loss == "td" else preference_loss(preferences, wanted)
         found.sum().backward()
         assert network.get_submodule(trained).weight.grad.any()
         assert network.get_submodule(other).weight.grad is None
@@ -108,3 +110,18 @@ def test_shifted_images_repeat_their_border():
     assert torch.equal(moved[0, :, :2], image[0, :, :1].expand(-1, 2, -1, -1))
     assert torch.equal(moved[1, :, :, :-3], image[0, :, :, 3:])
     assert torch.equal(moved[1, :, :, -3:], image[0, :, :, -1:].expand(-1, -1, 3, -1))
+
+
+@pytest.mark.parametrize("loss", ["huber", "squared"])
+def test_a_cautious_value_is_below_the_mean_of_its_targets(loss):
+    targets, value = torch.tensor([[[0.0]], [[1.0]]]), torch.zeros(1, requires_grad=True)
+    found = []
+    for pessimism in (0.5, 0.9):
+        optimizer = torch.optim.SGD([value], lr=0.2)
+        for _ in range(200):
+            optimizer.zero_grad()
+            td_loss(value.expand(2, 1, 1), targets, loss, pessimism).mean().backward()
+            optimizer.step()
+        found.append(value.item())
+    # Of two targets, the expectile weighs the lower nine times as much
+    assert found == [pytest.approx(0.5, abs=1e-3), pytest.approx(0.1, abs=1e-3)]

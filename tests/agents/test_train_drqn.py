@@ -214,6 +214,33 @@ def test_a_training_on_a_larger_toolbox_resumes_exactly(larger, tmp_path):
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("optimizer", ["soap", "adam"])
+def test_only_what_concerns_new_tools_is_learnt(optimizer, args, larger):
+    config = replace(args.config, optimizer=optimizer, exploration_final_eps=1.0)  # so that the new tool is applied
+    only = replace(larger, only_new_tools=True, config=config)
+    first = new_training(plan(replace(only, checkpoints=only.checkpoints / "fresh"))).network
+    trained = main(only).network
+    for (name, one), other in zip(first.named_parameters(), trained.parameters(), strict=True):
+        changed = one != other
+        if name.startswith(("values.", "preferred.")):
+            assert changed[1].any() and not changed[[0, 2, 3]].any()  # the new tool is the second of three
+        elif name == "gates.weight":
+            new = trained.gates.in_features - trained.hidden - 3 + 1
+            assert changed[:, new].any() and not changed[:, :new].any() and not changed[:, new + 1 :].any()
+        else:
+            assert not changed.any(), name
+    record = json.loads((only.output / "training.json").read_text())
+    assert record["settings"]["only_tools"] == [1]
+
+
+def test_without_new_tools_there_is_nothing_to_learn_about(args, larger):
+    only = replace(larger, only_new_tools=True, toolbox=args.toolbox)
+    with pytest.raises(ValueError, match="only_new_tools: start='.*agent' knows all tools of the toolbox 'networks'"):
+        main(only)
+    with pytest.raises(ValueError, match="only_new_tools needs a policy to continue from; give --start"):
+        main(replace(only, start=""))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -116,7 +116,7 @@ def test_an_unknown_label_or_policy_is_one_line(args):
 
 def test_multiplications_are_those_of_the_paper():
     """Table 3 gives 0.474e9 for the paper's agent; one step of a tool is a convolution's weights at every pixel."""
-    toolbox = load_toolbox()
+    toolbox = load_toolbox("rl-restore-12")
     tools = tool_multiplications(toolbox, 63)
     for tool in toolbox:
         weights = sum(weight.numel() for weight in tool.module.parameters() if weight.ndim == 4)
@@ -131,7 +131,7 @@ def test_multiplications_are_those_of_the_paper():
 
 
 def test_multiplications_of_restoring_count_every_tool_and_every_decision(photo_folder):
-    toolbox = load_toolbox()
+    toolbox = load_toolbox("rl-restore-12")
     pairs = draw_pairs(as_source(str(photo_folder), "moderate", 63), 2, 0)
     policy = load_policy("fixed:noise-1,blur-4", toolbox)
     tools = tool_multiplications(toolbox, 63)

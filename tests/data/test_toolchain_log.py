@@ -229,7 +229,7 @@ class TestDamage:
 class TestRecordToolchains:
     @pytest.fixture
     def env(self, photos, function_toolbox, tmp_path):
-        env = gym.make("ImageRestore-v0", images=photos, toolbox=function_toolbox, patch_size=32)
+        env = gym.make("ImageRestore-v1", images=photos, toolbox=function_toolbox, patch_size=32)
         return RecordToolchains(env, tmp_path / "log", "me")
 
     def test_what_an_agent_did_can_be_replayed(self, env, function_toolbox, tmp_path):
@@ -276,7 +276,7 @@ class TestRecordToolchains:
         assert np.array_equal(found.distorted, given) and np.array_equal(found.reference, given)
 
     def test_another_environment_is_refused(self, tmp_path):
-        with pytest.raises(TypeError, match="is not ImageRestore-v0"):
+        with pytest.raises(TypeError, match="is no ImageRestoreEnv"):
             RecordToolchains(gym.make("CartPole-v1"), tmp_path / "log")
 
 

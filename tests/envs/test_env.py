@@ -1,4 +1,4 @@
-"""The environment `ImageRestore-v0`."""
+"""The environment `ImageRestore-v1`."""
 
 from itertools import combinations
 
@@ -21,7 +21,7 @@ PINNED = {
     "psnr": 20.7764,
     "rewards": [3.8957, 1.5424, -0.1373],
 }
-"""What version 0 draws and pays for the seed 123."""
+"""What the environment draws and pays for the seed 123."""
 
 INFO = {
     "psnr": ((), np.float64),
@@ -40,7 +40,7 @@ def make(photos, function_toolbox):
     """Makes environments on small photos with three cheap tools."""
 
     def make_env(**arguments) -> gym.Env:
-        return gym.make("ImageRestore-v0", **{"images": photos, "toolbox": function_toolbox, **arguments})
+        return gym.make("ImageRestore-v1", **{"images": photos, "toolbox": function_toolbox, **arguments})
 
     return make_env
 
@@ -84,7 +84,7 @@ def test_sb3s_check_env_has_no_objection(make, arguments):
 
 
 def test_the_default_environment_passes_both_checks():
-    env = gym.make("ImageRestore-v0", render_mode="rgb_array").unwrapped
+    env = gym.make("ImageRestore-v1", render_mode="rgb_array").unwrapped
     assert env.action_space == gym.spaces.Discrete(13)
     assert env.toolbox.name and env.toolbox.names[0] == "blur-1"
     check_env(env)
@@ -493,9 +493,11 @@ def test_spaces_are_built_once(make):
     assert env.observation_space is spaces[0] and env.action_space is spaces[1]
 
 
-def test_version_0_pays_and_ends_as_it_always_did(photos, function_toolbox):
-    """A change of these numbers is another environment and needs the version -v1."""
-    env = gym.make("ImageRestore-v0", images=photos, toolbox=function_toolbox, patch_size=32)
+@pytest.mark.filterwarnings("ignore:.*ImageRestore-v0 is out of date")
+@pytest.mark.parametrize("name", ["ImageRestore-v0", "ImageRestore-v1"])
+def test_it_pays_and_ends_as_it_always_did(name, photos, function_toolbox):
+    """A change of these numbers is another environment and needs the version -v2."""
+    env = gym.make(name, images=photos, toolbox=function_toolbox, patch_size=32)
     observation, info = env.reset(seed=123)
     transitions = [env.step(action) for action in (0, 1, 2)]
     assert [transition[2:4] for transition in transitions] == [(False, False), (False, False), (False, True)]
@@ -504,6 +506,14 @@ def test_version_0_pays_and_ends_as_it_always_did(photos, function_toolbox):
     # JPEG and blur may differ by a level between builds of OpenCV
     assert info["psnr"] == pytest.approx(PINNED["psnr"], abs=0.05)
     assert [transition[1] for transition in transitions] == pytest.approx(PINNED["rewards"], abs=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:.*ImageRestore-v0 is out of date")
+@pytest.mark.parametrize(("name", "toolbox"), [("ImageRestore-v0", "rl-restore-12"), ("ImageRestore-v1", "restore-12")])
+def test_each_version_has_its_toolbox(name, toolbox, photos):
+    env, envs = gym.make(name, images=photos), gym.make_vec(name, num_envs=2, images=photos)
+    assert env.unwrapped.toolbox.name == envs.unwrapped.toolbox.name == toolbox
+    assert env.action_space == gym.spaces.Discrete(13)
 
 
 def test_bfloat16_is_an_option(make, pair):

@@ -13,12 +13,12 @@ import restore_env
 def main():
     torch.rand(2000, 2000) @ torch.rand(2000, 2000)  # starts PyTorch's threads in the parent
     if {kind!r} == "gymnasium":
-        envs = gymnasium.make_vec("ImageRestore-v0", num_envs=2, vectorization_mode="async")
+        envs = gymnasium.make_vec("ImageRestore-v1", num_envs=2, vectorization_mode="async")
         envs.reset(seed=0)
         rewards = envs.step(numpy.array([7, 12]))[1]
     else:
         from stable_baselines3.common.vec_env import SubprocVecEnv
-        envs = SubprocVecEnv([lambda: gymnasium.make("ImageRestore-v0")] * 2, start_method={kind!r})
+        envs = SubprocVecEnv([lambda: gymnasium.make("ImageRestore-v1")] * 2, start_method={kind!r})
         envs.reset()
         rewards = envs.step([7, 12])[1]
     assert rewards[0] != 0 and rewards[1] == 0

@@ -15,7 +15,7 @@ SCALE = 8  # from patches of 32 pixels to panels of 256
 @pytest.fixture
 def env(photos, function_toolbox):
     return gym.make(
-        "ImageRestore-v0", images=photos, toolbox=function_toolbox, patch_size=PANEL // SCALE, render_mode="rgb_array"
+        "ImageRestore-v1", images=photos, toolbox=function_toolbox, patch_size=PANEL // SCALE, render_mode="rgb_array"
     )
 
 
@@ -81,7 +81,7 @@ def test_stop_has_a_panel_of_its_own(env):
 
 def test_an_episode_ended_for_being_worse_shows_no_stop(photos, function_toolbox):
     env = gym.make(
-        "ImageRestore-v0",
+        "ImageRestore-v1",
         images=photos,
         toolbox=function_toolbox,
         patch_size=32,
@@ -117,7 +117,7 @@ def test_no_trace_of_the_episode_before(env):
 
 
 def test_max_steps_decides_how_many_panels(photos, function_toolbox):
-    env = gym.make("ImageRestore-v0", images=photos, toolbox=function_toolbox, max_steps=1, render_mode="rgb_array")
+    env = gym.make("ImageRestore-v1", images=photos, toolbox=function_toolbox, max_steps=1, render_mode="rgb_array")
     env.reset(seed=0)
     assert env.render().shape[1] == 3 * (PANEL + MARGIN) + MARGIN
 
@@ -125,7 +125,7 @@ def test_max_steps_decides_how_many_panels(photos, function_toolbox):
 def test_rendering_needs_a_mode_and_an_episode(env, photos, function_toolbox):
     with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\) first"):
         env.unwrapped.render()
-    silent = gym.make("ImageRestore-v0", images=photos, toolbox=function_toolbox).unwrapped
+    silent = gym.make("ImageRestore-v1", images=photos, toolbox=function_toolbox).unwrapped
     silent.reset(seed=0)
     with pytest.warns(UserWarning, match="render_mode='rgb_array'"):
         assert silent.render() is None

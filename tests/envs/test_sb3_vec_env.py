@@ -126,7 +126,7 @@ def test_every_algorithm_trains(options, algorithm, observation):
 
 
 def test_maskable_ppo_finds_the_masks_of_both_environments_and_obeys_them(options, monkeypatch):
-    single, envs = gym.make("ImageRestore-v0", **options), VecMonitor(SB3VecEnv(N, **options))
+    single, envs = gym.make("ImageRestore-v1", **options), VecMonitor(SB3VecEnv(N, **options))
     for environment, shape in ((single, (4,)), (envs, (N, 4))):
         assert is_masking_supported(environment)
         mask = get_action_masks(environment)

@@ -424,12 +424,12 @@ def test_what_is_returned_can_be_written_over(arguments):
 
 
 def test_it_says_its_own_step_limit(arguments):
-    envs = gym.make_vec("ImageRestore-v0", num_envs=2, max_steps=5, max_episode_steps=4, **arguments)
+    envs = gym.make_vec("ImageRestore-v1", num_envs=2, max_steps=5, max_episode_steps=4, **arguments)
     assert envs.unwrapped.max_steps == 4 and envs.spec.max_episode_steps is None
 
 
 def test_make_vec(arguments):
-    envs = gym.make_vec("ImageRestore-v0", num_envs=3, **arguments)
+    envs = gym.make_vec("ImageRestore-v1", num_envs=3, **arguments)
     assert type(envs.unwrapped) is ImageRestoreVectorEnv
     assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     assert "autoreset_mode" not in ImageRestoreVectorEnv.metadata  # the class's own stays as it is
@@ -444,22 +444,22 @@ def test_make_vec(arguments):
 
 @pytest.mark.parametrize(("limit", "steps"), [(2, 2), (9, 3)])
 def test_make_vec_with_another_step_limit(arguments, limit, steps):
-    envs = gym.make_vec("ImageRestore-v0", num_envs=2, max_episode_steps=limit, **arguments)
+    envs = gym.make_vec("ImageRestore-v1", num_envs=2, max_episode_steps=limit, **arguments)
     envs.reset(seed=0)
     ends = [envs.step(np.array([0, 1]))[3].tolist() for _ in range(steps)]
     assert ends == [[False, False]] * (steps - 1) + [[True, True]]
 
 
 def test_make_vec_with_a_mode(arguments):
-    envs = gym.make_vec("ImageRestore-v0", num_envs=2, autoreset_mode="SameStep", **arguments)
+    envs = gym.make_vec("ImageRestore-v1", num_envs=2, autoreset_mode="SameStep", **arguments)
     assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     envs.reset(seed=0)
     assert "final_obs" in envs.step(np.array([STOP, 0]))[4]
 
 
 def test_make_vec_can_also_copy_the_single_environment(arguments):
-    ours = gym.make_vec("ImageRestore-v0", num_envs=2, **arguments)
-    theirs = gym.make_vec("ImageRestore-v0", num_envs=2, vectorization_mode="sync", **arguments)
+    ours = gym.make_vec("ImageRestore-v1", num_envs=2, **arguments)
+    theirs = gym.make_vec("ImageRestore-v1", num_envs=2, vectorization_mode="sync", **arguments)
     assert_same(ours.reset(seed=0), theirs.reset(seed=0))
     assert_same(ours.step(np.array([0, STOP])), theirs.step(np.array([0, STOP])))
 

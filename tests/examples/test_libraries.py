@@ -38,11 +38,11 @@ def test_sb3_algorithms():
 @pytest.mark.slow
 def test_rl_zoo3(tmp_path):
     need("rl_zoo3")
-    words = ["-m", "rl_zoo3.train", "--algo", "ppo_lstm", "--env", "ImageRestore-v0", "--gym-packages", "restore_env"]
+    words = ["-m", "rl_zoo3.train", "--algo", "ppo_lstm", "--env", "ImageRestore-v1", "--gym-packages", "restore_env"]
     words += ["--conf-file", ROOT / "examples" / "rl_zoo3.yml", "-n", STEPS, "--log-folder", tmp_path]
     printed = run([*words, "--eval-freq", -1])
     assert numbers(r"total_timesteps +\| (\d+)", printed)[0] >= STEPS // 2
-    assert list(tmp_path.rglob("ImageRestore-v0.zip"))
+    assert list(tmp_path.rglob("ImageRestore-v1.zip"))
 
 
 def test_cleanrl_dqn():
@@ -82,7 +82,7 @@ def test_pandas_tables():
     printed = output_of("pandas_tables.py", "--steps", 50)
     count, gain = numbers(r"count .* (\S+)\nmean .* (\S+)\n", printed)
     assert count == 16 and gain > 2
-    assert "noise_sigma" in printed and re.search(r"(?m)^jpeg-\d ", printed)
+    assert "noise_sigma" in printed and re.search(r"(?m)^(blur|noise|jpeg|refine)-\d ", printed)
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -213,6 +214,22 @@ def test_a_margin_that_is_none_is_refused(margin, policy, tmp_path):
     (tmp_path / "policy.json").write_text(json.dumps(content))
     with pytest.raises(FormatError, match=r"policy\.json: "):
         load_policy(tmp_path)
+
+
+def test_how_much_comes_true_of_what_is_promised_is_kept(policy, tmp_path):
+    assert "gain_scale" not in json.loads(saved(policy, tmp_path / "plain").read_text())
+    policy.gain_scale = 0.75
+    path = saved(policy, tmp_path / "scaled")
+    assert load_policy(path.parent).gain_scale == 0.75
+    path.write_text(path.read_text().replace("0.75", "-1"))
+    with pytest.raises(FormatError, match="gain_scale=-1 is not a number of at least 0"):
+        load_policy(path.parent)
+
+
+def saved(policy: RecurrentQPolicy, folder: Path) -> Path:
+    """The description of a policy that is saved in a folder."""
+    save_policy(policy, folder, "functions")
+    return folder / "policy.json"
 
 
 def test_missing_weights_are_refused(folder):

@@ -61,6 +61,15 @@ def test_a_photo_on_which_little_is_expected_is_left_alone(toolbox):
     assert choices(image, toolbox, gate=0.26) == ([[2, 2], [2, 2]], [pytest.approx(0.25)])
 
 
+def test_what_comes_true_of_what_is_promised_decides_whether_a_photo_is_left_alone(toolbox):
+    image, policy = photo([[(4, 0), (0, 0)]]), Reads()
+    policy.gain_scale = 0.5
+    assert restore(image, policy, toolbox).expected_gain == pytest.approx(1)
+    policy.gain_scale = 0.1
+    left = restore(image, policy, toolbox)
+    assert left.expected_gain == pytest.approx(0.2) and (left.image == image).all()
+
+
 def test_a_single_patch_has_no_gate(toolbox):
     assert choices(photo([[(1, 0)]]), toolbox, gate=5.0)[0] == [[0]]
 

@@ -131,7 +131,7 @@ class TestMain:
     def test_a_tool_for_a_distortion_of_ones_own_is_an_action(self, args, quick, photos, tmp_path):
         train_toolbox.main(args(tools=("unfade", "denoise")))
         environment = gym.make(
-            "ImageRestore-v0", toolbox=str(tmp_path / "mine"), images=photos, severity=Fading(0.5, 0.6)
+            "ImageRestore-v1", toolbox=str(tmp_path / "mine"), images=photos, severity=Fading(0.5, 0.6)
         )
         environment.reset(seed=0)
         assert 0.5 <= environment.unwrapped.pair.distortion["contrast"] <= 0.6
