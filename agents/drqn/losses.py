@@ -108,8 +108,8 @@ def td_loss(q_values: Tensor, targets: Tensor, loss: str, pessimism: float = 0.5
 def preference_loss(preferences: Tensor, targets: Tensor) -> Tensor:
     """Return the Kullback-Leibler divergence of the choices by preferences from those by values.
 
-    Both are softmax choices among the actions whose targets are known. So preferences learn which action is the best, not
-    how much each is worth, and a small advantage counts as soon as it exceeds `CHOICE_TEMPERATURE`.
+    Both are softmax choices among the actions whose targets are known. So preferences learn which action is the best,
+    not how much each is worth. A small advantage counts as soon as it exceeds `CHOICE_TEMPERATURE`.
 
     Args:
         preferences: float32 (n, t, actions).
