@@ -209,7 +209,7 @@ def first_networks(args: Args, toolbox: Toolbox) -> list[RecurrentQNetwork]:
                 args.patch_size,
                 scaled=args.config.scaled,
                 degradation_features=args.config.degradation_features,
-                preference_head=args.config.preference_coef > 0,
+                preference_head=args.config.regret_coef > 0,
             )
         networks.append(network)
     return networks

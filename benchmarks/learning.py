@@ -33,9 +33,9 @@ FAST: Final = PRESETS["fast"]
 
 VARIANTS: Final[dict[str, DRQNConfig]] = {
     **{name: PRESETS[name] for name in ("fast", "paper", "released-code")},
-    "plain": replace(FAST, degradation_features=False, n_counterfactual=0, preference_coef=0.0),
-    "taken-actions": replace(FAST, n_counterfactual=0, preference_coef=0.0),
-    "no-preferences": replace(FAST, preference_coef=0.0),
+    "plain": replace(FAST, degradation_features=False, n_counterfactual=0, regret_coef=0.0),
+    "taken-actions": replace(FAST, n_counterfactual=0, regret_coef=0.0),
+    "no-regret-loss": replace(FAST, regret_coef=0.0),
     "no-degradation-features": replace(FAST, degradation_features=False),
     "squared": replace(FAST, loss="squared"),
 }

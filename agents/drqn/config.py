@@ -86,9 +86,9 @@ class DRQNConfig(Options):
     """Let the network also see pixel-difference statistics, which show noise and JPEG blocks."""
     n_counterfactual: Natural = 3
     """Tools, besides stop, that are tried at each step without being applied, to learn their values. 0: nothing is."""
-    preference_coef: NonNegative = 1.0
-    """Weight of a second loss. It trains preferences of their own, by which the network chooses: which of the tried
-    actions is the best. 0: the Q-values choose."""
+    regret_coef: NonNegative = 1.0
+    """Weight of a second loss: what a softmax choice among the tried actions loses on average. It trains preferences of
+    their own, by which the network chooses; trained by it, Q-values would be too high. 0: the Q-values choose."""
 
     def rate(self, progress: float, updates: int) -> float:
         """Return the learning rate of an update, given the used fraction of the budget and the updates so far."""
@@ -129,7 +129,7 @@ _PAPER: Final = DRQNConfig(
     random_shift_pad=0,
     degradation_features=False,
     n_counterfactual=0,
-    preference_coef=0.0,
+    regret_coef=0.0,
 )
 
 PRESETS: Final = {

@@ -10,8 +10,8 @@ from agents.drqn.replay_buffer import NO_STEP, Episodes
 from restore_env.policies.recurrent_q import RecurrentQNetwork
 from restore_env.utils.tensors import bytes_to_floats
 
-CHOICE_TEMPERATURE: Final = 0.1
-"""Temperature of the softmax of the values that preferences learn, in units of the reward."""
+REGRET_TEMPERATURE: Final = 0.3
+"""Temperature of the softmax policy whose regret is a loss, in units of the reward."""
 
 
 class Unrolled(NamedTuple):
@@ -105,31 +105,29 @@ def td_loss(q_values: Tensor, targets: Tensor, loss: str, pessimism: float = 0.5
     return single.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)  # (n, t, actions) -> (n,)
 
 
-def preference_loss(preferences: Tensor, targets: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence of the choices by preferences from those by values.
-
-    Both are softmax choices among the actions whose targets are known. So preferences learn which action is the best,
-    not how much each is worth. A small advantage counts as soon as it exceeds `CHOICE_TEMPERATURE`.
+def regret(preferences: Tensor, targets: Tensor) -> Tensor:
+    """Return the expected loss of value of an agent that draws actions by the softmax of its preferences.
 
     Args:
         preferences: float32 (n, t, actions).
-        targets: float32 (n, t, actions), NaN where they are unknown.
+        targets: float32 (n, t, actions), NaN where they are unknown. Only actions whose targets are known are drawn.
 
     Returns:
         float32 (n,), the mean over the steps of each episode.
 
     Example:
-        >>> preferences, targets = torch.tensor([[[0.0, 0.0, 9.0]]]), torch.tensor([[[9.0, 0.0, torch.nan]]])
-        >>> preference_loss(preferences, targets)
-        tensor([0.6931])
+        >>> preferences, targets = torch.tensor([[[0.0, 0.0, 9.0]]]), torch.tensor([[[1.0, 0.0, torch.nan]]])
+        >>> regret(preferences, targets)
+        tensor([0.5000])
     """
     known = ~targets.isnan()
     alive = known.any(2)  # (n, t, actions) -> (n, t)
-    unknown = ~known & alive.unsqueeze(2)  # a softmax over no action would be NaN
-    wanted = (targets.nan_to_num() / CHOICE_TEMPERATURE).masked_fill(unknown, -torch.inf).log_softmax(2)
-    found = preferences.masked_fill(unknown, -torch.inf).log_softmax(2)
-    apart = torch.where(known, wanted.exp() * (wanted - found), 0.0).sum(2)  # (n, t, actions) -> (n, t)
-    return apart.sum(1) / alive.sum(1).clamp(min=1)  # (n, t) -> (n,)
+    known = known | ~alive.unsqueeze(2)  # a softmax over no action would be NaN
+    shares = (preferences / REGRET_TEMPERATURE).masked_fill(~known, -torch.inf).softmax(2)
+    values = targets.nan_to_num()
+    best = values.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
+    lost = (shares * (best - values)).sum(2)  # (n, t, actions) -> (n, t)
+    return lost.sum(1) / alive.sum(1).clamp(min=1)  # (n, t) -> (n,)
 
 
 def random_shift(images: Tensor, moves: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 
 from agents.data import AgentData
 from agents.drqn.config import DRQNConfig
-from agents.drqn.losses import preference_loss, q_targets, random_shift, targets_of_actions, td_loss, unroll
+from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
 from agents.drqn.new_actions import weights_of_tools
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer
 from agents.drqn.rollout import collect_episodes
@@ -185,8 +185,8 @@ class DRQNTraining(Training):
                 taken = q_targets(episodes, preferences, target_q_values, config.gamma, config.double_q)  # (n, t)
                 targets = targets_of_actions(episodes, taken)  # (n, t) -> (n, t, actions)
             loss = td_loss(q_values, targets, config.loss, 0.5 if self.only_tools is None else PESSIMISM).mean()
-            if config.preference_coef and network.preferred is not None:
-                loss = loss + config.preference_coef * preference_loss(preferences, targets).mean()
+            if config.regret_coef:
+                loss = loss + config.regret_coef * regret(preferences, targets).mean()
             optimizer.zero_grad()
             loss.backward()
             with self._others_kept(network):

@@ -25,7 +25,7 @@ def test_the_papers_numbers():
     assert (paper.gamma, paper.batch_size, paper.buffer_size) == (0.99, 32, 500_000)
     assert (paper.learning_rate, paper.final_learning_rate, paper.lr_schedule) == (2.5e-4, 2.5e-5, "exponential")
     assert (paper.double_q, paper.scaled, paper.degradation_features) == (False, False, False)
-    assert (paper.n_counterfactual, paper.preference_coef) == (0, 0)
+    assert (paper.n_counterfactual, paper.regret_coef) == (0, 0)
     code = PRESETS["released-code"]
     assert (code.target_update_interval, code.learning_starts, code.loss, code.stop_if_worse) == (
         2_500,

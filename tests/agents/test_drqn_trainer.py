@@ -30,7 +30,7 @@ QUICK = DRQNConfig(
     n_envs=8, gradient_steps=4, batch_size=8, learning_starts=16, target_update_interval=10, buffer_size=90
 )
 
-TAKEN = {"n_counterfactual": 0, "preference_coef": 0.0}
+TAKEN = {"n_counterfactual": 0, "regret_coef": 0.0}
 """Options with which an agent learns from the actions taken only."""
 
 STEADY = replace(QUICK, exploration_initial_eps=0.5, exploration_final_eps=0.5, final_learning_rate=QUICK.learning_rate)

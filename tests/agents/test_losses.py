@@ -8,7 +8,7 @@ import torch
 from agent_problems import small_network
 from torch import tensor
 
-from agents.drqn.losses import preference_loss, q_targets, random_shift, targets_of_actions, td_loss, unroll
+from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
 from agents.drqn.replay_buffer import Episodes
 from restore_env.utils.tensors import bytes_to_floats
 
@@ -60,25 +60,23 @@ def test_only_actions_with_a_target_count_in_the_loss_and_in_its_gradient():
     assert found["huber"] == pytest.approx([(0.125 + 1.5 + 0) / 3, 2.5])
     assert found["squared"] == pytest.approx([(0.25 + 4 + 0) / 3, 9.0])
     values.requires_grad_()
-    (td_loss(values, targets, "huber") + preference_loss(values, targets)).sum().backward()
+    (td_loss(values, targets, "huber") + regret(values, targets)).sum().backward()
     assert values.grad.isfinite().all() and not values.grad[targets.isnan()].any()
 
 
-def test_preferences_learn_the_best_action_however_small_its_advantage():
-    wanted = tensor([[[0.3, 0.0, -5.0]] * 3])
-    right, wrong = tensor([[[3.0, 0.0, -50.0]] * 3]), tensor([[[0.0, 3.0, -50.0]] * 3])
-    assert float(preference_loss(right, wanted)) == pytest.approx(0, abs=1e-6)
-    shares = tensor([3.0, 0.0]).softmax(0)
-    assert float(preference_loss(wrong, wanted)) == pytest.approx(float(3 * (shares[0] - shares[1])), abs=1e-5)
+def test_the_regret_falls_when_the_better_action_is_preferred():
+    wanted = tensor([[[1.0, 0.0, 0.0]] * 3])
+    good, bad = tensor([[[0.6, 0.0, 0.0]] * 3]), tensor([[[0.0, 0.6, 0.0]] * 3])
+    shares = tensor([2.0, 0.0, 0.0]).softmax(0)  # 0.6 / 0.3, the temperature
+    found = [float(regret(values, wanted)) for values in (good, bad)]
+    assert found == pytest.approx([float(1 - shares[0]), float(1 - shares[1])], abs=1e-5)
 
 
-def test_preferences_are_among_known_actions_and_at_steps_that_were_taken():
-    wanted = tensor([[[0.1, 0.0, nan]] * 2 + [[nan] * 3]])
-    values = tensor([[[1.0, 0.0, 9.0]] * 3])
-    assert float(preference_loss(values, wanted)) == pytest.approx(0, abs=1e-6)
-    swapped = float(preference_loss(values[..., [1, 0, 2]], wanted))
-    shares = tensor([1.0, 0.0]).softmax(0)
-    assert swapped == pytest.approx(float(shares[0] - shares[1]), abs=1e-5)
+def test_the_regret_is_over_known_actions_and_over_steps_that_were_taken():
+    wanted = tensor([[[1.0, 0.0, nan]] * 2 + [[nan] * 3]])
+    values = tensor([[[0.12, 0.06, 9.0]] * 3])
+    shares = tensor([0.4, 0.2]).softmax(0)
+    assert float(regret(values, wanted)) == pytest.approx(float(1 - shares[0]), abs=1e-5)
 
 
 def test_the_unrolled_network_is_the_network_step_by_step():
@@ -94,10 +92,10 @@ def test_the_unrolled_network_is_the_network_step_by_step():
 
 def test_each_loss_trains_its_own_head():
     wanted = tensor([[[1.0, 0.0, -1.0]] * 3])
-    for loss, trained, other in (("td", "values", "preferred"), ("preference", "preferred", "values")):
+    for loss, trained, other in (("td", "values", "preferred"), ("regret", "preferred", "values")):
         network = small_network(preference_head=True)
         q_values, preferences = unroll(network, episode())
-        found = td_loss(q_values, wanted, "huber") if loss == "td" else preference_loss(preferences, wanted)
+        found = td_loss(q_values, wanted, "huber") if loss == "td" else regret(preferences, wanted)
         found.sum().backward()
         assert network.get_submodule(trained).weight.grad.any()
         assert network.get_submodule(other).weight.grad is None
