@@ -313,7 +313,7 @@ def test_an_agent_that_was_trained_without_this_program_is_a_policy_too(args, tm
     PPO("MultiInputPolicy", envs, device="cpu").save(tmp_path / "own.zip")
     pairs = draw_pairs(as_source(args.photos, "moderate", 63), 2, 0)
     assert evaluate(pairs, load_policy(tmp_path / "own.zip", trust=True), network_toolbox).policy == "own"
-    with pytest.raises(ValueError, match="was made for 3 actions, but the toolbox 'rl-restore-12' has 13"):
+    with pytest.raises(ValueError, match="was made for 3 actions, but the toolbox 'restore-12' has 13"):
         evaluate(pairs, load_policy(tmp_path / "own.zip", trust=True))
 
 
