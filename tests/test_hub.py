@@ -254,7 +254,9 @@ def test_the_hub_understands_shipped_cards(folder):
     hub = pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
     card = hub.ModelCard.load(folder / "README.md")
     assert card.data.license == "mit" and card.data.library_name == "restore-env"
-    assert {"gymnasium", "image-restoration"} <= set(card.data.tags) and {"CID22", "CLIC-2025"} <= set(card.data.datasets)
+    assert {"gymnasium", "image-restoration"} <= set(card.data.tags) and {"CID22", "CLIC-2025"} <= set(
+        card.data.datasets
+    )
     assert card.data.pipeline_tag == (
         "image-to-image" if "toolbox.json" in contents(folder) else "reinforcement-learning"
     )
