@@ -6,7 +6,7 @@ An agent values what it sees: patches. A photo gains less than its patches on av
 most in its PSNR and gain least. `restore_env.restore` multiplies what the agent expects by the factor found here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -87,8 +87,8 @@ class Calibration:
         (0.75, 0.0, 0.5)
     """
 
-    expected: list[float] = field(default_factory=list)
-    gained: list[float] = field(default_factory=list)
+    expected: list[float]
+    gained: list[float]
 
     @property
     def scale(self) -> float:
@@ -99,7 +99,8 @@ class Calibration:
     @property
     def differences(self) -> list[float]:
         """What is expected with the factor minus what is gained, in dB, for each photo."""
-        return [self.scale * expected - gained for expected, gained in zip(self.expected, self.gained, strict=True)]
+        scale = self.scale
+        return [scale * expected - gained for expected, gained in zip(self.expected, self.gained, strict=True)]
 
     @property
     def bias(self) -> float:
@@ -135,13 +136,12 @@ def plan(args: Args) -> Plan:
 
 def run(plan: Plan) -> Calibration:
     """Measure as planned, as `main` does."""
-    found, n = Calibration(), plan.args.n
+    results, n = list[tuple[float, float]](), plan.args.n
     with progress_bar("photos") as report:
         for number in range(n):
-            expected, gained = measure(plan, number)
-            found.expected.append(expected)
-            found.gained.append(gained)
-            report((number + 1) / n)
+            results.append(measure(plan, number))
+            report(len(results) / n)
+    found = Calibration([expected for expected, _ in results], [gained for _, gained in results])
     path = plan.args.policy / DESCRIPTION
     write_json(path, read_json(path) | {GAIN_SCALE: round(found.scale, 4)})
     record = read_record(plan.args.policy)

@@ -104,6 +104,7 @@ class Plan:
         networks: the networks with their first weights.
         data: the data, of which the identity also names the task, the tools and the first weights.
         oracle: results of the best toolchains on the first of the pairs to measure on; None if not asked for.
+        only_tools: numbers of the tools to learn about; None: all.
     """
 
     args: Args
@@ -112,6 +113,7 @@ class Plan:
     networks: list[RecurrentQNetwork]
     data: AgentData
     oracle: Evaluation | None
+    only_tools: list[int] | None
 
 
 def main(args: Args, clock: Callable[[], float] = time.monotonic) -> Policy:
@@ -133,8 +135,7 @@ def plan(args: Args) -> Plan:
     check_run(args.inputs | {"--start": args.start}, args.output, args.checkpoints)
     toolbox = load_toolbox(args.toolbox, args.device, args.dtype, trust=args.trust)
     networks = first_networks(args, toolbox)
-    if args.only_new_tools:
-        new_tools(args, toolbox)  # refuses a start that knows all
+    only_tools = new_tools(args, toolbox) if args.only_new_tools else None
     fraction = args.config.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)
     task = (args.max_steps, args.reward, args.dtype, args.severity, *([f"cost {args.cost:g}"] if args.cost else []))
@@ -145,7 +146,15 @@ def plan(args: Args) -> Plan:
     if args.oracle:
         oracle = oracle_of(data.validation.first(args.oracle), toolbox, folder, args.max_steps, args.device)
     data = data._replace(identity=identity)
-    return Plan(args=args, folder=folder, toolbox=toolbox, networks=networks, data=data, oracle=oracle)
+    return Plan(
+        args=args,
+        folder=folder,
+        toolbox=toolbox,
+        networks=networks,
+        data=data,
+        oracle=oracle,
+        only_tools=only_tools,
+    )
 
 
 def run(plan: Plan, clock: Callable[[], float] = time.monotonic) -> Policy:
@@ -184,7 +193,7 @@ def new_training(plan: Plan) -> DRQNTraining:
         oracle=plan.oracle,
         keep_last=args.keep_last,
         cost=args.cost,
-        only_tools=new_tools(args, plan.toolbox) if args.only_new_tools else None,
+        only_tools=plan.only_tools,
     )
 
 

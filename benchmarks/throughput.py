@@ -23,7 +23,7 @@ from benchmarks.common.plots import save_figure, throughput_bars
 from benchmarks.common.report import Results, check_output, track, write_results
 from benchmarks.throughput_cases import Case
 from restore_env import Pairs, Toolbox, as_source, draw_pairs, load_toolbox, save_pairs
-from restore_env.constants import PAPER_TOOLBOX, PATCH_SIZE
+from restore_env.constants import DEFAULT_TOOLBOX, PATCH_SIZE
 from restore_env.training.model_card import Blocks, table
 from restore_env.training.program import run_program
 from restore_env.utils.checks import Count, Natural, Options, Positive, Text
@@ -40,7 +40,7 @@ class Args(Options):
 
     output: Path
     """Results file to write (.json). The report (.md) and a plot (.png) are written beside it."""
-    toolbox: Text = PAPER_TOOLBOX
+    toolbox: Text = DEFAULT_TOOLBOX
     """Name or folder of the toolbox."""
     seconds: Positive = 4.0
     """Seconds that a case runs in a round, at least."""

@@ -17,6 +17,7 @@ from torch import nn
 from restore_env import Pairs, Toolbox, load_toolbox
 from restore_env.restoration.batch import RestorationBatch
 from restore_env.toolbox.image_convolutions import ConvFromImage, ConvToImage
+from restore_env.toolbox.tool import apply_padded
 
 Case = Callable[[], int]
 """Takes some steps and returns how many there were."""
@@ -58,7 +59,7 @@ def one_by_one(toolbox: Toolbox, pairs: Pairs, *, plain: bool, seed: int) -> Cas
             for action in rng.integers(0, len(networks), 8):
                 network, row = networks[action], rng.integers(len(images))
                 if network is not None:
-                    network(images[row : row + 1])
+                    apply_padded(network, images[row : row + 1], toolbox[action].multiple)
         return 8
 
     return play

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.data import AgentData
 from agents.drqn.config import DRQNConfig
@@ -198,20 +199,24 @@ class DRQNTraining(Training):
             losses.append(loss.detach())
         self.loss = float(torch.stack(losses).mean())
 
+    @cached_property
+    def _learnt_weights(self) -> Mapping[str, Tensor]:
+        """Which weights concern the tools to learn about; empty if all tools are."""
+        return {} if self.only_tools is None else weights_of_tools(self.network, self.only_tools)
+
     @contextmanager
     def _others_kept(self, network: RecurrentQNetwork) -> Iterator[None]:
         """Let an update change only the weights that concern the tools to learn about."""
-        if self.only_tools is None:
-            yield
-            return
-        masks, before = weights_of_tools(network, self.only_tools), deepcopy(network.state_dict())
-        for name, weight in network.named_parameters():
+        masks, before = self._learnt_weights, deepcopy(network.state_dict()) if self._learnt_weights else {}
+        for name, mask in masks.items():
+            weight = network.get_parameter(name)
             if weight.grad is not None:
-                weight.grad *= masks[name]
+                weight.grad *= mask
         yield
         with torch.no_grad():  # an optimizer may change weights whose gradient is 0
-            for name, weight in network.named_parameters():
-                weight.copy_(torch.where(masks[name], weight, before[name]))
+            for name, mask in masks.items():
+                weight = network.get_parameter(name)
+                weight.copy_(torch.where(mask, weight, before[name]))
 
     def choose(self) -> None:
         """Keep the averaged networks if they are the best so far, or the last are wanted."""
