@@ -85,10 +85,12 @@ class DRQNConfig(Options):
     degradation_features: bool = True
     """Let the network also see pixel-difference statistics, which show noise and JPEG blocks."""
     n_counterfactual: Natural = 3
-    """Tools, besides stop, that are tried at each step without being applied, to learn their values. 0: nothing is."""
+    """Tools, besides stop, that are tried at each step without being applied, to learn their values. 0: nothing is.
+    Where tools are worth about the same, an agent learns more from trying all of them."""
     regret_coef: NonNegative = 1.0
-    """Weight of a second loss: what a softmax choice among the tried actions loses on average. It trains preferences of
-    their own, by which the network chooses; trained by it, Q-values would be too high. 0: the Q-values choose."""
+    """Weight of a second loss: what a softmax choice among the tried actions loses on average, less its entropy. It
+    trains preferences of their own, by which the network chooses; trained by it, Q-values would be too high. 0: the
+    Q-values choose."""
 
     def rate(self, progress: float, updates: int) -> float:
         """Return the learning rate of an update, given the used fraction of the budget and the updates so far."""

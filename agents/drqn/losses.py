@@ -13,6 +13,9 @@ from restore_env.utils.tensors import bytes_to_floats
 REGRET_TEMPERATURE: Final = 0.3
 """Temperature of the softmax policy whose regret is a loss, in units of the reward."""
 
+NEVER: Final = -1e4
+"""Logarithm of the probability of an action that is not drawn; infinity would make gradients NaN."""
+
 
 class Unrolled(NamedTuple):
     """What a network says along n episodes of at most t steps; rows after an episode's end have no meaning.
@@ -105,29 +108,33 @@ def td_loss(q_values: Tensor, targets: Tensor, loss: str, pessimism: float = 0.5
     return single.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)  # (n, t, actions) -> (n,)
 
 
-def regret(preferences: Tensor, targets: Tensor) -> Tensor:
-    """Return the expected loss of value of an agent that draws actions by the softmax of its preferences.
+def soft_regret(preferences: Tensor, targets: Tensor) -> Tensor:
+    """Return what an agent that draws actions by the softmax of its preferences loses, its entropy counted as a value.
+
+    It is the divergence of its choice from the softmax of the values, times the temperature (maximum entropy: Haarnoja
+    et al., 2018, equation 10). The loss of value alone makes an agent sure before it has learnt which of two tools of
+    about the same value is the better one, and then its gradient vanishes.
 
     Args:
         preferences: float32 (n, t, actions).
         targets: float32 (n, t, actions), NaN where they are unknown. Only actions whose targets are known are drawn.
 
     Returns:
-        float32 (n,), the mean over the steps of each episode.
+        float32 (n,), the mean over the steps of each episode; 0 if the preferences are the values but for a constant.
 
     Example:
-        >>> preferences, targets = torch.tensor([[[0.0, 0.0, 9.0]]]), torch.tensor([[[1.0, 0.0, torch.nan]]])
-        >>> regret(preferences, targets)
-        tensor([0.5000])
+        >>> preferences, targets = torch.tensor([[[2.0, 1.0, 9.0]]]), torch.tensor([[[1.0, 0.0, torch.nan]]])
+        >>> soft_regret(preferences, targets)
+        tensor([0.])
     """
     known = ~targets.isnan()
     alive = known.any(2)  # (n, t, actions) -> (n, t)
-    known = known | ~alive.unsqueeze(2)  # a softmax over no action would be NaN
-    shares = (preferences / REGRET_TEMPERATURE).masked_fill(~known, -torch.inf).softmax(2)
-    values = targets.nan_to_num()
-    best = values.masked_fill(~known, -torch.inf).amax(2, keepdim=True)
-    lost = (shares * (best - values)).sum(2)  # (n, t, actions) -> (n, t)
-    return lost.sum(1) / alive.sum(1).clamp(min=1)  # (n, t) -> (n,)
+    chosen, wanted = (
+        (values / REGRET_TEMPERATURE).masked_fill(~known, NEVER).log_softmax(2)
+        for values in (preferences, targets.nan_to_num())
+    )
+    lost = REGRET_TEMPERATURE * (chosen.exp() * (chosen - wanted)).sum(2)  # (n, t, actions) -> (n, t)
+    return (lost * alive).sum(1) / alive.sum(1).clamp(min=1)  # (n, t) -> (n,)
 
 
 def random_shift(images: Tensor, moves: Tensor) -> Tensor:

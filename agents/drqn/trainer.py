@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agents.data import AgentData
 from agents.drqn.config import DRQNConfig
-from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
+from agents.drqn.losses import q_targets, random_shift, soft_regret, targets_of_actions, td_loss, unroll
 from agents.drqn.new_actions import weights_of_tools
 from agents.drqn.replay_buffer import Episodes, ReplayBuffer
 from agents.drqn.rollout import collect_episodes
@@ -187,7 +187,7 @@ class DRQNTraining(Training):
                 targets = targets_of_actions(episodes, taken)  # (n, t) -> (n, t, actions)
             loss = td_loss(q_values, targets, config.loss, 0.5 if self.only_tools is None else PESSIMISM).mean()
             if config.regret_coef:
-                loss = loss + config.regret_coef * regret(preferences, targets).mean()
+                loss = loss + config.regret_coef * soft_regret(preferences, targets).mean()
             optimizer.zero_grad()
             loss.backward()
             with self._others_kept(network):

@@ -8,7 +8,7 @@ import torch
 from agent_problems import small_network
 from torch import tensor
 
-from agents.drqn.losses import q_targets, random_shift, regret, targets_of_actions, td_loss, unroll
+from agents.drqn.losses import q_targets, random_shift, soft_regret, targets_of_actions, td_loss, unroll
 from agents.drqn.replay_buffer import Episodes
 from restore_env.utils.tensors import bytes_to_floats
 
@@ -60,23 +60,35 @@ def test_only_actions_with_a_target_count_in_the_loss_and_in_its_gradient():
     assert found["huber"] == pytest.approx([(0.125 + 1.5 + 0) / 3, 2.5])
     assert found["squared"] == pytest.approx([(0.25 + 4 + 0) / 3, 9.0])
     values.requires_grad_()
-    (td_loss(values, targets, "huber") + regret(values, targets)).sum().backward()
+    (td_loss(values, targets, "huber") + soft_regret(values, targets)).sum().backward()
     assert values.grad.isfinite().all() and not values.grad[targets.isnan()].any()
 
 
 def test_the_regret_falls_when_the_better_action_is_preferred():
     wanted = tensor([[[1.0, 0.0, 0.0]] * 3])
     good, bad = tensor([[[0.6, 0.0, 0.0]] * 3]), tensor([[[0.0, 0.6, 0.0]] * 3])
-    shares = tensor([2.0, 0.0, 0.0]).softmax(0)  # 0.6 / 0.3, the temperature
-    found = [float(regret(values, wanted)) for values in (good, bad)]
-    assert found == pytest.approx([float(1 - shares[0]), float(1 - shares[1])], abs=1e-5)
+    best = tensor([1.0, 0.0, 0.0]).div(0.3).softmax(0)  # 0.3, the temperature
+    for values in (good, bad):
+        shares = values[0, 0].div(0.3).softmax(0)
+        divergence = (shares * (shares / best).log()).sum()
+        assert soft_regret(values, wanted).item() == pytest.approx(0.3 * divergence.item(), abs=1e-5)
+    assert soft_regret(good, wanted) < soft_regret(bad, wanted)
+
+
+def test_an_agent_does_not_become_surer_than_the_values_are():
+    wanted = tensor([[[0.1, 0.0]]])
+    gradients = {}
+    for margin in (0.0, 0.1, 0.5):  # of the better action
+        preferences = tensor([[[margin, 0.0]]], requires_grad=True)
+        soft_regret(preferences, wanted).sum().backward()
+        gradients[margin] = preferences.grad[0, 0, 0].item()
+    assert gradients[0.0] < -0.01 and gradients[0.1] == pytest.approx(0, abs=1e-6) and gradients[0.5] > 0.01
 
 
 def test_the_regret_is_over_known_actions_and_over_steps_that_were_taken():
     wanted = tensor([[[1.0, 0.0, nan]] * 2 + [[nan] * 3]])
     values = tensor([[[0.12, 0.06, 9.0]] * 3])
-    shares = tensor([0.4, 0.2]).softmax(0)
-    assert float(regret(values, wanted)) == pytest.approx(float(1 - shares[0]), abs=1e-5)
+    assert soft_regret(values, wanted).item() == pytest.approx(soft_regret(values[:, :1, :2], wanted[:, :1, :2]).item())
 
 
 def test_the_unrolled_network_is_the_network_step_by_step():
@@ -95,7 +107,7 @@ def test_each_loss_trains_its_own_head():
     for loss, trained, other in (("td", "values", "preferred"), ("regret", "preferred", "values")):
         network = small_network(preference_head=True)
         q_values, preferences = unroll(network, episode())
-        found = td_loss(q_values, wanted, "huber") if loss == "td" else regret(preferences, wanted)
+        found = td_loss(q_values, wanted, "huber") if loss == "td" else soft_regret(preferences, wanted)
         found.sum().backward()
         assert network.get_submodule(trained).weight.grad.any()
         assert network.get_submodule(other).weight.grad is None
