@@ -36,15 +36,16 @@ class Valuer(NamedTuple):
     def value_after(self, trial: Trial) -> Tensor:
         """Return the discounted values of the states that a trial leads to, float32 (n,); 0 where an episode ends."""
         over = trial.outcome.terminated | trial.outcome.truncated | ~trial.acting
-        if bool(over.all()):
-            return torch.zeros_like(trial.psnr, dtype=torch.float32)
-        # An episode that stops has no next state; its row is computed too and not used.
-        images = bytes_to_floats(tensor_to_images(trial.images))
-        values, state = self.network(images, trial.actions, self.state)
-        known = values if self.target is self.network else self.target(images, trial.actions, self.target_state)[0]
-        preferred = self.network.preferences(state).argmax(1, keepdim=True)
-        best = known.gather(1, preferred).squeeze(1)  # (n, actions) -> (n, 1) -> (n,)
-        return torch.where(over, 0.0, self.gamma * best)
+        found = torch.zeros_like(trial.psnr, dtype=torch.float32)
+        rows = (~over).nonzero().squeeze(1)
+        if len(rows):
+            images, actions = bytes_to_floats(tensor_to_images(trial.images[rows])), trial.actions[rows]
+            state, target_state = (LSTMState(*(part[rows] for part in of)) for of in (self.state, self.target_state))
+            values, after = self.network(images, actions, state)
+            known = values if self.target is self.network else self.target(images, actions, target_state)[0]
+            preferred = self.network.preferences(after).argmax(1, keepdim=True)
+            found[rows] = self.gamma * known.gather(1, preferred).squeeze(1)  # (rows, actions) -> (rows, 1) -> (rows,)
+        return found
 
 
 def step_with_trials(batch: RestorationBatch, tried: Tensor, valuer: Valuer) -> tuple[Tensor, Tensor]:

@@ -32,8 +32,10 @@ class Unrolled(NamedTuple):
 def unroll(network: RecurrentQNetwork, episodes: Episodes) -> Unrolled:
     """Return what a network says along episodes."""
     n, steps = episodes.action.shape
-    images = bytes_to_floats(episodes.image.flatten(0, 1))  # (n, t, h, w, 3) -> (n * t, 3, h, w)
-    features = network.embed(images).view(n, steps, -1)  # (n * t, features) -> (n, t, features)
+    rows = (episodes.action.flatten() != NO_STEP).nonzero().squeeze(1)  # those before the episodes' ends
+    images = bytes_to_floats(episodes.image.flatten(0, 1)[rows])  # (n, t, h, w, 3) -> (rows, 3, h, w)
+    found = network.embed(images)
+    features = found.new_zeros(n * steps, found.shape[1]).index_copy(0, rows, found).view(n, steps, -1)
     state, values, preferences = network.initial_state(n), [], []
     previous_action = torch.full_like(episodes.action[:, 0], network.n_tools)
     for step in range(steps):

@@ -92,13 +92,16 @@ def test_the_regret_is_over_known_actions_and_over_steps_that_were_taken():
 
 
 def test_the_unrolled_network_is_the_network_step_by_step():
-    network, episodes = small_network(preference_head=True), episode()
-    state, previous, found = network.initial_state(1), tensor([2]), unroll(network, episodes)
-    for step in range(3):
-        expected, state = network(bytes_to_floats(episodes.image[:, step]), previous, state)
-        torch.testing.assert_close(found.q_values[:, step], expected)
-        torch.testing.assert_close(found.preferences[:, step], network.preferences(state))
-        previous = episodes.action[:, step]
+    network, both = small_network(preference_head=True), [episode(), episode((0, 2, -1))]
+    joined = Episodes(*(torch.cat(parts) for parts in zip(*(vars(one).values() for one in both), strict=True)))
+    found = unroll(network, joined)
+    for row, (one, steps) in enumerate(zip(both, (3, 2), strict=True)):
+        state, previous = network.initial_state(1), tensor([2])
+        for step in range(steps):
+            expected, state = network(bytes_to_floats(one.image[:, step]), previous, state)
+            torch.testing.assert_close(found.q_values[row, step], expected[0])
+            torch.testing.assert_close(found.preferences[row, step], network.preferences(state)[0])
+            previous = one.action[:, step]
     assert not torch.equal(found.q_values, found.preferences)
 
 
