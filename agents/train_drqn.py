@@ -76,6 +76,8 @@ class Args(AgentArgs):
     cost: NonNegative = 0.0
     """What the reward loses for 1e9 multiplications on a patch. A large tool of restore-12 has 0.5e9, a small one
     0.1e9, a function none."""
+    step_cost: NonNegative = 0.0
+    """What the reward loses for each tool, so that the agent stops where it is not sure that another one helps."""
     only_new_tools: bool = False
     """Learn only about the tools that --start does not know; what it has learnt about the others stays as it is."""
     keep_last: bool = False
@@ -138,7 +140,8 @@ def plan(args: Args) -> Plan:
     only_tools = new_tools(args, toolbox) if args.only_new_tools else None
     fraction = args.config.single_distortion_fraction
     data = open_data(args.photos, args.validation, args.severity, args.patches, fraction, args.patch_size)
-    task = (args.max_steps, args.reward, args.dtype, args.severity, *([f"cost {args.cost:g}"] if args.cost else []))
+    costs = [f"cost {args.cost:g}"] * bool(args.cost) + [f"step cost {args.step_cost:g}"] * bool(args.step_cost)
+    task = (args.max_steps, args.reward, args.dtype, args.severity, *costs)
     start = f", start {digest_of_weights(networks)}" if args.start else ""
     identity = f"photos or pairs {data.identity}, task {task}, toolbox {digest_of_toolbox(toolbox)}{start}"
     folder = make_run_folder(args.output, args.checkpoints)
@@ -182,7 +185,7 @@ def new_training(plan: Plan) -> DRQNTraining:
             plan.toolbox,
             max_steps=args.max_steps,
             stop_if_worse=args.config.stop_if_worse,
-            reward=Weighted({args.reward: 1.0, "cost": -args.cost}) if args.cost else args.reward,
+            reward=reward_of(args),
         ),
         plan.data,
         args.config,
@@ -192,9 +195,14 @@ def new_training(plan: Plan) -> DRQNTraining:
         seed=args.seed,
         oracle=plan.oracle,
         keep_last=args.keep_last,
-        cost=args.cost,
         only_tools=plan.only_tools,
     )
+
+
+def reward_of(args: Args) -> str | Weighted:
+    """Return the reward, less what tools cost."""
+    costs = {name: -weight for name, weight in (("cost", args.cost), ("tools", args.step_cost)) if weight}
+    return Weighted({args.reward: 1.0} | costs) if costs else args.reward
 
 
 def first_networks(args: Args, toolbox: Toolbox) -> list[RecurrentQNetwork]:
@@ -269,6 +277,7 @@ def settings_of(args: Args, training: DRQNTraining) -> dict[str, Any]:
         **training.settings(),
         "reward": args.reward,
         "cost": args.cost,
+        "step_cost": args.step_cost,
         "patch_size": args.patch_size,
         "max_steps": args.max_steps,
         "budget": f"{args.iterations} iterations" if args.iterations else f"{args.minutes:g} minutes",

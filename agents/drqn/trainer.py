@@ -7,7 +7,6 @@ from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
 from math import inf, isinf
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Final, cast
 
 import numpy as np
@@ -65,7 +64,6 @@ class DRQNTraining(Training):
         oracle: results of the best toolchains on the first validation pairs; None if unknown.
         keep_last: whether the policy is the last network evaluated instead of the best. Choose this where the gain on
             the validation pairs is reported.
-        cost: what 1e9 multiplications of tools on a patch count in dB when networks are compared.
         only_tools: numbers of the tools to learn about; the weights that concern others stay as they are. None: all.
 
     Raises:
@@ -83,7 +81,6 @@ class DRQNTraining(Training):
     seed: int = 0
     oracle: Evaluation | None = None
     keep_last: bool = False
-    cost: float = 0.0
     only_tools: Sequence[int] | None = None
     saved = (
         *("networks", "target", "averages", "kept_networks", "optimizers"),
@@ -221,9 +218,8 @@ class DRQNTraining(Training):
     def choose(self) -> None:
         """Keep the averaged networks if they are the best so far, or the last are wanted."""
         evaluation = self.measure()
-        score = evaluation.gain - self.cost * self._mean_cost(evaluation)
-        if self.keep_last or score > self.kept_score:
-            self.kept_score, self.kept_gain = score, evaluation.gain
+        if self.keep_last or evaluation.reward > self.kept_score:
+            self.kept_score, self.kept_gain = evaluation.reward, evaluation.gain
             self.kept_networks = deepcopy(self.averaged_networks)
             self.kept_share = self._share(evaluation)
 
@@ -312,11 +308,6 @@ class DRQNTraining(Training):
         """Return the policy of one network, or of the mean of several."""
         members = [RecurrentQPolicy(network, self.toolbox.action_names, self.name) for network in networks]
         return members[0] if len(members) == 1 else EnsembleQPolicy(members, self.name)
-
-    def _mean_cost(self, evaluation: Evaluation) -> float:
-        """Return the multiplications of an image's tools in 1e9, mean over the images."""
-        costs = dict(zip(self.toolbox.action_names, self.toolbox.costs.tolist(), strict=True))
-        return fmean(sum(costs[name] for name in image.toolchain) for image in evaluation.images)
 
     def _share(self, evaluation: Evaluation) -> float | None:
         return share_of_best(evaluation, self.oracle) if self.oracle and self.oracle.gain else None

@@ -68,8 +68,8 @@ class ImageRestoreEnv(gym.Env[EnvObservation, np.int64]):
 
     ## Rewards
     The default `reward="step_psnr"` is the increase of the PSNR in dB (equation 1 of the paper). The other names are
-    `"step_ssim"`, `"final_psnr"`, `"final_mse"` and `"cost"`; `restore_env.Weighted` adds them up. A function of a
-    `restore_env.Transition` is accepted too.
+    `"step_ssim"`, `"step_niqe"`, `"final_psnr"`, `"final_mse"`, `"cost"` and `"tools"`; `restore_env.Weighted` adds
+    them up. A function of a `restore_env.Transition` is accepted too.
 
     ## Starting State
     A patch is drawn from the photos and distorted. To start from a given pair, call

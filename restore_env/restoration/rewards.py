@@ -97,6 +97,11 @@ def cost(step: Transition) -> Tensor:
     return step.cost
 
 
+def tools(step: Transition) -> Tensor:
+    """Return 1 for a tool and 0 for *stop*; its weight in `Weighted` is negative."""
+    return (step.action != step.toolbox.stop).double()
+
+
 REWARDS: Final[Mapping[str, Reward]] = {
     "step_psnr": step_psnr,
     "step_ssim": step_ssim,
@@ -104,6 +109,7 @@ REWARDS: Final[Mapping[str, Reward]] = {
     "final_mse": final_mse,
     "step_niqe": step_niqe,
     "cost": cost,
+    "tools": tools,
 }
 
 

@@ -69,7 +69,6 @@ def new_training(folder: Path, iterations: int, config: DRQNConfig = QUICK, seed
         seed=seed,
         oracle=changes.get("oracle"),
         keep_last=changes.get("keep_last", False),
-        cost=changes.get("cost", 0.0),
     )
 
 
@@ -321,22 +320,16 @@ def test_a_training_that_resumes_saves_no_earlier_than_it_must(tmp_path, monkeyp
     assert again.iteration == 40 and not saved
 
 
-def test_networks_are_compared_by_gain_less_the_cost_of_their_tools(tmp_path, monkeypatch):
-    toolbox = shift_toolbox()
-    toolbox.costs = torch.tensor([0.5] * len(toolbox) + [0.0])
-    script = [(1.0, 1), (1.6, 3), (1.2, 1)]  # less 1 dB for 1e9 multiplications: 0.5, 0.1, 0.7
-    scripted = iter(script)
+def test_networks_are_compared_by_the_reward_of_which_costs_are_a_part(tmp_path, monkeypatch):
+    script = iter([(1.0, 0.5), (1.6, 0.1), (1.2, 0.7)])  # gain and reward
 
     def scripted_evaluate(*args, **more):
-        gain, tools = next(scripted)
-        found = evaluate(*args, **more)
-        return replace(
-            found, gain=gain, images=[replace(image, toolchain=(toolbox.names[0],) * tools) for image in found.images]
-        )
+        gain, reward = next(script)
+        return replace(evaluate(*args, **more), gain=gain, reward=reward)
 
     monkeypatch.setattr("agents.drqn.trainer.evaluate", scripted_evaluate)
-    run = finished(new_training(tmp_path, len(script), toolbox=toolbox, cost=1.0), every=0)
-    assert (run.kept_gain, run.kept_score) == (1.2, pytest.approx(0.7))
+    run = finished(new_training(tmp_path, 3), every=0)
+    assert (run.kept_gain, run.kept_score) == (1.2, 0.7)
 
 
 @pytest.mark.parametrize(("keep_last", "kept"), [(False, 1), (True, 2)])
@@ -344,7 +337,7 @@ def test_the_policy_is_the_best_on_the_validation_pairs_or_the_last(keep_last, k
     gains = [1.0, 3.0, 2.0]
     scripted = iter(gains)
     monkeypatch.setattr(
-        "agents.drqn.trainer.evaluate", lambda *args, **more: replace(evaluate(*args, **more), gain=next(scripted))
+        "agents.drqn.trainer.evaluate", lambda *args, **more: replace(evaluate(*args, **more), reward=next(scripted))
     )
     run = new_training(tmp_path, len(gains), keep_last=keep_last)
     weights = []
@@ -352,5 +345,5 @@ def test_the_policy_is_the_best_on_the_validation_pairs_or_the_last(keep_last, k
     assert len(weights) == len(gains) + 1  # reported once more at the end, of what was measured already
     assert torch.equal(run.policy.network.values.weight, weights[kept])
     again = new_training(tmp_path, len(gains), keep_last=keep_last)
-    assert again.kept_gain == gains[kept]
+    assert again.kept_score == gains[kept]
     assert torch.equal(again.policy.network.values.weight, weights[kept])

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from agents.drqn.config import PRESETS, DRQNConfig
-from agents.train_drqn import Args, main, new_training, parse, plan
+from agents.train_drqn import Args, main, new_training, parse, plan, reward_of
 from restore_env import Tool, Toolbox, evaluate, load_policy
 from restore_env.data import photos
 from restore_env.data.pairs import save_pairs
@@ -44,6 +44,13 @@ def args(photo_folder, network_toolbox, tmp_path) -> Args:
         checkpoints=tmp_path / "runs",
         licence="made up",
     )
+
+
+def test_the_reward_loses_what_tools_cost(args):
+    assert reward_of(args) == "step_psnr"
+    assert reward_of(replace(args, cost=0.1)).weights == {"step_psnr": 1.0, "cost": -0.1}
+    both = reward_of(replace(args, reward="step_ssim", cost=0.1, step_cost=0.2))
+    assert both.weights == {"step_ssim": 1.0, "cost": -0.1, "tools": -0.2}
 
 
 def test_it_writes_a_policy_that_runs_and_says_how_it_was_made(args, one_thread):

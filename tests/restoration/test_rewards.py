@@ -13,7 +13,7 @@ from restore_env.restoration.metrics import ssim
 from restore_env.restoration.rewards import Transition, Weighted, as_reward, compute_reward
 from restore_env.toolbox.networks import TwoScaleCNN
 
-NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse", "step_niqe", "cost")
+NAMES = ("step_psnr", "step_ssim", "final_psnr", "final_mse", "step_niqe", "cost", "tools")
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def step(network_toolbox):
         ("final_psnr", [0.0, 10.0, -10.0]),
         # 20 dB are a mean squared error of 0.01, 30 dB of 0.001.
         ("final_mse", [0.0, 0.009, -0.009]),
+        ("tools", [1.0, 1.0, 0.0]),  # the last one stops
     ],
 )
 def test_named_reward_by_hand(name, expected, step):
