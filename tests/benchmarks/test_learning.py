@@ -11,7 +11,7 @@ QUICK = DRQNConfig(n_envs=4, gradient_steps=2, batch_size=4, learning_starts=0, 
 
 
 def test_every_variant_is_trained_with_every_seed_and_drawn(photo_folder, network_toolbox, tmp_path, monkeypatch):
-    monkeypatch.setattr(learning, "VARIANTS", {"fast": QUICK, "two": replace(QUICK, gamma=0.5)})
+    monkeypatch.setattr(learning, "VARIANTS", {"fast": QUICK, "two": replace(QUICK, degradation_features=False)})
     save_toolbox(network_toolbox, tmp_path / "tools")
     args = Args(
         photos=str(photo_folder),
