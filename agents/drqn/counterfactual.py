@@ -38,7 +38,7 @@ class Valuer(NamedTuple):
         over = trial.outcome.terminated | trial.outcome.truncated | ~trial.acting
         found = torch.zeros_like(trial.psnr, dtype=torch.float32)
         rows = (~over).nonzero().squeeze(1)
-        if len(rows) and self.gamma:
+        if len(rows):
             images, actions = bytes_to_floats(tensor_to_images(trial.images[rows])), trial.actions[rows]
             state, target_state = (LSTMState(*(part[rows] for part in of)) for of in (self.state, self.target_state))
             values, after = self.network(images, actions, state)
